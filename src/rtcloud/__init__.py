@@ -1,0 +1,3 @@
+"""rtcloud: a self-hosted real-time communication cloud."""
+
+__version__ = "0.1.0"

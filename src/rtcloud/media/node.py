@@ -1,0 +1,321 @@
+"""The interface to a media node, and every command and event that crosses it.
+
+Both directions are msgpack maps tagged by ``type`` (``crates/node/src/protocol.rs`` is the other half; the contract
+test encodes one of each on either side). The node owns SDP, transports, packet forwarding and data messages between
+participants; the control plane owns who may do what. Ids are opaque: room ``RM_…``, participant ``PA_…``,
+track ``TR_…``. Python never sees a packet.
+
+Order: commands of one room are carried out in the order given; events of one room come in the order they happened.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+import msgspec
+
+Kind = Literal["audio", "video"]
+#: Which peer connection an SDP message is about. ``single`` is the one connection of /rtc/v1.
+Target = Literal["single", "publisher", "subscriber"]
+
+
+class NodeConfig(msgspec.Struct, kw_only=True):
+    """``listen`` is the UDP address (``0.0.0.0:7882``); ``advertise`` the IPs put into ICE candidates (each with the
+    listen port; never empty). ``shards`` 0 means one per core less one, at least one."""
+
+    listen: str
+    advertise: list[str]
+    shards: int = 0
+    #: preferred video codecs in the answer, best first, used when the publisher named none
+    video_codecs: list[str] = msgspec.field(default_factory=lambda: ["h264", "vp8", "vp9", "av1"])
+    #: entries in each bounded queue (commands; the rest is derived)
+    queue_size: int = 16384
+
+
+# Commands ---------------------------------------------------------------------------------------------------------
+
+
+class Command(msgspec.Struct, tag_field="type", tag=True, kw_only=True):
+    room: str
+
+
+class AddParticipant(Command, tag="add_participant"):
+    """A room comes to be with its first participant. ``identity`` is the user id that data packets will carry."""
+
+    participant: str
+    identity: str
+    single: bool  # True: /rtc/v1, one connection; False: /rtc, two
+
+
+class RemoveParticipant(Command, tag="remove_participant"):
+    """Closes its transports (DTLS close_notify) and everything it published or subscribed."""
+
+    participant: str
+
+
+class CloseRoom(Command, tag="close_room"):
+    pass
+
+
+class Layer(msgspec.Struct, kw_only=True):
+    """One simulcast layer as the client announced it: ``rid`` q/h/f, "" when there is only one."""
+
+    rid: str = ""
+    width: int = 0
+    height: int = 0
+    bitrate: int = 0  # bit/s
+
+
+class PublishTrack(Command, tag="publish_track"):
+    """Announces a track before the offer that carries it. ``cid`` is the second token of the offer's ``a=msid``.
+    ``codec`` (lower case: h264, vp8, vp9, av1, opus) is what the publisher prefers, "" for the node's preference."""
+
+    participant: str
+    track: str
+    cid: str
+    kind: Kind
+    codec: str = ""
+    layers: list[Layer] = msgspec.field(default_factory=list)
+    muted: bool = False
+
+
+class UnpublishTrack(Command, tag="unpublish_track"):
+    participant: str
+    track: str
+
+
+class MuteTrack(Command, tag="mute_track"):
+    """While muted nothing of the track is forwarded, whatever the client sends."""
+
+    track: str
+    muted: bool
+
+
+class Offer(Command, tag="offer"):
+    """The client's offer (``single`` or ``publisher``). Answered by ``Answered`` or ``SdpRejected`` of the same
+    ``request``. New ICE credentials in it are an ICE restart."""
+
+    participant: str
+    request: int
+    target: Target
+    sdp: str
+
+
+class Answer(Command, tag="answer"):
+    """The client's answer to ``Offered`` number ``request`` (``subscriber``). A late one is ignored."""
+
+    participant: str
+    request: int
+    sdp: str
+
+
+class AddCandidate(Command, tag="add_candidate"):
+    """A trickled candidate line (``candidate:…``). Ones that do not parse are ignored."""
+
+    participant: str
+    target: Target
+    candidate: str
+
+
+class RestartIce(Command, tag="restart_ice"):
+    """Makes the node offer the ``subscriber`` connection again with new ICE credentials."""
+
+    participant: str
+
+
+class Subscribe(Command, tag="subscribe"):
+    """Sends ``track`` of ``publisher`` to ``participant``. Toward it the stream's id is ``PA_publisher|TR_track``.
+    In ``single`` mode it waits for a receive section (``SectionsNeeded``); in the other the node offers."""
+
+    participant: str
+    track: str
+
+
+class Unsubscribe(Command, tag="unsubscribe"):
+    participant: str
+    track: str
+
+
+class SetSubscription(Command, tag="set_subscription"):
+    """What the subscriber wants of a track: paused, or the size it shows (0 = the largest). The forwarder takes the
+    smallest layer that is at least that size, switching at keyframes."""
+
+    participant: str
+    track: str
+    enabled: bool = True
+    width: int = 0
+    height: int = 0
+    fps: int = 0
+
+
+class SendData(Command, tag="send_data"):
+    """A server-made livekit ``DataPacket`` (serialised) to these participants, or to all when empty."""
+
+    participants: list[str] = msgspec.field(default_factory=list)
+    reliable: bool = True
+    packet: bytes = b""
+
+
+# Events -----------------------------------------------------------------------------------------------------------
+
+
+class Event(msgspec.Struct, tag_field="type", tag=True, kw_only=True):
+    room: str
+
+
+class Answered(Event, tag="answered"):
+    """``sdp`` is ready to send: codecs ordered, ``a=msid`` set, unused receive sections inactive.
+    ``mid_to_track`` maps every mid that carries a track toward this client (receive) and those it publishes."""
+
+    participant: str
+    request: int
+    target: Target
+    sdp: str
+    mid_to_track: dict[str, str]
+
+
+class Offered(Event, tag="offered"):
+    """The node's own offer of the ``subscriber`` connection. The next one follows only after its answer."""
+
+    participant: str
+    request: int
+    sdp: str
+    mid_to_track: dict[str, str]
+
+
+class SdpRejected(Event, tag="sdp_rejected"):
+    """The offer or answer was not usable; ``reason`` holds no part of the SDP. Nothing changed."""
+
+    participant: str
+    request: int
+    target: Target
+    reason: str
+
+
+class SectionsNeeded(Event, tag="sections_needed"):
+    """Single mode: the client must re-offer with this many *additional* receive sections of each kind."""
+
+    participant: str
+    audio: int
+    video: int
+
+
+class TransportChanged(Event, tag="transport_changed"):
+    """``connected``: ICE and DTLS are up. ``disconnected``: no consent for a few seconds (may come back).
+    ``failed``: gone for good, a full reconnect is needed."""
+
+    participant: str
+    target: Target
+    state: Literal["connected", "disconnected", "failed"]
+
+
+class TrackStarted(Event, tag="track_started"):
+    """The first media packet of a published track arrived, once per publication. ``codec`` as in PublishTrack."""
+
+    participant: str
+    track: str
+    codec: str
+
+
+class SpeakerLevel(msgspec.Struct):
+    participant: str
+    level: float  # 0 silent … 1 loudest, linear
+    active: bool
+
+
+class Speakers(Event, tag="speakers"):
+    """Changed speakers only, at most twice a second per room; one that fell silent comes once with active False."""
+
+    speakers: list[SpeakerLevel]
+
+
+class Quality(Event, tag="quality"):
+    """About every 5 s per participant. Losses are fractions 0–1 over the period; ``rtt_ms`` −1 when unknown."""
+
+    participant: str
+    uplink_loss: float
+    downlink_loss: float
+    rtt_ms: float
+    uplink_bitrate: int  # bit/s received from it
+    downlink_bitrate: int  # bit/s sent to it
+
+
+class Receiving(Event, tag="receiving"):
+    """What a subscriber now gets of a track: 0×0 when paused or muted. Sent on each change of layer or size."""
+
+    participant: str
+    track: str
+    width: int
+    height: int
+
+
+class RoomFailed(Event, tag="room_failed"):
+    """A panic was caught in this room's step; the room and all its transports are gone."""
+
+    reason: str
+
+
+class NodeStatus(msgspec.Struct, kw_only=True):
+    """Counters since the start, for /metrics."""
+
+    rooms: int
+    participants: int
+    packets_received: int
+    packets_sent: int
+    bytes_received: int
+    bytes_sent: int
+    packets_dropped: int  # malformed, unknown source, full queue
+    commands_refused: int
+    rooms_failed: int
+    threads_cpu_ms: int
+
+
+AnyCommand = (
+    AddParticipant
+    | RemoveParticipant
+    | CloseRoom
+    | PublishTrack
+    | UnpublishTrack
+    | MuteTrack
+    | Offer
+    | Answer
+    | AddCandidate
+    | RestartIce
+    | Subscribe
+    | Unsubscribe
+    | SetSubscription
+    | SendData
+)
+AnyEvent = (
+    Answered
+    | Offered
+    | SdpRejected
+    | SectionsNeeded
+    | TransportChanged
+    | TrackStarted
+    | Speakers
+    | Quality
+    | Receiving
+    | RoomFailed
+)
+
+
+class QueueFullError(Exception):
+    """The command queue is full: nothing was queued. The caller refuses what it was doing."""
+
+
+class MediaNode(Protocol):
+    """Implemented by ``media.native.NativeNode`` (Rust) and ``media.fake.FakeNode`` (tests)."""
+
+    def send(self, *commands: AnyCommand) -> None:
+        """Queue commands, all or none. Raises QueueFullError; never waits."""
+        ...
+
+    async def events(self) -> Sequence[AnyEvent]:
+        """The next batch, never empty. Waits without polling. One reader only."""
+        ...
+
+    def status(self) -> NodeStatus: ...
+
+    async def close(self) -> None:
+        """Stop the threads and join them; all transports are closed."""
+        ...

@@ -1,0 +1,216 @@
+"""Every table, in one place. Times are Unix milliseconds (``…_ms``); ids are text.
+
+Invariant: a state change and the callbacks it causes are written by one transaction (``callbacks`` is the outbox).
+JSON columns hold msgspec-encoded text. A secret is stored only encrypted (``…_sealed``, see ``store.sealing``).
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData()
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("uin", String(20), primary_key=True),
+    Column("created_ms", BigInteger, nullable=False),
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("uin", String(20), primary_key=True),
+    Column("account_uin", ForeignKey("accounts.uin"), nullable=False),
+    Column("name", String(64), nullable=False),
+    Column("policies", Text, nullable=False),  # JSON list of preset policy names
+)
+
+secret_keys = Table(
+    "secret_keys",
+    metadata,
+    Column("secret_id", String(64), primary_key=True),
+    Column("user_uin", ForeignKey("users.uin"), nullable=False),
+    Column("secret_key_sealed", LargeBinary, nullable=False),
+    Column("enabled", Boolean, nullable=False, default=True),
+    Column("created_ms", BigInteger, nullable=False),
+)
+
+applications = Table(
+    "applications",
+    metadata,
+    Column("sdk_app_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("account_uin", ForeignKey("accounts.uin"), nullable=False),
+    Column("name", String(64), nullable=False),
+    Column("secret_key_sealed", LargeBinary, nullable=False),
+    Column("settings", Text, nullable=False),  # JSON of accounts.ApplicationSettings
+    Column("created_ms", BigInteger, nullable=False),
+)
+
+callback_targets = Table(
+    "callback_targets",
+    metadata,
+    Column("sdk_app_id", ForeignKey("applications.sdk_app_id"), primary_key=True, autoincrement=False),
+    Column("event_group", Integer, primary_key=True, autoincrement=False),
+    Column("url", Text, nullable=False),
+    Column("key_sealed", LargeBinary, nullable=False),
+)
+
+# One row per life of a room. At most one row per (application, kind, room id) has destroyed_ms NULL.
+rooms = Table(
+    "rooms",
+    metadata,
+    Column("id", String(32), primary_key=True),  # RM_…
+    Column("sdk_app_id", BigInteger, nullable=False),
+    Column("numeric", Boolean, nullable=False),  # numeric and string rooms are separate namespaces
+    Column("room_id", String(64), nullable=False),
+    Column("scene", String(16), nullable=False, default="rtc"),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("destroyed_ms", BigInteger),
+    Index("rooms_open", "sdk_app_id", "numeric", "room_id", "destroyed_ms"),
+)
+
+# One row per entry of a user into a room.
+presences = Table(
+    "presences",
+    metadata,
+    Column("id", String(32), primary_key=True),  # PA_…
+    Column("room", ForeignKey("rooms.id"), nullable=False),
+    Column("user_id", String(64), nullable=False),
+    Column("role", Integer, nullable=False),  # 20 anchor, 21 audience
+    Column("user_type", Integer, nullable=False),
+    Column("terminal_type", Integer, nullable=False),
+    Column("device_type", String(64), nullable=False, default=""),
+    Column("sdk_version", String(64), nullable=False, default=""),
+    Column("client_address", String(64), nullable=False, default=""),
+    Column("joined_ms", BigInteger, nullable=False),
+    Column("left_ms", BigInteger),
+    Column("leave_reason", Integer),
+    Index("presences_open", "room", "left_ms"),
+)
+
+# One row per stretch of sending: a mute ends it, an unmute starts another.
+publications = Table(
+    "publications",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("presence", ForeignKey("presences.id"), nullable=False),
+    Column("kind", String(8), nullable=False),  # audio, video, aux
+    Column("started_ms", BigInteger, nullable=False),
+    Column("stopped_ms", BigInteger),
+    Index("publications_open", "presence", "stopped_ms"),
+)
+
+# What was received, over time: the usage rules need it and it cannot be recovered later.
+subscriptions = Table(
+    "subscriptions",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("presence", ForeignKey("presences.id"), nullable=False),
+    Column("publisher", String(64), nullable=False),  # user id
+    Column("kind", String(8), nullable=False),
+    Column("width", Integer, nullable=False, default=0),
+    Column("height", Integer, nullable=False, default=0),
+    Column("started_ms", BigInteger, nullable=False),
+    Column("stopped_ms", BigInteger),
+)
+
+# The outbox. ``ordering`` names what must stay in order: one room of one application, both namespaces apart.
+callbacks = Table(
+    "callbacks",
+    metadata,
+    Column("id", Integer, primary_key=True),  # delivery order within one ``ordering``
+    Column("sdk_app_id", BigInteger, nullable=False),
+    Column("ordering", String(128), nullable=False),
+    Column("event_group", Integer, nullable=False),
+    Column("event_type", Integer, nullable=False),
+    Column("event_info", Text, nullable=False),  # compact JSON of EventInfo, keys in the documented order
+    Column("created_ms", BigInteger, nullable=False),
+    Column("state", String(12), nullable=False, default="pending"),  # pending, delivered, parked
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("first_attempt_ms", BigInteger),
+    Column("next_attempt_ms", BigInteger, nullable=False),
+    Column("delivered_ms", BigInteger),
+    Column("last_error", Text, nullable=False, default=""),
+    Index("callbacks_pending", "state", "ordering", "id"),
+)
+
+# The task rows are the work queue: a worker looks every second, a hint on the bus only makes it look earlier.
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("task_id", String(128), primary_key=True),
+    Column("kind", String(24), nullable=False),  # recording
+    Column("sdk_app_id", BigInteger, nullable=False),
+    Column("numeric", Boolean, nullable=False),
+    Column("room_id", String(64), nullable=False),
+    Column("user_id", String(64), nullable=False),  # the robot
+    Column("params_sealed", LargeBinary, nullable=False),  # the accepted request as JSON; holds storage keys
+    Column("desired_state", String(12), nullable=False),  # running, stopped
+    Column("state", String(12), nullable=False),  # accepted, running, ending, uploading, ended
+    Column("revision", Integer, nullable=False, default=0),
+    Column("attempt", Integer, nullable=False, default=0),  # 0 first, n = ``han``
+    Column("worker", String(64)),
+    Column("lease_until_ms", BigInteger),
+    Column("pid", Integer),
+    Column("boot_id", String(64)),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("ended_ms", BigInteger),
+    Column("expires_ms", BigInteger, nullable=False),  # ResourceExpiredHour
+    Column("leave_code", Integer),
+    Column("progress", Text, nullable=False, default="{}"),  # JSON owned by the kind
+    UniqueConstraint("task_id"),
+    Index("tasks_wanted", "state", "lease_until_ms"),
+)
+
+task_files = Table(
+    "task_files",
+    metadata,
+    Column("task_id", ForeignKey("tasks.task_id"), primary_key=True),
+    Column("name", String(512), primary_key=True),  # below the task's place, e.g. ha1_1400_77_2026….ts
+    Column("kind", String(12), nullable=False),  # segment, index, mp4
+    Column("attempt", Integer, nullable=False),
+    Column("user_id", String(64), nullable=False, default=""),
+    Column("track_type", String(16), nullable=False),  # audio, video, audio_video
+    Column("begin_ms", BigInteger, nullable=False),
+    Column("end_ms", BigInteger),
+    Column("size", BigInteger, nullable=False, default=0),
+    Column("uploaded_ms", BigInteger),
+)
+
+# Journal entries already applied, so that reading a journal again changes nothing.
+task_events = Table(
+    "task_events",
+    metadata,
+    Column("task_id", ForeignKey("tasks.task_id"), primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("sequence", Integer, primary_key=True),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("pid", Integer, nullable=False),
+    Column("boot_id", String(64), nullable=False),
+    Column("lease_until_ms", BigInteger, nullable=False),
+)
+
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("signal_url", Text, nullable=False),  # http://host:port where robots join
+    Column("started_ms", BigInteger, nullable=False),
+)
