@@ -1,0 +1,22 @@
+"""How a room is named. Numeric and string rooms are separate namespaces: 123 and "123" are two rooms."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class RoomRef:
+    """``room_id`` is the decimal number's text when ``numeric``."""
+
+    sdk_app_id: int
+    numeric: bool
+    room_id: str
+
+    @property
+    def ordering(self) -> str:
+        """What must stay in order: the events of one room of one application."""
+        return f"{self.sdk_app_id}/{'n' if self.numeric else 's'}/{self.room_id}"
+
+    @property
+    def api_room_id(self) -> int | str:
+        """The RoomId of callbacks: of the type the room has."""
+        return int(self.room_id) if self.numeric else self.room_id
