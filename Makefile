@@ -1,0 +1,108 @@
+# Every verb builds what it needs. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMPS := .stamps
+LISTEN ?= 127.0.0.1:8080
+MEDIA_PORT ?= 7882
+DATA ?= data
+ARGS ?=
+
+RUST_SOURCES := $(shell find crates -type f \( -name '*.rs' -o -name Cargo.toml \) 2>/dev/null)
+WEB_SOURCES := $(shell find web tests/page -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)
+
+.PHONY: help setup run demo test test-long bench check ci fix fuzz gen clean
+
+help: ## list the verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+setup: $(STAMPS)/debian $(STAMPS)/native $(STAMPS)/web ## build everything; the command is then .venv/bin/rtcloud
+
+run: setup ## start everything on one machine, with the demo page (LISTEN=, MEDIA_PORT=, DATA=)
+	@exec $(BIN)/python tools/run.py --data $(DATA) --listen $(LISTEN) --media-port $(MEDIA_PORT)
+
+demo: setup ## two headless people talk, are recorded through the official SDK, and a summary is printed
+	@$(BIN)/python tools/demo.py
+
+test: setup ## every test but the long ones (ARGS= goes to pytest)
+	cargo test --locked --profile quick --workspace
+	$(BIN)/python -m pytest -m "not long" $(ARGS)
+
+test-long: setup ## the tests with full counts and durations
+	$(BIN)/python -m pytest -m long --timeout 3600 $(ARGS)
+
+bench: setup ## every benchmark beside its budget (ARGS= names some of them)
+	$(BIN)/python benches/run.py $(ARGS)
+
+check: setup ## formatting, lints, types, import rules, generated files; changes nothing
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest rtcloud._native --mypy-config-file pyproject.toml
+	$(BIN)/lint-imports
+	$(BIN)/python tools/gen.py --check
+	$(BIN)/python tools/locks.py
+	cargo fmt --all --check
+	cargo clippy --locked --profile quick --workspace --all-targets -- -D warnings
+	npm run --silent check
+
+ci: test check ## what .ci/run runs
+
+fix: $(STAMPS)/python $(STAMPS)/node ## format and mend what tools can mend
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+	cargo fmt --all
+	npm run --silent fix
+
+gen: $(STAMPS)/native ## write the generated files anew
+	$(BIN)/python tools/gen.py
+
+fuzz: setup ## feed every parser of network bytes with random input (SECONDS_EACH=)
+	$(BIN)/python tools/fuzz.py --seconds $(or $(SECONDS_EACH),20)
+
+clean: ## remove what was built (data/ stays)
+	rm -rf $(STAMPS) .venv node_modules target dist web/*/dist tests/page/dist src/rtcloud/gateway/static/demo
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find src -name '*.so' -delete
+	find src tests tools benches -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# What is built, each when what it is made from changed. -----------------------------------------------------------
+
+$(STAMPS)/versions: tools/versions.sh
+	@mkdir -p $(STAMPS)
+	@PYTHON=$(PYTHON) tools/versions.sh
+	@touch $@
+
+$(STAMPS)/debian: tools/debian.sh $(STAMPS)/versions
+	@tools/debian.sh
+	@touch $@
+
+$(STAMPS)/python: requirements.lock $(STAMPS)/versions
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
+	@echo "installing Python packages"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
+	@touch $@
+
+$(STAMPS)/node: package-lock.json package.json $(STAMPS)/versions
+	@echo "installing Node packages"
+	@npm ci --silent --no-audit --no-fund
+	@touch $@
+
+$(STAMPS)/native: $(RUST_SOURCES) Cargo.toml Cargo.lock pyproject.toml $(STAMPS)/python
+	@echo "building the native module (some minutes the first time)"
+	@VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/maturin develop --release --locked --quiet
+	@touch $@
+
+$(STAMPS)/web: $(WEB_SOURCES) $(STAMPS)/node
+	@npm run --silent build
+	@touch $@
+
+requirements.lock: pyproject.toml
+	@[ -x $(BIN)/uv ] && $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --group dev --generate-hashes \
+	  --no-emit-index-url --no-annotate --no-header --output-file $@ pyproject.toml || true
+	@touch $@

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# The Debian packages that tests, demo and watermarks use. Installs what is missing as root; otherwise prints the one
+# line that does it and exits with 2.
+set -eu
+missing=()
+want() { # PACKAGE TEST...
+  local package=$1
+  shift
+  "$@" >/dev/null 2>&1 || missing+=("$package")
+}
+has_cjk_font() { ls /usr/share/fonts/opentype/noto/NotoSansCJK* /usr/share/fonts/*/*CJK*; }
+has_compiler() { command -v cc && command -v c++; }
+has_cmake() { command -v cmake; }
+
+want chromium sh -c 'command -v chromium || command -v chromium-browser || command -v google-chrome'
+want ffmpeg sh -c 'command -v ffmpeg && command -v ffprobe'
+want fonts-noto-cjk has_cjk_font
+want build-essential has_compiler
+want cmake has_cmake
+
+[ ${#missing[@]} -gt 0 ] || exit 0
+if ! command -v apt-get >/dev/null; then
+  echo "setup: please install: ${missing[*]}" >&2
+  exit 2
+fi
+if [ "$(id -u)" != 0 ]; then
+  echo "setup: some Debian packages are missing; please run this once and repeat:" >&2
+  echo "  sudo apt-get update && sudo apt-get install -y --no-install-recommends ${missing[*]}" >&2
+  exit 2
+fi
+echo "installing Debian packages: ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+install() { apt-get install -y -q --no-install-recommends "${missing[@]}" >/dev/null; }
+install 2>/dev/null || { apt-get update -q >/dev/null && install; }
