@@ -136,7 +136,7 @@ callbacks = Table(
     Column("event_group", Integer, nullable=False),
     Column("event_type", Integer, nullable=False),
     Column("event_info", Text, nullable=False),  # compact JSON of EventInfo, keys in the documented order
-    Column("created_ms", BigInteger, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),  # when it was written or last replayed: its minute starts here
     Column("state", String(12), nullable=False, default="pending"),  # pending, delivered, parked
     Column("attempts", Integer, nullable=False, default=0),
     Column("first_attempt_ms", BigInteger),

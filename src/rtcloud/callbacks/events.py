@@ -1,0 +1,138 @@
+"""The events of the documents as values: which fields each type has, in the documented order. Pure.
+
+``CallbackEvent.info`` is the EventInfo object; the envelope round it is made at sending (``sender``), because
+CallbackTs is the time of sending. A field given for a type that does not document it is a mistake of the caller and
+raises; so does a missing one.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+
+from rtcloud.rooms.ids import RoomRef
+
+GROUP_ROOM = 1
+GROUP_MEDIA = 2
+GROUP_RECORDING = 3
+
+
+class RoomEvent(IntEnum):
+    CREATE_ROOM = 101
+    DISMISS_ROOM = 102
+    ENTER_ROOM = 103
+    EXIT_ROOM = 104
+    CHANGE_ROLE = 105
+    START_VIDEO = 201
+    STOP_VIDEO = 202
+    START_AUDIO = 203
+    STOP_AUDIO = 204
+    START_AUX = 205
+    STOP_AUX = 206
+
+
+class RecordingEvent(IntEnum):
+    RECORDER_START = 301
+    RECORDER_STOP = 302
+    UPLOAD_START = 303
+    FILE_INFO = 304
+    UPLOAD_STOP = 305
+    FAILOVER = 306
+    FILE_SLICE = 307
+    UPLOAD_ERROR = 308
+    DOWNLOAD_IMAGE_ERROR = 309
+    MP4_STOP = 310
+    VOD_COMMIT = 311
+    VOD_STOP = 312
+
+
+class EnterReason(IntEnum):
+    NORMAL = 1
+    NETWORK_SWITCHED = 2
+    RETRY_AFTER_TIMEOUT = 3
+    CROSS_ROOM = 4
+
+
+class ExitReason(IntEnum):
+    NORMAL = 1
+    TIMEOUT = 2
+    REMOVED = 3
+    CROSS_ROOM_ENDED = 4
+    KILLED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackEvent:
+    ref: RoomRef
+    group: int
+    type: int
+    info: Mapping[str, Any]
+
+    @property
+    def info_json(self) -> str:
+        """Compact JSON, keys in the documented order."""
+        return msgspec.json.encode(dict(self.info)).decode()
+
+
+# After RoomId, EventTs and EventMsTs, which every type has. Names as in the documents.
+_ROOM_FIELDS: Mapping[RoomEvent, tuple[str, ...]] = MappingProxyType(
+    {
+        RoomEvent.CREATE_ROOM: ("UserId",),
+        RoomEvent.DISMISS_ROOM: (),
+        RoomEvent.ENTER_ROOM: ("UserId", "Role", "TerminalType", "UserType", "Reason"),
+        RoomEvent.EXIT_ROOM: ("UserId", "Role", "Reason"),
+        RoomEvent.CHANGE_ROLE: ("UserId", "Role"),
+        RoomEvent.START_VIDEO: ("UserId",),
+        RoomEvent.STOP_VIDEO: ("UserId", "Reason"),
+        RoomEvent.START_AUDIO: ("UserId",),
+        RoomEvent.STOP_AUDIO: ("UserId", "Reason"),
+        RoomEvent.START_AUX: ("UserId",),
+        RoomEvent.STOP_AUX: ("UserId", "Reason"),
+    }
+)
+
+
+def room_event(
+    ref: RoomRef,
+    event_type: int,
+    now_ms: int,
+    *,
+    user_id: str | None = None,
+    role: int | None = None,
+    terminal_type: int | None = None,
+    user_type: int | None = None,
+    reason: int | None = None,
+) -> CallbackEvent:
+    """An event of group 1 (101–105) or 2 (201–206)."""
+    kind = RoomEvent(event_type)
+    given = {
+        name: value
+        for name, value in (
+            ("UserId", user_id),
+            ("Role", role),
+            ("TerminalType", terminal_type),
+            ("UserType", user_type),
+            ("Reason", reason),
+        )
+        if value is not None
+    }
+    wanted = _ROOM_FIELDS[kind]
+    if given.keys() != set(wanted):
+        raise ValueError(f"event {int(kind)} has the fields {wanted}, not {tuple(given)}")
+    group = GROUP_ROOM if kind < RoomEvent.START_VIDEO else GROUP_MEDIA
+    return CallbackEvent(ref, group, int(kind), _moment(ref, now_ms) | {name: given[name] for name in wanted})
+
+
+def recording_event(
+    ref: RoomRef, event_type: int, now_ms: int, *, user_id: str, task_id: str, payload: Mapping[str, Any]
+) -> CallbackEvent:
+    """An event of group 3; ``user_id`` is the recording robot, ``payload`` comes from ``egress.recording.events``."""
+    info = _moment(ref, now_ms) | {"UserId": user_id, "TaskId": task_id, "Payload": dict(payload)}
+    return CallbackEvent(ref, GROUP_RECORDING, int(RecordingEvent(event_type)), info)
+
+
+def _moment(ref: RoomRef, now_ms: int) -> dict[str, Any]:
+    return {"RoomId": ref.api_room_id, "EventTs": now_ms // 1000, "EventMsTs": now_ms}
