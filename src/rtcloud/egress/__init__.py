@@ -1,0 +1,1 @@
+"""Media that leaves the cloud: recordings."""
