@@ -216,6 +216,13 @@ class TrackStarted(Event, tag="track_started"):
     codec: str
 
 
+class TrackEnded(Event, tag="track_ended"):
+    """The publisher's offer no longer sends the track (its section went inactive): it is unpublished."""
+
+    participant: str
+    track: str
+
+
 class SpeakerLevel(msgspec.Struct):
     participant: str
     level: float  # 0 silent … 1 loudest, linear
@@ -292,6 +299,7 @@ AnyEvent = (
     | SectionsNeeded
     | TransportChanged
     | TrackStarted
+    | TrackEnded
     | Speakers
     | Quality
     | Receiving

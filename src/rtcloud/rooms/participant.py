@@ -1,0 +1,135 @@
+"""What a room knows of its people: participants (one presence each), their tracks and subscriptions."""
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Literal
+
+Kind = Literal["audio", "video"]
+Source = Literal["unknown", "camera", "microphone", "screen_share", "screen_share_audio"]
+#: What a publication is called in callbacks and usage: the camera, the microphone, the screen.
+Stream = Literal["audio", "video", "aux"]
+
+
+class Role(IntEnum):
+    """Values of the callbacks' ``Role``."""
+
+    ANCHOR = 20
+    AUDIENCE = 21
+
+
+class UserType(IntEnum):
+    WEBRTC = 1
+    APPLET = 2
+    NATIVE_SDK = 3
+
+
+class TerminalType(IntEnum):
+    WINDOWS = 1
+    ANDROID = 2
+    IOS = 3
+    LINUX = 4
+    OTHER = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A simulcast layer as announced. ``quality``: 0 low, 1 medium, 2 high. ``bitrate``: bit/s."""
+
+    quality: int
+    rid: str
+    width: int
+    height: int
+    bitrate: int
+    ssrc: int = 0
+
+
+@dataclass(slots=True)
+class Track:
+    track_id: str
+    cid: str
+    kind: Kind
+    source: Source
+    name: str = ""
+    stream: str = ""
+    muted: bool = False
+    width: int = 0
+    height: int = 0
+    codec: str = ""  # lower case; announced first, then what really came
+    layers: tuple[Layer, ...] = ()
+    stereo: bool = False
+    disable_dtx: bool = False
+    disable_red: bool = False
+    encryption: int = 0
+    #: its first media packet came; from then on it can be subscribed
+    started: bool = False
+
+    @property
+    def publication(self) -> Stream | None:
+        """Which publication of callbacks and usage it is; None for a shared screen's sound."""
+        match self.source:
+            case "screen_share":
+                return "aux"
+            case "screen_share_audio":
+                return None
+            case _:
+                return self.kind
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Where a participant joined from, as its client said and its socket showed."""
+
+    user_type: int = UserType.NATIVE_SDK
+    terminal_type: int = TerminalType.OTHER
+    device_type: str = ""
+    sdk_version: str = ""
+    client_address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    publish: bool = True
+    subscribe: bool = True
+    data: bool = True
+
+
+@dataclass(slots=True)
+class Participant:
+    """``presence`` names the stay in the room (a row; callbacks speak of it), ``participant_id`` one session of it:
+    a user who comes back within the 90 s keeps the presence and gets a new session."""
+
+    presence: str
+    participant_id: str
+    user_id: str
+    role: Role
+    device: Device
+    joined_ms: int
+    permission: Permission = Permission()
+    name: str = ""
+    metadata: str = ""
+    attributes: dict[str, str] = field(default_factory=dict)
+    robot: bool = False
+    auto_subscribe: bool = True
+    tracks: dict[str, Track] = field(default_factory=dict)
+    #: tracks of others it receives
+    subscribed: set[str] = field(default_factory=set)
+    #: tracks it was explicitly told not to, or to, subscribe
+    choices: dict[str, bool] = field(default_factory=dict)
+    #: publications reported as started (201, 203, 205) and not yet as stopped
+    sending: set[Stream] = field(default_factory=set)
+    #: when, Unix ms, an absent user is given up; None while connected
+    lost_deadline_ms: int | None = None
+    #: when, Unix ms, publications of the earlier session that did not come back are reported as stopped
+    return_deadline_ms: int | None = None
+    version: int = 0
+    quality: int = 2  # livekit ConnectionQuality: 0 poor, 1 good, 2 excellent, 3 lost
+
+    @property
+    def connected(self) -> bool:
+        return self.lost_deadline_ms is None
+
+    def wants(self, track: Track) -> bool:
+        return self.permission.subscribe and self.choices.get(track.track_id, self.auto_subscribe)
+
+    def track_of(self, stream: Stream) -> Track | None:
+        return next((t for t in self.tracks.values() if t.publication == stream), None)
