@@ -64,8 +64,11 @@ def enqueue(connection: Connection, event: CallbackEvent, now_ms: int) -> None:
     connection.execute(insert(callbacks).from_select(list(values), wanted))
 
 
-def due(connection: Connection, now_ms: int, limit: int, *, busy: Sequence[str] = ()) -> list[Due]:
-    """The head of each room's queue that may be tried now, oldest first; rooms in ``busy`` are being tried already."""
+def due(
+    connection: Connection, now_ms: int, limit: int, *, busy: Sequence[str] = (), full: Sequence[int] = ()
+) -> list[Due]:
+    """The head of each room's queue that may be tried now, oldest first, without the rooms ``busy`` and the
+    applications ``full``."""
     heads = (
         select(func.min(callbacks.c.id).label("id"))
         .where(callbacks.c.state == "pending")
@@ -91,7 +94,11 @@ def due(connection: Connection, now_ms: int, limit: int, *, busy: Sequence[str] 
             (callback_targets.c.sdk_app_id == callbacks.c.sdk_app_id)
             & (callback_targets.c.event_group == callbacks.c.event_group),
         )
-        .where(callbacks.c.next_attempt_ms <= now_ms, callbacks.c.ordering.not_in(busy))
+        .where(
+            callbacks.c.next_attempt_ms <= now_ms,
+            callbacks.c.ordering.not_in(busy),
+            callbacks.c.sdk_app_id.not_in(full),
+        )
         .order_by(callbacks.c.id)
         .limit(limit)
     )
