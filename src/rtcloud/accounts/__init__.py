@@ -1,0 +1,1 @@
+"""Who may do what: accounts, users, key pairs, applications, user tokens and join tokens."""
