@@ -1,31 +1,25 @@
 """What can happen to a room (past tense) and what the room asks for (imperative). All plain data."""
 
 from dataclasses import dataclass, field
-from enum import IntEnum
 from typing import Literal
 
+from rtcloud.callbacks.events import EnterReason, ExitReason
 from rtcloud.media.node import AnyCommand
 from rtcloud.rooms.participant import Device, Participant, Permission, Role, Stream, Track
 
 
-class EnterReason(IntEnum):
-    NORMAL = 1
-    NETWORK_SWITCHED = 2
-    RETRIED = 3
-
-
-class ExitReason(IntEnum):
-    """``Reason`` of callback 104."""
-
-    NORMAL = 1
-    TIMED_OUT = 2
-    REMOVED = 3
-    KILLED = 5
-
-
 #: Why a session is told to leave; ``signal`` knows what the protocol calls it.
 LeaveCause = Literal[
-    "left", "duplicate", "removed", "dismissed", "timed_out", "failed", "shutdown", "unknown_session", "overload"
+    "left",
+    "duplicate",
+    "removed",
+    "dismissed",
+    "timed_out",
+    "failed",
+    "shutdown",
+    "unknown_session",
+    "overload",
+    "protocol",
 ]
 
 # Facts ------------------------------------------------------------------------------------------------------------
@@ -187,8 +181,9 @@ class Drive:
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """Tell the session that it is in. ``others`` are as of now."""
+    """Tell the session that it is in. ``others`` are as of now; ``sid`` is the media node's name of the room."""
 
+    sid: str
     participant: Participant
     others: tuple[Participant, ...]
     created_ms: int

@@ -12,9 +12,10 @@ Invariants
 
 from collections.abc import Callable, Iterator
 
+from rtcloud.callbacks.events import ExitReason
 from rtcloud.media import node as media
 from rtcloud.rooms import facts
-from rtcloud.rooms.facts import Command, Drive, ExitReason, Fact, Notify
+from rtcloud.rooms.facts import Command, Drive, Fact, Notify
 from rtcloud.rooms.participant import Participant, Stream, Track
 from rtcloud.rooms.quality import grade
 
@@ -152,7 +153,7 @@ class Room:
             )
         )
         others = tuple(p for p in self.participants.values() if p is not participant and p.participant_id)
-        yield Notify(fact.participant_id, facts.Welcome(participant, others, self.created_ms))
+        yield Notify(fact.participant_id, facts.Welcome(self.sid, participant, others, self.created_ms))
         yield from self._show(participant)
         for other in others:
             for track in other.tracks.values():
@@ -194,7 +195,7 @@ class Room:
     def _expire(self, now_ms: int) -> Iterator[Command]:
         for participant in tuple(self.participants.values()):
             if participant.lost_deadline_ms is not None and participant.lost_deadline_ms <= now_ms:
-                yield from self._end(participant, ExitReason.TIMED_OUT, "timed_out")
+                yield from self._end(participant, ExitReason.TIMEOUT, "timed_out")
             elif participant.return_deadline_ms is not None and participant.return_deadline_ms <= now_ms:
                 participant.return_deadline_ms = None
                 for stream in sorted(participant.sending):

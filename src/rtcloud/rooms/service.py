@@ -1,0 +1,306 @@
+"""The shell of all rooms of this node: one aio task per room feeds its state machine and carries out what it says.
+
+A batch of facts is handled at once: commands go to the media node, records are committed in one transaction with
+their callbacks, then the notices are delivered. SDP answers and other media events take the same queue, so a client
+always hears of a track before the SDP that carries it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection
+
+from rtcloud import errors
+from rtcloud.aio import spawn
+from rtcloud.clock import Clock
+from rtcloud.media import node as media
+from rtcloud.rooms import facts, store
+from rtcloud.rooms.ids import RoomRef
+from rtcloud.rooms.room import Room
+from rtcloud.store.database import Database
+
+_log = logging.getLogger(__name__)
+
+#: Waiting facts of one room. A session that finds it full is dropped (it may come back).
+INBOX_SIZE = 8192
+#: How long commands may find the media node's queue full before the room is given up.
+MEDIA_PATIENCE_S = 2.0
+
+ToSession = facts.Notice | media.AnyEvent
+#: Where the notices of a session go; must not block.
+Deliver = Callable[[ToSession], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Pass:
+    """A media event for one session, or for all of the room."""
+
+    participant_id: str | None
+    event: media.AnyEvent
+
+
+@dataclass(slots=True)
+class _LiveRoom:
+    ref: RoomRef
+    scene: str
+    room: Room
+    inbox: asyncio.Queue[tuple[facts.Fact | _Pass, asyncio.Future[bool] | None]] = field(
+        default_factory=lambda: asyncio.Queue(INBOX_SIZE)
+    )
+    timer: asyncio.TimerHandle | None = None
+
+    def post(self, fact: facts.Fact | _Pass, done: asyncio.Future[bool] | None = None) -> bool:
+        try:
+            self.inbox.put_nowait((fact, done))
+        except asyncio.QueueFull:
+            return False
+        return True
+
+
+class RoomService:
+    """``new_id(prefix)`` makes ids; ``rooms`` live as long as someone is in them."""
+
+    def __init__(self, database: Database, node: media.MediaNode, clock: Clock, new_id: Callable[[str], str]) -> None:
+        self._database = database
+        self._node = node
+        self._clock = clock
+        self._new_id = new_id
+        self._rooms: dict[RoomRef, _LiveRoom] = {}
+        self._by_sid: dict[str, _LiveRoom] = {}
+        self._sessions: dict[str, tuple[_LiveRoom, Deliver]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.healthy = True
+
+    async def start(self) -> None:
+        """Take up the rooms that were open when the server stopped, and listen to the media node."""
+        for found in await self._database.read(store.load_open):
+            room = Room(found.sid, found.created_ms)
+            room.restore(found.participants, self._clock.now_ms())
+            live = self._open(found.ref, found.scene, room)
+            live.post(facts.TimePassed())
+        self._track(spawn(self._listen(), name="media events"))
+
+    async def close(self) -> None:
+        """Tell every session that the server goes away. Rooms and presences stay open for the next start."""
+        for _, deliver in tuple(self._sessions.values()):
+            deliver(facts.Dismiss("shutdown"))
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # sessions -----------------------------------------------------------------------------------------------------
+
+    async def enter(self, ref: RoomRef, scene: str, fact: facts.Entered, deliver: Deliver) -> str:
+        """Returns the room's sid once the presence is durable; ``Welcome`` has been delivered by then."""
+        while True:
+            live = self._rooms.get(ref)
+            if live is None or live.room.destroyed:
+                live = self._open(ref, scene, Room(self._new_id("RM"), self._clock.now_ms()))
+            self._sessions[fact.participant_id] = (live, deliver)
+            done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+            if not live.post(fact, done):
+                del self._sessions[fact.participant_id]
+                raise errors.internal("the room is overloaded")
+            if await done:
+                return live.room.sid
+
+    def resume(self, participant_id: str, deliver: Deliver) -> bool:
+        """A new socket for a session. False: there is no such session."""
+        found = self._sessions.get(participant_id)
+        if found is None or participant_id not in found[0].room.sessions:
+            return False
+        live, earlier = found
+        earlier(facts.Dismiss("left"))
+        self._sessions[participant_id] = (live, deliver)
+        return live.post(facts.Resumed(participant_id))
+
+    def post(self, participant_id: str, fact: facts.Fact) -> bool:
+        """False: the session is gone or its room is overloaded."""
+        found = self._sessions.get(participant_id)
+        return found is not None and found[0].post(fact)
+
+    def owns(self, participant_id: str, deliver: Deliver) -> bool:
+        """Whether ``deliver`` is still where that session's notices go."""
+        found = self._sessions.get(participant_id)
+        return found is not None and found[1] is deliver
+
+    def drive(self, command: media.AnyCommand) -> bool:
+        """A media command of one session (SDP, candidates). False when the media node is overloaded."""
+        try:
+            self._node.send(command)
+        except media.QueueFullError:
+            return False
+        return True
+
+    # the API's wishes -----------------------------------------------------------------------------------------------
+
+    async def remove_users(self, ref: RoomRef, user_ids: Sequence[str]) -> None:
+        """Absent users are ignored. Raises ServiceError for an unknown room."""
+        await self._ask(ref, facts.UsersRemoved(tuple(user_ids)))
+
+    async def dismiss(self, ref: RoomRef) -> None:
+        await self._ask(ref, facts.RoomDismissed())
+
+    def has_room(self, ref: RoomRef) -> bool:
+        live = self._rooms.get(ref)
+        return live is not None and not live.room.destroyed
+
+    async def _ask(self, ref: RoomRef, fact: facts.Fact) -> None:
+        live = self._rooms.get(ref)
+        if live is None or live.room.destroyed:
+            raise errors.room_not_found(ref.room_id)
+        done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        if not live.post(fact, done):
+            raise errors.internal("the room is overloaded")
+        if not await done:
+            raise errors.room_not_found(ref.room_id)
+
+    # one room -------------------------------------------------------------------------------------------------------
+
+    def _open(self, ref: RoomRef, scene: str, room: Room) -> _LiveRoom:
+        live = _LiveRoom(ref, scene, room)
+        self._rooms[ref] = live
+        self._by_sid[room.sid] = live
+        self._track(spawn(self._run(live), name=f"room {room.sid}"))
+        return live
+
+    def _track(self, task: asyncio.Task[None]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, live: _LiveRoom) -> None:
+        while True:
+            batch = [await live.inbox.get()]
+            while not live.inbox.empty():
+                batch.append(live.inbox.get_nowait())
+            await self._carry_out(live, batch)
+            if live.room.destroyed:
+                break
+            self._arm(live)
+        self._forget(live)
+
+    async def _carry_out(
+        self, live: _LiveRoom, batch: list[tuple[facts.Fact | _Pass, asyncio.Future[bool] | None]]
+    ) -> None:
+        now_ms = self._clock.now_ms()
+        drives: list[media.AnyCommand] = []
+        notices: list[tuple[str | None, ToSession]] = []
+        records: list[facts.Record] = []
+        answers: list[tuple[asyncio.Future[bool], bool]] = []
+        for fact, done in batch:
+            if isinstance(fact, _Pass):
+                notices.append((fact.participant_id, fact.event))
+                continue
+            if done is not None:
+                answers.append((done, not live.room.destroyed))
+            for command in live.room.handle(fact, now_ms):
+                match command:
+                    case facts.Drive(order):
+                        drives.append(order)
+                    case facts.Notify(participant_id, notice):
+                        notices.append((participant_id, notice))
+                    case _:
+                        records.append(command)
+        try:
+            await self._send(drives)
+            if records:
+                await self._record(live, records, now_ms)
+        except Exception as error:
+            _log.exception("room could not carry out its commands", extra={"room": live.room.sid})
+            self.healthy = False
+            for done, _ in answers:
+                if not done.done():
+                    done.set_exception(errors.internal(type(error).__name__))
+            return
+        self.healthy = True
+        self._deliver(live, notices)
+        for done, accepted in answers:
+            if not done.done():
+                done.set_result(accepted)
+
+    async def _send(self, drives: list[media.AnyCommand]) -> None:
+        deadline = self._clock.monotonic() + MEDIA_PATIENCE_S
+        while drives:
+            try:
+                return self._node.send(*drives)
+            except media.QueueFullError:
+                if self._clock.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(0.01)
+
+    async def _record(self, live: _LiveRoom, records: list[facts.Record], now_ms: int) -> None:
+        ref, sid, scene = live.ref, live.room.sid, live.scene
+
+        def work(connection: Connection) -> None:
+            for record in records:
+                store.apply(connection, ref, sid, scene, record, now_ms)
+
+        await self._database.write(work)
+
+    def _deliver(self, live: _LiveRoom, notices: list[tuple[str | None, ToSession]]) -> None:
+        for participant_id, notice in notices:
+            targets = tuple(live.room.sessions) if participant_id is None else (participant_id,)
+            for target in targets:
+                found = self._sessions.get(target)
+                if found is not None and found[0] is live:
+                    found[1](notice)
+                    if isinstance(notice, facts.Dismiss):
+                        del self._sessions[target]
+
+    def _arm(self, live: _LiveRoom) -> None:
+        if live.timer is not None:
+            live.timer.cancel()
+            live.timer = None
+        deadline = live.room.deadline()
+        if deadline is not None:
+            delay = max(0.0, (deadline - self._clock.now_ms()) / 1000)
+            live.timer = asyncio.get_running_loop().call_later(delay, live.post, facts.TimePassed())
+
+    def _forget(self, live: _LiveRoom) -> None:
+        self._by_sid.pop(live.room.sid, None)
+        if self._rooms.get(live.ref) is live:
+            del self._rooms[live.ref]
+        if live.timer is not None:
+            live.timer.cancel()
+        while not live.inbox.empty():
+            _, done = live.inbox.get_nowait()
+            if done is not None and not done.done():
+                done.set_result(False)
+        for participant_id in [p for p, (room, _) in self._sessions.items() if room is live]:
+            del self._sessions[participant_id]
+
+    # what the media node says ---------------------------------------------------------------------------------------
+
+    async def _listen(self) -> None:
+        while True:
+            for event in await self._node.events():
+                live = self._by_sid.get(event.room)
+                if live is not None and not live.post(_fact_of(event)):
+                    _log.error("room inbox full: media event dropped", extra={"room": event.room})
+
+    # for /metrics -----------------------------------------------------------------------------------------------------
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """(rooms, connected participants)"""
+        return len(self._rooms), len(self._sessions)
+
+
+def _fact_of(event: media.AnyEvent) -> facts.Fact | _Pass:
+    match event:
+        case media.TrackStarted():
+            return facts.MediaStarted(event.participant, event.track, event.codec)
+        case media.TrackEnded():
+            return facts.TrackRemoved(event.participant, event.track)
+        case media.Quality():
+            return facts.QualityMeasured(event.participant, event.uplink_loss, event.downlink_loss, event.rtt_ms)
+        case media.Receiving():
+            return facts.Receiving(event.participant, event.track, event.width, event.height)
+        case media.RoomFailed():
+            return facts.MediaFailed()
+        case media.Speakers():
+            return _Pass(None, event)
+        case _:
+            return _Pass(event.participant, event)

@@ -1,0 +1,164 @@
+"""POST /v1/join: a UserSig and a room in, an address and a short-lived token out. Form and codes: design.md part 5.
+
+The numbers of errors are those that the client SDKs document (70001 expired, 70009 wrong key, 70013, 70014, -8 …).
+"""
+
+import json
+import re
+import uuid
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from rtcloud.accounts.tokens import JoinGrant, make_join_token
+from rtcloud.accounts.usersig import UserSigError, verify_user_sig
+from rtcloud.clock import Clock
+from rtcloud.rooms.ids import RoomRef
+from rtcloud.rooms.participant import Role
+
+#: The token only has to live until the socket is open; a connected client gets new ones.
+TOKEN_LIFE_S = 600
+MAX_BODY = 64 * 1024
+MAX_ROOM_NUMBER = 4294967294
+
+UNKNOWN_APPLICATION = -8
+BAD_ROOM = -10012
+BAD_PARAMETER = -102023
+
+_STRING_ROOM = re.compile(r"[A-Za-z0-9 !#$%&()+\-:;<=.>?@\[\]^_{}|~,]{1,64}")
+_USER = re.compile(r"[!-~]{1,64}")
+_ROLES = {"anchor": Role.ANCHOR, "audience": Role.AUDIENCE, 20: Role.ANCHOR, 21: Role.AUDIENCE}
+
+CORS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "POST",
+    "Access-Control-Allow-Headers": "content-type",
+}
+
+
+class JoinError(Exception):
+    """``status`` is HTTP's; ``code`` the documented number."""
+
+    def __init__(self, status: int, code: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+
+
+class JoinBody(msgspec.Struct, rename="camel", kw_only=True):
+    """``role`` is a name or the callbacks' number; ``scene`` rtc or live. One of the room ids, ``roomId`` wins."""
+
+    sdk_app_id: int
+    user_id: str
+    user_sig: str
+    room_id: int | None = None
+    str_room_id: str | None = None
+    private_map_key: str | None = None
+    role: Literal["anchor", "audience", 20, 21] = "anchor"
+    scene: Literal["rtc", "live"] = "rtc"
+
+
+class JoinResult(msgspec.Struct, kw_only=True):
+    url: str
+    token: str
+    room: dict[str, int | str]
+    user: dict[str, object]
+    expiresAt: int  # Unix ms
+
+
+class JoinService:
+    def __init__(self, secret_key: Callable[[int], str | None], clock: Clock) -> None:
+        self._secret_key = secret_key
+        self._clock = clock
+
+    def routes(self) -> list[BaseRoute]:
+        return [Route("/v1/join", self._post, methods=["POST", "OPTIONS"])]
+
+    def admit(self, body: JoinBody, url: str) -> JoinResult:
+        """Verify and grant. Raises JoinError. ``url`` is where the client connects (``ws://host:port``)."""
+        secret = self._secret_key(body.sdk_app_id)
+        if secret is None:
+            raise JoinError(404, UNKNOWN_APPLICATION, "sdkAppId: there is no such application")
+        if _USER.fullmatch(body.user_id) is None:
+            raise JoinError(400, BAD_PARAMETER, "userId: 1 to 64 printable ASCII characters without spaces")
+        ref = _room(body)
+        now_ms = self._clock.now_ms()
+        try:
+            verify_user_sig(
+                body.user_sig, sdk_app_id=body.sdk_app_id, secret_key=secret, user_id=body.user_id, now_ms=now_ms
+            )
+        except UserSigError as error:
+            raise JoinError(401, error.code, error.reason) from error
+        role = _ROLES[body.role] if body.scene == "live" else Role.ANCHOR
+        grant = JoinGrant(
+            room=ref,
+            user_id=body.user_id,
+            expires_ms=now_ms + TOKEN_LIFE_S * 1000,
+            role=role,
+            scene=body.scene,
+            can_publish=role == Role.ANCHOR,
+            can_publish_data=role == Role.ANCHOR,
+        )
+        token = make_join_token(grant, secret_key=secret, now_ms=now_ms)
+        room: dict[str, int | str] = {"sdkAppId": ref.sdk_app_id}
+        room["roomId" if ref.numeric else "strRoomId"] = ref.api_room_id
+        permissions = ["subscribe", "publish", "data"] if role == Role.ANCHOR else ["subscribe"]
+        return JoinResult(
+            url=url,
+            token=token,
+            room=room,
+            user={"userId": body.user_id, "role": role.name.lower(), "permissions": permissions},
+            expiresAt=grant.expires_ms,
+        )
+
+    async def _post(self, request: Request) -> Response:
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers=CORS)
+        try:
+            body = _decode(await _read(request))
+            scheme = "wss" if request.url.scheme == "https" else "ws"
+            result = self.admit(body, f"{scheme}://{request.url.netloc}")
+        except JoinError as error:
+            return _json(error.status, {"error": _error(error)})
+        return _json(200, msgspec.to_builtins(result))
+
+
+def _error(error: JoinError) -> dict[str, object]:
+    return {"code": error.code, "message": error.message, "requestId": str(uuid.uuid4())}
+
+
+def _json(status: int, body: object) -> Response:
+    return Response(json.dumps(body, separators=(",", ":")), status, CORS, "application/json")
+
+
+def _decode(raw: bytes) -> JoinBody:
+    try:
+        return msgspec.json.decode(raw, type=JoinBody)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise JoinError(400, BAD_PARAMETER, f"body: {error}") from error
+
+
+async def _read(request: Request) -> bytes:
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY:
+            raise JoinError(413, BAD_PARAMETER, f"body: over {MAX_BODY} bytes")
+    return body
+
+
+def _room(body: JoinBody) -> RoomRef:
+    if body.room_id is not None:
+        if not 1 <= body.room_id <= MAX_ROOM_NUMBER:
+            raise JoinError(400, BAD_ROOM, f"roomId: 1 to {MAX_ROOM_NUMBER}")
+        return RoomRef(body.sdk_app_id, True, str(body.room_id))
+    if body.str_room_id is None:
+        raise JoinError(400, BAD_ROOM, "roomId or strRoomId is missing")
+    if _STRING_ROOM.fullmatch(body.str_room_id) is None:
+        raise JoinError(400, BAD_ROOM, "strRoomId: 1 to 64 of the documented characters")
+    return RoomRef(body.sdk_app_id, False, body.str_room_id)

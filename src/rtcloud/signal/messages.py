@@ -1,0 +1,233 @@
+"""Our notions in the protocol's messages, and back. Pure; the only module that knows both vocabularies."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+from livekit.protocol import models, rtc
+
+import rtcloud
+from rtcloud.media import node as media
+from rtcloud.rooms.facts import LeaveCause
+from rtcloud.rooms.ids import RoomRef
+from rtcloud.rooms.participant import Layer, Participant, Role, Source, Track
+
+#: Clients look into the server's version to choose features; this is the protocol's level that we serve.
+PROTOCOL = 16
+SERVER_VERSION = "1.11.0"
+#: The client pings every 5 s and gives the socket up after 15 s without an answer.
+PING_INTERVAL_S = 5
+PING_TIMEOUT_S = 15
+
+_CODECS = ("video/H264", "video/VP8", "video/VP9", "video/AV1", "audio/opus")
+
+_SOURCES: Mapping[Source, Any] = {
+    "unknown": models.TrackSource.UNKNOWN,
+    "camera": models.TrackSource.CAMERA,
+    "microphone": models.TrackSource.MICROPHONE,
+    "screen_share": models.TrackSource.SCREEN_SHARE,
+    "screen_share_audio": models.TrackSource.SCREEN_SHARE_AUDIO,
+}
+_SOURCE_NAMES: Mapping[int, Source] = {int(number): name for name, number in _SOURCES.items()}
+
+_Action = rtc.LeaveRequest.Action
+_Reason = models.DisconnectReason
+_LEAVES: Mapping[LeaveCause, tuple[Any, Any]] = {
+    "left": (_Reason.CLIENT_INITIATED, _Action.DISCONNECT),
+    "duplicate": (_Reason.DUPLICATE_IDENTITY, _Action.DISCONNECT),
+    "removed": (_Reason.PARTICIPANT_REMOVED, _Action.DISCONNECT),
+    "dismissed": (_Reason.ROOM_DELETED, _Action.DISCONNECT),
+    "timed_out": (_Reason.CONNECTION_TIMEOUT, _Action.RECONNECT),
+    "failed": (_Reason.MEDIA_FAILURE, _Action.RECONNECT),
+    "shutdown": (_Reason.SERVER_SHUTDOWN, _Action.RECONNECT),
+    "unknown_session": (_Reason.STATE_MISMATCH, _Action.RECONNECT),
+    "overload": (_Reason.SIGNAL_CLOSE, _Action.RESUME),
+    "protocol": (_Reason.STATE_MISMATCH, _Action.DISCONNECT),
+}
+
+
+def leave(cause: LeaveCause) -> rtc.SignalResponse:
+    reason, action = _LEAVES[cause]
+    request = rtc.LeaveRequest(reason=reason, action=action, can_reconnect=action != _Action.DISCONNECT)
+    return rtc.SignalResponse(leave=request)
+
+
+def room_info(ref: RoomRef, sid: str, created_ms: int, participants: int) -> models.Room:
+    """The name is the room id's text; whether it is a number is in the metadata (docs/protocol.md)."""
+    room_id = {"roomId": int(ref.room_id)} if ref.numeric else {"strRoomId": ref.room_id}
+    return models.Room(
+        sid=sid,
+        name=ref.room_id,
+        creation_time=created_ms // 1000,
+        creation_time_ms=created_ms,
+        num_participants=participants,
+        metadata=msgspec.json.encode(room_id).decode(),
+        enabled_codecs=[models.Codec(mime=mime) for mime in _CODECS],
+    )
+
+
+def participant_info(participant: Participant) -> models.ParticipantInfo:
+    permission = participant.permission
+    return models.ParticipantInfo(
+        sid=participant.participant_id,
+        identity=participant.user_id,
+        state=models.ParticipantInfo.State.ACTIVE,
+        tracks=[track_info(track) for track in participant.tracks.values()],
+        metadata=participant.metadata,
+        joined_at=participant.joined_ms // 1000,
+        joined_at_ms=participant.joined_ms,
+        name=participant.name,
+        version=participant.version,
+        permission=models.ParticipantPermission(
+            can_subscribe=permission.subscribe,
+            can_publish=permission.publish,
+            can_publish_data=permission.data,
+        ),
+        is_publisher=participant.role == Role.ANCHOR,
+        kind=models.ParticipantInfo.Kind.EGRESS if participant.robot else models.ParticipantInfo.Kind.STANDARD,
+        attributes=participant.attributes,
+    )
+
+
+def gone(participant_id: str, user_id: str) -> models.ParticipantInfo:
+    return models.ParticipantInfo(
+        sid=participant_id, identity=user_id, state=models.ParticipantInfo.State.DISCONNECTED
+    )
+
+
+def track_info(track: Track) -> models.TrackInfo:
+    mime = f"{track.kind}/{_mime_name(track.codec)}" if track.codec else ""
+    layers = [
+        models.VideoLayer(
+            quality=layer.quality,  # type: ignore[arg-type]  # an open enum
+            width=layer.width,
+            height=layer.height,
+            bitrate=layer.bitrate,
+            ssrc=layer.ssrc,
+            rid=layer.rid,
+        )
+        for layer in track.layers
+    ]
+    info = models.TrackInfo(
+        sid=track.track_id,
+        type=models.TrackType.AUDIO if track.kind == "audio" else models.TrackType.VIDEO,
+        name=track.name,
+        muted=track.muted,
+        width=track.width,
+        height=track.height,
+        simulcast=len(layers) > 1,
+        disable_dtx=track.disable_dtx,
+        source=_SOURCES[track.source],
+        layers=layers,
+        mime_type=mime,
+        stereo=track.stereo,
+        disable_red=True,
+        encryption=track.encryption,  # type: ignore[arg-type]  # an open enum
+        stream=track.stream,
+    )
+    if mime and track.kind == "video":
+        info.codecs.append(models.SimulcastCodecInfo(mime_type=mime, cid=track.cid, layers=layers))
+    return info
+
+
+def track_of(request: rtc.AddTrackRequest, track_id: str) -> Track:
+    """A client's announcement as a track. Counts and lengths are cut to what makes sense."""
+    video = request.type == models.TrackType.VIDEO
+    codec = request.simulcast_codecs[0].codec if request.simulcast_codecs else ""
+    announced = list(request.layers) or [
+        layer for simulcast in request.simulcast_codecs[:1] for layer in simulcast.layers
+    ]
+    layers = tuple(
+        Layer(
+            quality=layer.quality,
+            rid=layer.rid or _RIDS.get(layer.quality, ""),
+            width=layer.width,
+            height=layer.height,
+            bitrate=layer.bitrate,
+            ssrc=layer.ssrc,
+        )
+        for layer in announced[:4]
+    )
+    return Track(
+        track_id=track_id,
+        cid=request.cid[:256],
+        kind="video" if video else "audio",
+        source=_SOURCE_NAMES.get(request.source, "unknown"),
+        name=request.name[:256],
+        stream=request.stream[:256],
+        muted=request.muted,
+        width=min(request.width, 16384),
+        height=min(request.height, 16384),
+        codec=_codec_name(codec) if video else "opus",
+        layers=layers if video else (),
+        stereo=request.stereo,
+        disable_dtx=request.disable_dtx,
+        disable_red=request.disable_red,
+        encryption=request.encryption,
+    )
+
+
+_RIDS = {0: "q", 1: "h", 2: "f"}
+
+
+def join_response(
+    ref: RoomRef, sid: str, created_ms: int, participant: Participant, others: Iterable[Participant], *, single: bool
+) -> rtc.SignalResponse:
+    shown = [participant_info(other) for other in others]
+    response = rtc.JoinResponse(
+        room=room_info(ref, sid, created_ms, len(shown) + 1),
+        participant=participant_info(participant),
+        other_participants=shown,
+        server_version=SERVER_VERSION,
+        subscriber_primary=not single,
+        ping_interval=PING_INTERVAL_S,
+        ping_timeout=PING_TIMEOUT_S,
+        server_info=server_info(),
+        enabled_publish_codecs=[models.Codec(mime=mime) for mime in _CODECS],
+        fast_publish=participant.permission.publish,
+    )
+    return rtc.SignalResponse(join=response)
+
+
+def server_info() -> models.ServerInfo:
+    return models.ServerInfo(
+        edition=models.ServerInfo.Edition.Standard,
+        version=SERVER_VERSION,
+        protocol=PROTOCOL,
+        node_id=f"rtcloud-{rtcloud.__version__}",
+    )
+
+
+def reconnect_response() -> rtc.SignalResponse:
+    return rtc.SignalResponse(reconnect=rtc.ReconnectResponse(server_info=server_info()))
+
+
+def description(kind: str, sdp: str, request: int, mid_to_track: Mapping[str, str]) -> rtc.SignalResponse:
+    """``kind``: answer or offer."""
+    session = rtc.SessionDescription(type=kind, sdp=sdp, id=request, mid_to_track_id=dict(mid_to_track))
+    return rtc.SignalResponse(answer=session) if kind == "answer" else rtc.SignalResponse(offer=session)
+
+
+def speakers(event: media.Speakers) -> rtc.SignalResponse:
+    changed = [
+        models.SpeakerInfo(sid=speaker.participant, level=speaker.level, active=speaker.active)
+        for speaker in event.speakers
+    ]
+    return rtc.SignalResponse(speakers_changed=rtc.SpeakersChanged(speakers=changed))
+
+
+def quality(qualities: Iterable[tuple[str, int, float]]) -> rtc.SignalResponse:
+    updates = [
+        rtc.ConnectionQualityInfo(participant_sid=participant, quality=level, score=score)  # type: ignore[arg-type]
+        for participant, level, score in qualities
+    ]
+    return rtc.SignalResponse(connection_quality=rtc.ConnectionQualityUpdate(updates=updates))
+
+
+def _codec_name(codec: str) -> str:
+    name = codec.lower().removeprefix("video/")
+    return name if name in ("h264", "vp8", "vp9", "av1") else ""
+
+
+def _mime_name(codec: str) -> str:
+    return codec.upper() if codec != "opus" else codec

@@ -1,0 +1,289 @@
+"""The shell of signalling: WebSockets at /rtc/v1 and /rtc, their /validate, and who is connected.
+
+A ``_Connection`` is one session with the socket it has at the moment, or none: after a socket is lost the session
+waits for a resume until its room gives it up. Outgoing messages queue up to a bound; a client that does not read is
+hung up on and may resume.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from livekit.protocol import rtc
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from rtcloud.accounts.tokens import JoinGrant, TokenError, make_join_token, verify_join_token
+from rtcloud.aio import spawn
+from rtcloud.clock import Clock
+from rtcloud.errors import ServiceError
+from rtcloud.media import node as media
+from rtcloud.rooms import facts
+from rtcloud.rooms.participant import Permission, Role
+from rtcloud.rooms.service import RoomService
+from rtcloud.signal import joining, messages
+from rtcloud.signal.session import Command, Drive, Hangup, Post, Send, Session
+
+_log = logging.getLogger(__name__)
+
+OUTBOX_SIZE = 1024
+#: Participant updates kept for a session without a socket.
+MISSED_SIZE = 256
+#: Client messages per second, over which a session is ended.
+MAX_RATE = 500
+#: A client pings every 5 s; one that says nothing for so long is gone.
+SILENCE_S = 30.0
+#: How long a token of a connected session is good; a new one is sent at half of it.
+TOKEN_LIFE_S = 600
+
+CORS = {"Access-Control-Allow-Origin": "*"}
+
+
+class _Connection:
+    def __init__(self, server: "SignalServer", session: Session, grant: JoinGrant) -> None:
+        self.server = server
+        self.session = session
+        self.grant = grant
+        self.outbox: asyncio.Queue[bytes | None] | None = None
+        self.missed: deque[bytes] = deque(maxlen=MISSED_SIZE)
+
+    def attach(self) -> asyncio.Queue[bytes | None]:
+        """A new socket takes over; the earlier one is hung up."""
+        if self.outbox is not None:
+            self._put(self.outbox, None)
+        self.outbox = asyncio.Queue(OUTBOX_SIZE)
+        return self.outbox
+
+    def deliver(self, notice: facts.Notice | media.AnyEvent) -> None:
+        self.execute(self.session.tell(notice, self.server.clock.now_ms()))
+        if isinstance(notice, facts.Confirm):
+            while self.missed and self.outbox is not None:
+                self._put(self.outbox, self.missed.popleft())
+        if isinstance(notice, facts.Dismiss):
+            self.server.forget(self)
+
+    def execute(self, commands: Iterable[Command]) -> None:
+        rooms = self.server.rooms
+        for command in commands:
+            match command:
+                case Send(response):
+                    self._send(response)
+                case Post(fact):
+                    if not rooms.post(self.session.participant_id, fact):
+                        self._hangup()
+                case Drive(order):
+                    if not rooms.drive(order):
+                        self._send(messages.leave("overload"))
+                        self._hangup()
+                case Hangup(reason):
+                    _log.info("session hung up", extra={"session": self.session.participant_id, "why": reason})
+                    self._hangup()
+
+    def _send(self, response: rtc.SignalResponse) -> None:
+        encoded = response.SerializeToString()
+        if self.outbox is not None:
+            self._put(self.outbox, encoded)
+        elif response.WhichOneof("message") in ("update", "track_unpublished"):
+            self.missed.append(encoded)
+
+    def _hangup(self) -> None:
+        if self.outbox is not None:
+            self._put(self.outbox, None)
+            self.outbox = None
+
+    def _put(self, outbox: asyncio.Queue[bytes | None], message: bytes | None) -> None:
+        try:
+            outbox.put_nowait(message)
+        except asyncio.QueueFull:
+            outbox.get_nowait()
+            outbox.put_nowait(None)
+            self.outbox = None
+
+
+class SignalServer:
+    """``secret_key(sdk_app_id)`` finds an application's SDKSecretKey; ``new_id(prefix)`` makes ids."""
+
+    def __init__(
+        self,
+        rooms: RoomService,
+        secret_key: Callable[[int], str | None],
+        clock: Clock,
+        new_id: Callable[[str], str],
+    ) -> None:
+        self.rooms = rooms
+        self.clock = clock
+        self._secret_key = secret_key
+        self._new_id = new_id
+        self._connections: dict[str, _Connection] = {}
+
+    def routes(self) -> list[BaseRoute]:
+        return [
+            WebSocketRoute("/rtc/v1", self._v1),
+            WebSocketRoute("/rtc", self._v0),
+            Route("/rtc/v1/validate", self._validate, methods=["GET"]),
+            Route("/rtc/validate", self._validate, methods=["GET"]),
+        ]
+
+    def forget(self, connection: _Connection) -> None:
+        if self._connections.get(connection.session.participant_id) is connection:
+            del self._connections[connection.session.participant_id]
+
+    # HTTP -------------------------------------------------------------------------------------------------------------
+
+    async def _validate(self, request: Request) -> Response:
+        try:
+            self._grant(request.query_params.get("access_token", ""), request.headers.get("authorization", ""))
+        except TokenError as error:
+            return PlainTextResponse(error.reason, 401, headers=CORS)
+        return PlainTextResponse("success", headers=CORS)
+
+    def _grant(self, query_token: str, authorization: str) -> JoinGrant:
+        token = query_token or authorization.removeprefix("Bearer ")
+        return verify_join_token(token, self._secret_key, self.clock.now_ms())
+
+    # sockets ------------------------------------------------------------------------------------------------------------
+
+    async def _v1(self, socket: WebSocket) -> None:
+        await self._serve(socket, joining.parse_v1)
+
+    async def _v0(self, socket: WebSocket) -> None:
+        await self._serve(socket, joining.parse_v0)
+
+    async def _serve(self, socket: WebSocket, parse: Callable[..., joining.JoinAttempt]) -> None:
+        try:
+            grant = self._grant(
+                socket.query_params.get("access_token", ""), socket.headers.get("authorization", "")
+            )
+            attempt = parse(socket.query_params)
+        except TokenError as error:
+            await socket.send_denial_response(PlainTextResponse(error.reason, 401, headers=CORS))
+            return
+        except joining.JoinRequestError as error:
+            await socket.send_denial_response(PlainTextResponse(str(error), 400, headers=CORS))
+            return
+        await socket.accept()
+        if attempt.resumes:
+            connection = self._resumable(attempt, grant)
+            if connection is None:
+                await _say_and_close(socket, messages.leave("unknown_session"))
+                return
+            outbox = connection.attach()
+            self.rooms.resume(connection.session.participant_id, connection.deliver)
+        else:
+            session = Session(grant.room, self._new_id("PA"), attempt, self._new_id)
+            connection = _Connection(self, session, grant)
+            outbox = connection.attach()
+            self._connections[session.participant_id] = connection
+            address = socket.client.host if socket.client is not None else ""
+            spawn(self._enter(connection, address), name=f"enter {session.participant_id}")
+        await self._talk(socket, connection, outbox)
+
+    def _resumable(self, attempt: joining.JoinAttempt, grant: JoinGrant) -> _Connection | None:
+        connection = self._connections.get(attempt.participant_id)
+        if connection is None or connection.session.single != attempt.single:
+            return None
+        same = connection.grant.room == grant.room and connection.grant.user_id == grant.user_id
+        return connection if same and connection.session.joined else None
+
+    async def _enter(self, connection: _Connection, address: str) -> None:
+        session, grant = connection.session, connection.grant
+        device = joining.device_of(session.attempt.client, address, robot=grant.robot)
+        if grant.user_type is not None:
+            device = replace(device, user_type=grant.user_type)
+        if grant.terminal_type is not None:
+            device = replace(device, terminal_type=grant.terminal_type)
+        anchor = grant.role == Role.ANCHOR
+        fact = facts.Entered(
+            participant_id=session.participant_id,
+            user_id=grant.user_id,
+            role=Role.ANCHOR if anchor else Role.AUDIENCE,
+            device=device,
+            single=session.single,
+            auto_subscribe=session.attempt.auto_subscribe,
+            name=grant.name,
+            metadata=grant.metadata,
+            attributes=grant.attributes,
+            permission=Permission(grant.can_publish and anchor, grant.can_subscribe, grant.can_publish_data),
+            robot=grant.robot,
+        )
+        try:
+            await self.rooms.enter(grant.room, grant.scene, fact, connection.deliver)
+            if connection.outbox is None:  # the socket was lost meanwhile
+                self.rooms.post(session.participant_id, facts.SocketLost(session.participant_id))
+        except ServiceError:
+            _log.warning("join refused", extra={"session": session.participant_id})
+            connection.execute([Send(messages.leave("overload")), Hangup("the room is overloaded")])
+            self.forget(connection)
+
+    async def _talk(
+        self, socket: WebSocket, connection: _Connection, outbox: asyncio.Queue[bytes | None]
+    ) -> None:
+        participant_id = connection.session.participant_id
+        writer = spawn(_write(socket, outbox), name=f"signal writer {participant_id}")
+        refresher = spawn(self._refresh(connection), name=f"token {participant_id}")
+        try:
+            await self._read(socket, connection, outbox)
+        except (WebSocketDisconnect, TimeoutError, RuntimeError):
+            pass  # the socket is gone; the session may come back
+        finally:
+            refresher.cancel()
+            if connection.outbox is outbox:
+                connection.outbox = None
+                self.rooms.post(participant_id, facts.SocketLost(participant_id))
+            with contextlib.suppress(asyncio.QueueFull):
+                outbox.put_nowait(None)
+            await asyncio.wait([writer], timeout=5)
+            writer.cancel()
+
+    async def _read(
+        self, socket: WebSocket, connection: _Connection, outbox: asyncio.Queue[bytes | None]
+    ) -> None:
+        second, count = 0, 0
+        while True:
+            async with asyncio.timeout(SILENCE_S):
+                message = await socket.receive()
+            if message["type"] != "websocket.receive":
+                return
+            raw = message.get("bytes") or b""  # a text frame is no message of the protocol: empty, and refused
+            now_ms = self.clock.now_ms()
+            if now_ms // 1000 != second:
+                second, count = now_ms // 1000, 0
+            count += 1
+            if connection.outbox is not outbox:
+                return  # another socket took over, or the session was hung up
+            if count > MAX_RATE:
+                left = facts.LeftRoom(connection.session.participant_id)
+                connection.execute([Send(messages.leave("protocol")), Post(left), Hangup("too many messages")])
+                return
+            connection.execute(connection.session.receive(raw, now_ms))
+
+    async def _refresh(self, connection: _Connection) -> None:
+        while True:
+            await asyncio.sleep(TOKEN_LIFE_S / 2)
+            secret = self._secret_key(connection.grant.room.sdk_app_id)
+            if secret is None:
+                return
+            now_ms = self.clock.now_ms()
+            grant = replace(connection.grant, expires_ms=now_ms + TOKEN_LIFE_S * 1000)
+            token = make_join_token(grant, secret_key=secret, now_ms=now_ms)
+            connection.execute([Send(rtc.SignalResponse(refresh_token=token))])
+
+
+async def _write(socket: WebSocket, outbox: asyncio.Queue[bytes | None]) -> None:
+    try:
+        while (message := await outbox.get()) is not None:
+            await socket.send_bytes(message)
+        await socket.close()
+    except (WebSocketDisconnect, RuntimeError):
+        pass  # closed by the other side; the reader notices
+
+
+async def _say_and_close(socket: WebSocket, response: rtc.SignalResponse) -> None:
+    with contextlib.suppress(WebSocketDisconnect, RuntimeError):
+        await socket.send_bytes(response.SerializeToString())
+        await socket.close()
