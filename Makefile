@@ -59,8 +59,10 @@ fix: $(STAMPS)/python $(STAMPS)/node ## format and mend what tools can mend
 	cargo fmt --all
 	npm run --silent fix
 
-gen: $(STAMPS)/native ## write the generated files anew
+gen: $(STAMPS)/native ## write the generated files and the Python lock anew
 	$(BIN)/python tools/gen.py
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --group dev --generate-hashes --no-emit-index-url \
+	  --no-annotate --no-header --output-file requirements.lock pyproject.toml
 
 fuzz: setup ## feed every parser of network bytes with random input (SECONDS_EACH=)
 	$(BIN)/python tools/fuzz.py --seconds $(or $(SECONDS_EACH),20)
@@ -100,9 +102,4 @@ $(STAMPS)/native: $(RUST_SOURCES) Cargo.toml Cargo.lock pyproject.toml $(STAMPS)
 
 $(STAMPS)/web: $(WEB_SOURCES) $(STAMPS)/node
 	@npm run --silent build
-	@touch $@
-
-requirements.lock: pyproject.toml
-	@[ -x $(BIN)/uv ] && $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --group dev --generate-hashes \
-	  --no-emit-index-url --no-annotate --no-header --output-file $@ pyproject.toml || true
 	@touch $@
