@@ -1,0 +1,55 @@
+"""Which documented code an action answers for a fault of the request, and what it says.
+
+The rules: the code that names the field if the action lists it, else the general one. A value outside its documented
+range is ``InvalidParameter.OutOfRange`` where the action lists that, else the most precise code it lists.
+"""
+
+from rtcloud.apimodel.model import Action
+from rtcloud.errors import ServiceError
+
+
+def missing(action: Action, path: str, message: str | None = None) -> ServiceError:
+    code = _first(action, [f"MissingParameter.{_field(path)}"], "MissingParameter")
+    return ServiceError(code, message or f"{path} is required")
+
+
+def invalid(action: Action, path: str, reason: str) -> ServiceError:
+    """Of a wrong type or form, or in conflict with another parameter."""
+    code = _first(action, [f"InvalidParameter.{_field(path)}"], "InvalidParameter")
+    return ServiceError(code, f"{path} {reason}")
+
+
+def out_of_range(action: Action, path: str, reason: str) -> ServiceError:
+    """Of the right type, outside what the documents allow."""
+    name = _field(path)
+    wanted = ["InvalidParameter.OutOfRange", f"InvalidParameterValue.{name}", f"InvalidParameter.{name}"]
+    return ServiceError(_first(action, wanted, "InvalidParameterValue"), f"{path} {reason}")
+
+
+def unknown(path: str) -> ServiceError:
+    return ServiceError("UnknownParameter", f"{path} is not a parameter of this action")
+
+
+def no_such_application(action: Action, sdk_app_id: int) -> ServiceError:
+    wanted = ["FailedOperation.SdkAppIdNotExist", "InvalidParameter.SdkAppId", "InvalidParameter.SdkAppid"]
+    return ServiceError(_first(action, wanted, "InvalidParameterValue"), f"SdkAppId {sdk_app_id} does not exist")
+
+
+def not_your_application(action: Action, sdk_app_id: int) -> ServiceError:
+    wanted = [
+        "UnauthorizedOperation.SdkAppId",
+        "FailedOperation.SdkAppIdNotUnderAppId",
+        "InvalidParameter.SdkAppId",
+        "InvalidParameter.SdkAppid",
+    ]
+    code = _first(action, wanted, "UnauthorizedOperation")
+    return ServiceError(code, f"SdkAppId {sdk_app_id} does not belong to this account")
+
+
+def _first(action: Action, wanted: list[str], otherwise: str) -> str:
+    return next((code for code in wanted if code in action.errors), otherwise)
+
+
+def _field(path: str) -> str:
+    """The member's name: of ``A.B.2.C`` it is C, of ``UserIds.3`` it is UserIds."""
+    return next(part for part in reversed(path.split(".")) if not part.isdigit())
