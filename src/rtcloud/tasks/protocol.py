@@ -1,13 +1,22 @@
 """What a worker and a job process say to each other: JSON lines.
 
-stdin of ``rtcloud job``: the first line is the ``Order``, later lines are ``Update`` or ``Stop``; EOF means the worker
-is gone: leave the room at once, close files within 5 s, exit. Descriptor 3 carries the ``JobEvent`` lines, with a
+stdin of ``rtcloud job``: the first line is the ``Order``, later lines are ``Update``, ``Token`` or ``Stop``; EOF means
+the worker is gone: leave the room at once, close files within 5 s (``FileClosed``, but neither ``Left`` nor ``Ended``:
+the task goes on elsewhere), exit. Descriptor 3 carries the ``JobEvent`` lines, each at most 64 KiB, with a
 ``Heartbeat`` each second (5 s of silence: the job is killed). Each event except the heartbeat is appended to
 ``{spool}/{task_id}/{attempt}/journal.jsonl`` before it is sent, with a running ``sequence`` from 1, so that a worker
 that reads the journal of a dead attempt applies each exactly once. stdout and stderr are logs.
+
+The job runs in a session of its own. It inherits the locked ``job.lock`` of its attempt's directory and keeps it open
+without knowing, so the lock is held exactly as long as the job lives. The directories of earlier attempts lie beside
+its own and stay readable until the task has ended (a file that its kind does not keep is removed once uploaded).
 """
 
 import msgspec
+
+JOURNAL = "journal.jsonl"
+LOCK = "job.lock"
+LINE_BYTES = 64 * 1024
 
 
 class Order(msgspec.Struct, kw_only=True):
@@ -23,6 +32,7 @@ class Order(msgspec.Struct, kw_only=True):
     spool: str  # this attempt's directory; the only place the job writes
     params: msgspec.Raw  # the accepted request of the API, without storage keys
     revision: int = 0
+    finish: bool = False  # the robot has left for good: do not join, make what is missing (MP4) and report it
 
 
 class Instruction(msgspec.Struct, tag_field="type", tag=True, kw_only=True):
