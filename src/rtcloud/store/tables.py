@@ -16,7 +16,6 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    UniqueConstraint,
 )
 
 metadata = MetaData()
@@ -159,19 +158,15 @@ tasks = Table(
     Column("params_sealed", LargeBinary, nullable=False),  # the accepted request as JSON; holds storage keys
     Column("desired_state", String(12), nullable=False),  # running, stopped
     Column("state", String(12), nullable=False),  # accepted, running, ending, uploading, ended
-    Column("revision", Integer, nullable=False, default=0),
-    Column("attempt", Integer, nullable=False, default=0),  # 0 first, n = ``han``
-    Column("worker", String(64)),
-    Column("lease_until_ms", BigInteger),
-    Column("pid", Integer),
-    Column("boot_id", String(64)),
+    Column("revision", Integer, nullable=False, default=0),  # of the request; grows with each update of it
+    Column("attempts", Integer, nullable=False, default=0),  # begun so far; the last is ``attempts - 1``, n = ``han``
+    Column("worker", String(64)),  # who may run it, as long as that worker's lease lasts
     Column("created_ms", BigInteger, nullable=False),
     Column("ended_ms", BigInteger),
     Column("expires_ms", BigInteger, nullable=False),  # ResourceExpiredHour
-    Column("leave_code", Integer),
+    Column("leave_code", Integer),  # set when the robot left the room for good
     Column("progress", Text, nullable=False, default="{}"),  # JSON owned by the kind
-    UniqueConstraint("task_id"),
-    Index("tasks_wanted", "state", "lease_until_ms"),
+    Index("tasks_wanted", "state", "worker"),
 )
 
 task_files = Table(
@@ -183,10 +178,14 @@ task_files = Table(
     Column("attempt", Integer, nullable=False),
     Column("user_id", String(64), nullable=False, default=""),
     Column("track_type", String(16), nullable=False),  # audio, video, audio_video
+    Column("media_id", String(8), nullable=False, default="mix"),  # main, aux, mix
+    Column("wanted", Boolean, nullable=False, default=True),  # whether it is uploaded at all
+    Column("sequence", Integer, nullable=False, default=0),  # of the journal entry that last closed it
     Column("begin_ms", BigInteger, nullable=False),
-    Column("end_ms", BigInteger),
+    Column("end_ms", BigInteger),  # NULL while it is being written
     Column("size", BigInteger, nullable=False, default=0),
-    Column("uploaded_ms", BigInteger),
+    Column("uploaded_ms", BigInteger),  # NULL again when the file was rewritten
+    Index("task_files_pending", "task_id", "uploaded_ms"),
 )
 
 # Journal entries already applied, so that reading a journal again changes nothing.

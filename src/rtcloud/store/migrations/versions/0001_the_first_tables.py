@@ -69,21 +69,17 @@ def upgrade() -> None:
         sa.Column("desired_state", sa.String(length=12), nullable=False),
         sa.Column("state", sa.String(length=12), nullable=False),
         sa.Column("revision", sa.Integer(), nullable=False),
-        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("worker", sa.String(length=64), nullable=True),
-        sa.Column("lease_until_ms", sa.BigInteger(), nullable=True),
-        sa.Column("pid", sa.Integer(), nullable=True),
-        sa.Column("boot_id", sa.String(length=64), nullable=True),
         sa.Column("created_ms", sa.BigInteger(), nullable=False),
         sa.Column("ended_ms", sa.BigInteger(), nullable=True),
         sa.Column("expires_ms", sa.BigInteger(), nullable=False),
         sa.Column("leave_code", sa.Integer(), nullable=True),
         sa.Column("progress", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("task_id"),
-        sa.UniqueConstraint("task_id"),
     )
     with op.batch_alter_table("tasks", schema=None) as batch_op:
-        batch_op.create_index("tasks_wanted", ["state", "lease_until_ms"], unique=False)
+        batch_op.create_index("tasks_wanted", ["state", "worker"], unique=False)
 
     op.create_table(
         "workers",
@@ -149,6 +145,9 @@ def upgrade() -> None:
         sa.Column("attempt", sa.Integer(), nullable=False),
         sa.Column("user_id", sa.String(length=64), nullable=False),
         sa.Column("track_type", sa.String(length=16), nullable=False),
+        sa.Column("media_id", sa.String(length=8), nullable=False),
+        sa.Column("wanted", sa.Boolean(), nullable=False),
+        sa.Column("sequence", sa.Integer(), nullable=False),
         sa.Column("begin_ms", sa.BigInteger(), nullable=False),
         sa.Column("end_ms", sa.BigInteger(), nullable=True),
         sa.Column("size", sa.BigInteger(), nullable=False),
@@ -159,6 +158,9 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("task_id", "name"),
     )
+    with op.batch_alter_table("task_files", schema=None) as batch_op:
+        batch_op.create_index("task_files_pending", ["task_id", "uploaded_ms"], unique=False)
+
     op.create_table(
         "users",
         sa.Column("uin", sa.String(length=20), nullable=False),
