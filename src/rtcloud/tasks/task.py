@@ -1,0 +1,39 @@
+"""A task as its callers see it: what the API hands over and what it may ask about."""
+
+from dataclasses import dataclass, field
+
+from rtcloud.rooms.ids import RoomRef
+
+
+@dataclass(frozen=True, slots=True)
+class NewTask:
+    """An accepted request. ``params`` is its JSON with the storage keys in it; the store seals it."""
+
+    task_id: str
+    kind: str  # recording
+    ref: RoomRef
+    user_id: str  # the robot
+    params: bytes = field(repr=False)
+    expires_ms: int  # until then the API may be asked about the task
+    now_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFile:
+    name: str
+    kind: str  # segment, index, mp4
+    user_id: str  # "" when mixed
+    track_type: str  # audio, video, audio_video
+    begin_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskView:
+    """``state`` is that of the row: accepted, running, ending, uploading, ended. ``files`` lists indexes and MP4s."""
+
+    task_id: str
+    kind: str
+    state: str
+    desired_state: str  # running, stopped
+    expires_ms: int
+    files: tuple[TaskFile, ...] = ()
