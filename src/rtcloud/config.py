@@ -1,0 +1,215 @@
+"""Every setting of ``rtcloud serve``, declared once: the file, the environment and the flags follow from ``Config``.
+
+A flag wins over ``RTCLOUD_…`` in the environment, which wins over the file (TOML), which wins over the default.
+A value that cannot be used is a ``ConfigError`` that names the key and where it was given.
+"""
+
+import argparse
+import ipaddress
+import os
+import socket
+import tomllib
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from rtcloud.errors import ConfigError
+
+ROLES = ("api", "signal", "media", "sender", "worker")
+
+
+class CallbackSetting(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """``[[callbacks]]`` in the file: where an application's events go. Applied at each start."""
+
+    url: Annotated[str, Meta(description="http or https address")]
+    key: Annotated[str, Meta(description="signs the events; at most 32 letters and digits")] = ""
+    groups: Annotated[tuple[int, ...], Meta(description="event groups: 1 room, 2 media, 3 recording")] = (1, 2, 3)
+    sdk_app_id: Annotated[int, Meta(description="0: the first application")] = 0
+
+
+class Config(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
+    data: Annotated[str, Meta(description="directory of everything that is kept")] = "data"
+    listen: Annotated[str, Meta(description="HOST:PORT of the API, the signalling and the pages")] = "0.0.0.0:7880"
+    media_port: Annotated[int, Meta(description="UDP port of all media; 0 takes a free one", ge=0, le=65535)] = 7882
+    media_addresses: Annotated[
+        tuple[str, ...],
+        Meta(description="IP addresses that clients reach this machine at; empty: found out at the start"),
+    ] = ()
+    media_shards: Annotated[
+        int, Meta(description="threads that forward packets; 0: one per core less one", ge=0, le=256)
+    ] = 0
+    roles: Annotated[
+        tuple[str, ...], Meta(description=f"what this process does: some of {', '.join(ROLES)}; worker may run alone")
+    ] = ROLES
+    allow_private: Annotated[
+        bool, Meta(description="let addresses in API requests point into private networks")
+    ] = False
+    demo: Annotated[
+        bool, Meta(description="serve the demo page at /demo, which lets anybody join and record")
+    ] = False
+    strict_regions: Annotated[bool, Meta(description="refuse API calls for regions that the documents do not list")] = (
+        True
+    )
+    max_jobs: Annotated[int, Meta(description="jobs (recordings) this worker runs at once", ge=1, le=1000)] = 100
+    log_level: Annotated[str, Meta(description="debug, info, warning or error")] = "info"
+    callbacks: Annotated[tuple[CallbackSetting, ...], Meta(description="where events go, per application")] = ()
+
+    @property
+    def directory(self) -> Path:
+        return Path(self.data)
+
+    @property
+    def listen_address(self) -> tuple[str, int]:
+        return parse_address(self.listen)
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """``HOST:PORT`` or ``[IPv6]:PORT``."""
+    host, separator, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not separator or not host or not port.isdecimal() or int(port) > 65535:
+        raise ConfigError(f"listen: {text!r} is not HOST:PORT")
+    return host, int(port)
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """One flag for each key that is not a table; ``--config`` names the file."""
+    parser.add_argument("--config", metavar="FILE", help="TOML file with any of these keys")
+    for name, field in _fields().items():
+        if name == "callbacks":
+            continue
+        flag = "--" + name.replace("_", "-")
+        if _base(field) is bool:
+            parser.add_argument(flag, dest=name, action=argparse.BooleanOptionalAction, help=_help(field))
+        else:
+            parser.add_argument(flag, dest=name, metavar=name.upper(), help=_help(field))
+
+
+def load(arguments: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Config:
+    """``arguments``: the parsed flags by name (None where absent)."""
+    values: dict[str, Any] = {}
+    file = arguments.get("config") or environ.get("RTCLOUD_CONFIG")
+    if file:
+        values.update(_read(Path(file)))
+    for name, field in _fields().items():
+        if name == "callbacks":
+            continue
+        for where, given in (
+            (f"RTCLOUD_{name.upper()}", environ.get(f"RTCLOUD_{name.upper()}")),
+            ("--" + name.replace("_", "-"), arguments.get(name)),
+        ):
+            if given is not None:
+                values[name] = _parse(where, given, field)
+    try:
+        config = msgspec.convert(values, Config)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"configuration: {error}") from error
+    _check(config)
+    return config
+
+
+def example() -> str:
+    """A configuration file with every key, its default and what it is."""
+    lines = ["# Every key of rtcloud, with its default. A flag wins over RTCLOUD_KEY, which wins over this file.", ""]
+    defaults = Config()
+    for name, field in _fields().items():
+        if name == "callbacks":
+            continue
+        value = getattr(defaults, name)
+        lines += [f"# {_help(field)}", f"# {name} = {_toml(value)}", ""]
+    lines.append("# Where an application's events go; once per address.")
+    lines.append("# [[callbacks]]")
+    for name, field in _fields(CallbackSetting).items():
+        default = next(f.default for f in msgspec.structs.fields(CallbackSetting) if f.name == name)
+        if default is msgspec.NODEFAULT:
+            default = "https://example.com/callbacks"
+        lines += [f"# # {_help(field)}", f"# {name} = {_toml(default)}"]
+    return "\n".join(lines) + "\n"
+
+
+def local_addresses(listen_host: str) -> list[str]:
+    """The addresses to give to clients when none are configured: the host itself, or what this machine has."""
+    try:
+        address = ipaddress.ip_address(listen_host)
+    except ValueError:
+        return [socket.gethostbyname(listen_host)]
+    if not address.is_unspecified:
+        return [str(address)]
+    found = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("198.51.100.1", 9))  # sends nothing; the kernel picks the interface
+            found.append(probe.getsockname()[0])
+        except OSError:
+            pass
+    return [*found, "127.0.0.1"] if found != ["127.0.0.1"] else found
+
+
+def _fields(of: type[msgspec.Struct] = Config) -> dict[str, Any]:
+    return typing.get_type_hints(of, include_extras=True)
+
+
+def _help(field: Any) -> str:
+    return str(field.__metadata__[0].description)
+
+
+def _base(field: Any) -> Any:
+    inner = typing.get_args(field)[0]
+    return typing.get_origin(inner) or inner
+
+
+def _parse(where: str, given: Any, field: Any) -> Any:
+    if not isinstance(given, str):
+        return given
+    base = _base(field)
+    if base is bool:
+        words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+        if given.lower() not in words:
+            raise ConfigError(f"{where}: {given!r} is neither true nor false")
+        return words[given.lower()]
+    if base is int:
+        try:
+            return int(given)
+        except ValueError:
+            raise ConfigError(f"{where}: {given!r} is not a whole number") from None
+    if base is tuple:
+        return tuple(part.strip() for part in given.split(",") if part.strip())
+    return given
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def _check(config: Config) -> None:
+    parse_address(config.listen)
+    unknown = set(config.roles) - set(ROLES)
+    if unknown or not config.roles:
+        raise ConfigError(f"roles: {', '.join(sorted(unknown)) or 'none'}; there are {', '.join(ROLES)}")
+    room_roles = {"api", "signal", "media", "sender"}
+    if set(config.roles) & room_roles and not room_roles <= set(config.roles):
+        raise ConfigError("roles: api, signal, media and sender are one process's; only worker may run alone")
+    for address in config.media_addresses:
+        try:
+            ipaddress.ip_address(address)
+        except ValueError:
+            raise ConfigError(f"media_addresses: {address!r} is not an IP address") from None
+    if config.log_level not in ("debug", "info", "warning", "error"):
+        raise ConfigError(f"log_level: {config.log_level!r} is not debug, info, warning or error")
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    return f'"{value}"' if isinstance(value, str) else str(value)
