@@ -1,0 +1,147 @@
+"""The signalling session as transcripts: a client message or a notice in, commands out."""
+
+import itertools
+
+from hypothesis import given
+from hypothesis import strategies as st
+from livekit.protocol import models, rtc
+
+from rtcloud.media import node as media
+from rtcloud.rooms import facts
+from rtcloud.rooms.ids import RoomRef
+from rtcloud.rooms.participant import Device, Participant, Role
+from rtcloud.signal.joining import JoinAttempt
+from rtcloud.signal.session import MAX_EARLY, Command, Drive, Hangup, Post, Send, Session
+
+REF = RoomRef(1400000000, True, "77")
+
+
+def a_participant(participant_id: str = "PA_a", user_id: str = "alice") -> Participant:
+    return Participant(participant_id, participant_id, user_id, Role.ANCHOR, Device(), joined_ms=1000)
+
+
+def a_session(*, single: bool = True, offer: rtc.SessionDescription | None = None, welcome: bool = True) -> Session:
+    numbers = itertools.count()
+    attempt = JoinAttempt(single=single, client=models.ClientInfo(), offer=offer)
+    session = Session(REF, "PA_a", attempt, lambda prefix: f"{prefix}_{next(numbers)}")
+    if welcome:
+        session.tell(facts.Welcome("RM_1", a_participant(), (), 1000), 1000)
+    return session
+
+
+def say(session: Session, **message: object) -> list[Command]:
+    return session.receive(rtc.SignalRequest(**message).SerializeToString(), 5000)  # type: ignore[arg-type]
+
+
+def sent(commands: list[Command]) -> list[rtc.SignalResponse]:
+    return [c.response for c in commands if isinstance(c, Send)]
+
+
+def test_the_welcome_is_a_join_response_and_then_the_first_offer_is_taken_up() -> None:
+    offer = rtc.SessionDescription(type="offer", sdp="v=0 offer", id=3)
+    session = a_session(offer=offer, welcome=False)
+    bob = a_participant("PA_b", "bob")
+    commands = session.tell(facts.Welcome("RM_1", a_participant(), (bob,), 1000), 1000)
+    join = sent(commands)[0].join
+    assert join.participant.identity == "alice"
+    assert [p.identity for p in join.other_participants] == ["bob"]
+    assert join.room.metadata == '{"roomId":77}'
+    assert join.server_info.version
+    assert not join.subscriber_primary
+    assert commands[1] == Drive(
+        media.Offer(room="RM_1", participant="PA_a", request=3, target="single", sdp="v=0 offer")
+    )
+
+
+def test_messages_before_the_welcome_wait_for_it() -> None:
+    session = a_session(welcome=False)
+    assert say(session, mute=rtc.MuteTrackRequest(sid="TR_1", muted=True)) == []
+    commands = session.tell(facts.Welcome("RM_1", a_participant(), (), 1000), 1000)
+    assert commands[-1] == Post(facts.TrackMuted("PA_a", "TR_1", True))
+
+
+def test_a_flood_before_the_welcome_ends_the_session() -> None:
+    session = a_session(welcome=False)
+    for _ in range(MAX_EARLY):
+        say(session, ping=1)
+    assert isinstance(say(session, ping=1)[-1], Hangup)
+
+
+def test_announced_tracks_get_ids_and_layers() -> None:
+    request = rtc.AddTrackRequest(
+        cid="cam",
+        type=models.TrackType.VIDEO,
+        source=models.TrackSource.CAMERA,
+        width=1280,
+        height=720,
+        simulcast_codecs=[rtc.SimulcastCodec(codec="vp8", cid="cam")],
+        layers=[models.VideoLayer(quality=models.VideoQuality.LOW, width=320, height=180)],
+    )
+    [command] = say(a_session(), add_track=request)
+    assert isinstance(command, Post)
+    assert isinstance(command.fact, facts.TrackAdded)
+    track = command.fact.track
+    assert (track.codec, track.source, track.publication) == ("vp8", "camera", "video")
+    assert [layer.rid for layer in track.layers] == ["q"]
+
+
+def test_too_many_tracks_are_refused() -> None:
+    session = a_session()
+    for number in range(40):
+        commands = say(session, add_track=rtc.AddTrackRequest(cid=f"c{number}"))
+    assert sent(commands)[0].request_response.message
+
+
+def test_pings_are_answered_both_ways() -> None:
+    session = a_session()
+    assert sent(say(session, ping=4000))[0].pong == 5000
+    pong = sent(say(session, ping_req=rtc.Ping(timestamp=4000)))[0].pong_resp
+    assert (pong.last_ping_timestamp, pong.timestamp) == (4000, 5000)
+
+
+def test_candidates_are_json_and_broken_ones_are_ignored() -> None:
+    session = a_session(single=False)
+    [command] = say(
+        session, trickle=rtc.TrickleRequest(candidateInit='{"candidate":"candidate:1 1 udp"}', target="SUBSCRIBER")
+    )
+    assert isinstance(command, Drive)
+    assert isinstance(command.command, media.AddCandidate)
+    assert command.command.target == "subscriber"
+    assert say(session, trickle=rtc.TrickleRequest(candidateInit="{")) == []
+
+
+def test_a_quality_without_a_size_stands_for_the_usual_size() -> None:
+    setting = rtc.UpdateTrackSettings(track_sids=["TR_1"], quality=models.VideoQuality.MEDIUM)
+    [command] = say(a_session(), track_setting=setting)
+    assert command == Post(facts.SubscriptionSized("PA_a", ("TR_1",), True, 640, 360, 0))
+    setting = rtc.UpdateTrackSettings(track_sids=["TR_1"], quality=models.VideoQuality.HIGH)
+    [command] = say(a_session(), track_setting=setting)
+    assert command == Post(facts.SubscriptionSized("PA_a", ("TR_1",), True, 0, 0, 0))
+
+
+def test_every_cause_of_leaving_has_its_reason_and_action() -> None:
+    expected = {
+        "removed": ("PARTICIPANT_REMOVED", "DISCONNECT"),
+        "dismissed": ("ROOM_DELETED", "DISCONNECT"),
+        "duplicate": ("DUPLICATE_IDENTITY", "DISCONNECT"),
+        "shutdown": ("SERVER_SHUTDOWN", "RECONNECT"),
+    }
+    for cause, (reason, action) in expected.items():
+        commands = a_session().tell(facts.Dismiss(cause), 1000)  # type: ignore[arg-type]
+        leave = sent(commands)[0].leave
+        assert models.DisconnectReason.Name(leave.reason) == reason  # type: ignore[attr-defined]
+        assert rtc.LeaveRequest.Action.Name(leave.action) == action  # type: ignore[attr-defined]
+        assert isinstance(commands[-1], Hangup)
+
+
+def test_a_resume_is_answered_with_reconnect_first() -> None:
+    commands = a_session().tell(facts.Confirm(a_participant(), ()), 1000)
+    assert [r.WhichOneof("message") for r in sent(commands)] == ["reconnect", "update"]
+    dual = a_session(single=False).tell(facts.Confirm(a_participant(), ()), 1000)
+    assert Drive(media.RestartIce(room="RM_1", participant="PA_a")) in dual
+
+
+@given(st.binary(max_size=300))
+def test_no_bytes_break_a_session(raw: bytes) -> None:
+    for command in a_session().receive(raw, 1000):
+        assert isinstance(command, Send | Post | Drive | Hangup)
