@@ -5,17 +5,17 @@ import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const pages = [
-  { source: "web/demo", target: "src/rtcloud/gateway/static/demo", minify: true },
-  { source: "tests/page", target: "tests/page/dist", minify: false },
+  { source: "web/demo", entries: ["main"], target: "src/rtcloud/gateway/static/demo", minify: true },
+  { source: "tests/page", entries: ["main", "source-worker"], target: "tests/page/dist", minify: false },
 ];
 
-for (const { source, target, minify } of pages) {
+for (const { source, entries, target, minify } of pages) {
   await rm(root + target, { recursive: true, force: true });
   await mkdir(root + target, { recursive: true });
   await build({
     absWorkingDir: root,
-    entryPoints: [`${source}/src/main.ts`],
-    outfile: `${target}/main.js`,
+    entryPoints: entries.map((name) => `${source}/src/${name}.ts`),
+    outdir: target,
     bundle: true,
     format: "esm",
     target: "es2022",

@@ -36,6 +36,8 @@ interface Happened {
   [detail: string]: unknown;
 }
 
+const DEFAULT_SOURCE: SourceOptions = { color: "#d02020", hz: 440, width: 640, height: 360, fps: 30 };
+
 type Stats = Record<string, unknown>;
 
 class Kit {
@@ -59,15 +61,14 @@ class Kit {
 
   async leave(): Promise<void> {
     await this.joined().disconnect();
-    await this.source?.stop();
+    this.source?.stop();
   }
 
   async publish(options: PublishOptions): Promise<void> {
     const { video = true, audio = true, screen = false, codec = "h264", simulcast = false } = options;
-    const { color = "#d02020", hz = 440, width = 640, height = 360, fps = 30 } = options;
-    const source = new Source({ color, hz, width, height, fps });
+    const wanted = { ...DEFAULT_SOURCE, ...options };
+    const source = new Source(wanted);
     this.source = source;
-    await source.start();
     const participant = this.joined().localParticipant;
     if (video || screen) {
       const publishing: TrackPublishOptions = {
@@ -75,7 +76,7 @@ class Kit {
         videoCodec: codec,
         simulcast,
         backupCodec: false,
-        videoEncoding: { maxBitrate: 1_000_000, maxFramerate: fps },
+        videoEncoding: { maxBitrate: 1_000_000, maxFramerate: wanted.fps },
         videoSimulcastLayers: simulcast ? [VideoPresets.h90, VideoPresets.h180] : [],
       };
       await participant.publishTrack(source.video, publishing);
@@ -87,6 +88,26 @@ class Kit {
         red: false,
       });
     }
+  }
+
+  /** What the source looks and sounds like before any network: a base64 WebM of that many milliseconds. */
+  async recordSource(options: Partial<SourceOptions>, durationMs: number): Promise<string> {
+    const source = new Source({ ...DEFAULT_SOURCE, ...options });
+    const recorder = new MediaRecorder(new MediaStream([source.video, source.audio]), {
+      mimeType: "video/webm;codecs=vp8,opus",
+    });
+    const parts: Blob[] = [];
+    const stopped = new Promise((resolve) => {
+      recorder.onstop = resolve;
+    });
+    recorder.ondataavailable = (event) => parts.push(event.data);
+    recorder.start();
+    await new Promise((resolve) => setTimeout(resolve, durationMs));
+    recorder.stop();
+    await stopped;
+    source.stop();
+    const bytes = new Uint8Array(await new Blob(parts).arrayBuffer());
+    return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
   }
 
   async setMuted(kind: Track.Kind, muted: boolean): Promise<void> {
