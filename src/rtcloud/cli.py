@@ -1,0 +1,145 @@
+"""The command ``rtcloud``. A mistake of the operator is one clear line on stderr and exit status 2."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import rtcloud
+from rtcloud.errors import ConfigError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = _parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except ConfigError as error:
+        print(f"rtcloud: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    from rtcloud import config
+    from rtcloud.admin import arguments as admin
+
+    parser = argparse.ArgumentParser(prog="rtcloud", description=rtcloud.__doc__)
+    parser.add_argument("--version", action="version", version=f"rtcloud {rtcloud.__version__}")
+    verbs = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    serve = verbs.add_parser("serve", help="run the server", description="Run the server until SIGTERM.")
+    config.add_flags(serve)
+    serve.set_defaults(run=_serve)
+
+    job = verbs.add_parser("job", help="do one task's work; started by a worker with an order on stdin")
+    job.set_defaults(run=_job)
+
+    administration = verbs.add_parser("admin", help="ask or tell a server: users' signatures, callbacks, rooms")
+    admin.add_parsers(administration)
+    administration.set_defaults(run=_admin)
+
+    settings = verbs.add_parser("config", help="check or show the configuration")
+    kinds = settings.add_subparsers(required=True, metavar="VERB")
+    check = kinds.add_parser("check", help="say what is wrong with the configuration, or what is in force")
+    config.add_flags(check)
+    check.add_argument("--json", action="store_true", help="print it as JSON")
+    check.set_defaults(run=_config_check)
+    example = kinds.add_parser("example", help="print a configuration file with every key documented")
+    example.set_defaults(run=_config_example)
+
+    doctor = verbs.add_parser("doctor", help="say what is wrong with this machine: ports, addresses, codecs")
+    config.add_flags(doctor)
+    doctor.add_argument("--json", action="store_true", help="print it as JSON")
+    doctor.set_defaults(run=_doctor)
+    return parser
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from rtcloud import config, serve
+
+    return serve.run(config.load(vars(arguments)))
+
+
+def _job(_arguments: argparse.Namespace) -> int:
+    from rtcloud import logs
+    from rtcloud.tasks import job
+
+    logs.configure("info")
+    return job.main()
+
+
+def _admin(arguments: argparse.Namespace) -> int:
+    from rtcloud.admin import arguments as admin
+    from rtcloud.admin import local, socket
+    from rtcloud.admin.commands import AdminError
+
+    command, directory = admin.made_from(arguments), Path(arguments.data)
+    try:
+        try:
+            result = socket.ask(directory, command)
+        except ConnectionError:
+            result = local.run(directory, command)
+    except AdminError as error:
+        print(f"rtcloud: {error}", file=sys.stderr)
+        return 2
+    _show(result, as_json=arguments.json)
+    return 0
+
+
+def _config_check(arguments: argparse.Namespace) -> int:
+    import msgspec
+
+    from rtcloud import config
+
+    loaded = msgspec.to_builtins(config.load(vars(arguments)))
+    for target in loaded["callbacks"]:
+        target["key"] = "…" if target["key"] else ""
+    _show(loaded, as_json=arguments.json)
+    return 0
+
+
+def _config_example(_arguments: argparse.Namespace) -> int:
+    from rtcloud import config
+
+    print(config.example(), end="")
+    return 0
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from rtcloud import config, doctor
+
+    findings = doctor.examine(config.load(vars(arguments)))
+    if arguments.json:
+        print(json.dumps([{"check": f.check, "ok": f.ok, "found": f.found} for f in findings], indent=2))
+    else:
+        for finding in findings:
+            print(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.check}: {finding.found}")
+    return 0 if all(finding.ok for finding in findings) else 1
+
+
+def _show(result: object, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(result, indent=2, ensure_ascii=False))
+    elif isinstance(result, dict) and set(result) == {"sdk_app_id", "user_id", "user_sig", "expire"}:
+        print(result["user_sig"])
+    else:
+        for line in _lines(result):
+            print(line)
+
+
+def _lines(result: object) -> list[str]:
+    if isinstance(result, dict):
+        return [f"{name}: {_flat(value)}" for name, value in result.items()]
+    if isinstance(result, list):
+        return ["  ".join(_lines(item)) for item in result] or ["none"]
+    return [str(result)]
+
+
+def _flat(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""``rtcloud doctor``: what would keep a server from working on this machine."""
+
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rtcloud.config import Config, local_addresses
+
+#: Recordings of an hour at the default bitrate, several at once.
+FREE_BYTES = 5 << 30
+CODECS = (("libx264", "w"), ("h264", "r"), ("libvpx", "w"), ("vp8", "r"), ("libopus", "w"), ("opus", "r"), ("aac", "w"))
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    check: str
+    ok: bool
+    found: str
+
+
+def examine(config: Config) -> list[Finding]:
+    checks: tuple[Callable[[Config], Iterator[Finding]], ...] = (
+        _python,
+        _directory,
+        _ports,
+        _addresses,
+        _engine,
+        _codecs,
+        _limits,
+    )
+    return [finding for check in checks for finding in check(config)]
+
+
+def _python(_config: Config) -> Iterator[Finding]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    yield Finding("Python", sys.version_info >= (3, 11), f"{version}, needed is 3.11 or later")
+
+
+def _directory(config: Config) -> Iterator[Finding]:
+    directory = config.directory.resolve()
+    existing = next((p for p in (directory, *directory.parents) if p.exists()), Path("/"))
+    writable = existing.is_dir() and os.access(existing, os.W_OK)
+    yield Finding("data directory", writable, f"{directory} is {'' if writable else 'not '}writable")
+    free = shutil.disk_usage(existing).free
+    yield Finding("disk space", free >= FREE_BYTES, f"{free / (1 << 30):.1f} GiB free under {existing}")
+
+
+def _ports(config: Config) -> Iterator[Finding]:
+    host, port = config.listen_address
+    for name, kind, number in (("API port", socket.SOCK_STREAM, port), ("media port", socket.SOCK_DGRAM, config.media_port)):
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1 if kind == socket.SOCK_STREAM else 0)
+            try:
+                probe.bind((host, number))
+                yield Finding(name, True, f"{host}:{number} is free")
+            except OSError as error:
+                yield Finding(name, False, f"{host}:{number}: {error.strerror}")
+
+
+def _addresses(config: Config) -> Iterator[Finding]:
+    given = list(config.media_addresses) or local_addresses(config.listen_address[0])
+    public = any(not address.startswith("127.") for address in given)
+    note = "" if public else "; only this machine can join: set media_addresses"
+    yield Finding("media addresses", True, f"{', '.join(given)} are given to clients{note}")
+
+
+def _engine(_config: Config) -> Iterator[Finding]:
+    try:
+        from rtcloud.media import native
+    except ImportError as error:
+        yield Finding("media engine", False, f"{error}; build it with `make setup`")
+    else:
+        yield Finding("media engine", True, f"version {native.VERSION}")
+
+
+def _codecs(_config: Config) -> Iterator[Finding]:
+    try:
+        import av
+    except ImportError as error:
+        yield Finding("codecs", False, str(error))
+        return
+    missing = []
+    for name, mode in CODECS:
+        try:
+            av.codec.Codec(name, mode)  # type: ignore[arg-type]
+        except (av.error.FFmpegError, ValueError):
+            missing.append(name)
+    found = f"missing: {', '.join(missing)}" if missing else f"PyAV {av.__version__} has all that recordings need"
+    yield Finding("codecs", not missing, found)
+
+
+def _limits(_config: Config) -> Iterator[Finding]:
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield Finding("open files", hard >= 4096, f"{soft} now, up to {hard}")
+    try:
+        size = int(Path("/proc/sys/net/core/rmem_max").read_text())
+    except OSError:
+        return
+    note = "" if size >= 1 << 20 else "; big rooms want net.core.rmem_max of 1048576 or more"
+    yield Finding("socket buffer", True, f"{size} bytes at most{note}")
