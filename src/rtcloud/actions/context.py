@@ -1,0 +1,64 @@
+"""What an action may use: who calls, and the services behind it as interfaces.
+
+An action takes ``(services, call, request)``, where ``request`` is a typed struct made from parameters that passed the
+model's validation, and returns a struct with the documented output members (RequestId is added at the edge).
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import msgspec
+
+from rtcloud.accounts.entities import Application
+from rtcloud.apimodel.model import Action
+from rtcloud.clock import Clock
+from rtcloud.rooms.ids import RoomRef
+from rtcloud.tasks.task import NewTask, TaskView
+
+
+class Rooms(Protocol):
+    """Both raise ``errors.room_not_found`` when the room is not open, and return once the change is durable."""
+
+    async def remove_users(self, room: RoomRef, user_ids: Sequence[str]) -> None:
+        """Users who are not there are ignored."""
+        ...
+
+    async def dismiss(self, room: RoomRef) -> None: ...
+
+
+class Tasks(Protocol):
+    async def accept(self, task: NewTask) -> None:
+        """Returns once the task's row is durable."""
+        ...
+
+    async def find(self, task_id: str, sdk_app_id: int) -> TaskView | None: ...
+
+    async def stop(self, task_id: str, leave_code: int = 0) -> None: ...
+
+    async def count_open(self, sdk_app_id: int, kind: str) -> int:
+        """How many tasks of that kind the application has that have not ended."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    rooms: Rooms
+    tasks: Tasks
+    clock: Clock
+    #: held while a task is counted and accepted, so that two calls cannot both take the last place
+    accepting: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """``application`` is that of the request's SdkAppId, checked to be the caller's."""
+
+    action: Action
+    application: Application
+    request_id: str
+
+
+class Nothing(msgspec.Struct):
+    """The output of actions that give only a RequestId."""

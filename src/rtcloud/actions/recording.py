@@ -1,0 +1,206 @@
+"""Cloud recording: start, ask, stop.
+
+A created task is a durable row before its TaskId is answered; a worker does the rest. The robot's UserSig is verified
+here; it joins later with a token of ours. What the documents allow but this build does not record is refused with
+``FailedOperation.CRUnsupportMethod`` and the field's name, never accepted and ignored.
+"""
+
+import base64
+import secrets
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from rtcloud import errors
+from rtcloud.accounts.usersig import UserSigError, verify_user_sig
+from rtcloud.actions.context import Call, Services
+from rtcloud.apimodel import faults
+from rtcloud.egress.recording.request import RecordingRequest, VideoParams, encode
+from rtcloud.errors import ServiceError
+from rtcloud.rooms.ids import RoomRef
+from rtcloud.tasks.task import NewTask, TaskView
+
+KIND = "recording"
+MAX_PIXELS = 1920 * 1080
+MAX_NUMERIC_ROOM = 4_294_967_294
+_STATUS = {"accepted": "Idle", "running": "InProgress", "ending": "Exited", "uploading": "Exited"}
+
+
+class CreateCloudRecordingRequest(msgspec.Struct, rename="pascal"):
+    """The members that this module looks at itself; the rest goes into the ``RecordingRequest``."""
+
+    sdk_app_id: int
+    room_id: str
+    user_id: str
+    user_sig: str
+    record_params: dict[str, Any]
+    storage_params: dict[str, Any]
+    room_id_type: int = 1
+    mix_transcode_params: dict[str, Any] = {}
+    mix_layout_params: dict[str, Any] = {}
+    resource_expired_hour: int = 72
+    private_map_key: str = ""
+
+
+class TaskRequest(msgspec.Struct, rename="pascal"):
+    sdk_app_id: int
+    task_id: str
+
+
+class TaskResult(msgspec.Struct, rename="pascal"):
+    task_id: str
+
+
+class StorageFile(msgspec.Struct, rename="pascal"):
+    user_id: str
+    file_name: str
+    track_type: str
+    begin_time_stamp: int
+
+
+class DescribeCloudRecordingResult(msgspec.Struct, rename="pascal"):
+    task_id: str
+    status: str
+    storage_file_list: list[StorageFile]
+
+
+async def create_cloud_recording(services: Services, call: Call, request: CreateCloudRecordingRequest) -> TaskResult:
+    now_ms = services.clock.now_ms()
+    _check_room(call, request)
+    _check_rules(call, request)
+    _check_user_sig(call, request, now_ms)
+    for field in _unbuilt(request):
+        raise ServiceError("FailedOperation.CRUnsupportMethod", f"{field} is not supported by this version")
+    accepted = msgspec.convert(_recorded(request), RecordingRequest)
+    task = NewTask(
+        task_id=new_task_id(),
+        kind=KIND,
+        ref=RoomRef(accepted.sdk_app_id, accepted.numeric, accepted.room_id),
+        user_id=accepted.user_id,
+        params=encode(accepted),
+        expires_ms=now_ms + accepted.resource_expired_hour * 3_600_000,
+        now_ms=now_ms,
+    )
+    limit = call.application.settings.concurrent_recordings
+    async with services.accepting:
+        if await services.tasks.count_open(accepted.sdk_app_id, KIND) >= limit:
+            raise ServiceError(
+                "FailedOperation.RestrictedConcurrency", f"the application already has {limit} recording tasks"
+            )
+        await services.tasks.accept(task)
+    return TaskResult(task.task_id)
+
+
+async def describe_cloud_recording(
+    services: Services, call: Call, request: TaskRequest
+) -> DescribeCloudRecordingResult:
+    task = await _find(services, request)
+    files = [StorageFile(f.user_id, f.name, f.track_type, f.begin_ms) for f in task.files if f.kind == "index"]
+    return DescribeCloudRecordingResult(task.task_id, _STATUS[task.state], files)
+
+
+async def delete_cloud_recording(services: Services, call: Call, request: TaskRequest) -> TaskResult:
+    """A task that is ending already answers as if it were stopped now."""
+    task = await _find(services, request)
+    if task.desired_state != "stopped":
+        await services.tasks.stop(task.task_id)
+    return TaskResult(task.task_id)
+
+
+def new_task_id() -> str:
+    """272 random bits in the documents' form: base64 with URL-safe letters, padded with two dots."""
+    return base64.urlsafe_b64encode(secrets.token_bytes(34)).decode().replace("=", ".")
+
+
+async def _find(services: Services, request: TaskRequest) -> TaskView:
+    """The task, as long as it may be asked about: not ended, and within ResourceExpiredHour."""
+    task = await services.tasks.find(request.task_id, request.sdk_app_id)
+    if task is None or task.kind != KIND or task.state not in _STATUS:
+        raise errors.task_not_found(request.task_id)
+    if services.clock.now_ms() > task.expires_ms:
+        raise errors.task_not_found(request.task_id)
+    return task
+
+
+def _check_room(call: Call, request: CreateCloudRecordingRequest) -> None:
+    if request.room_id_type == 0:
+        return
+    text = request.room_id
+    if not (text.isascii() and text.isdigit()):
+        raise faults.invalid(call.action, "RoomId", "must be a decimal number: RoomIdType is 1")
+    if len(text) > 10 or not 1 <= int(text) <= MAX_NUMERIC_ROOM:
+        raise faults.out_of_range(call.action, "RoomId", f"must be from 1 to {MAX_NUMERIC_ROOM}: RoomIdType is 1")
+
+
+def _check_rules(call: Call, request: CreateCloudRecordingRequest) -> None:
+    """What the documents say about members together."""
+    storage = request.storage_params
+    if "CloudStorage" in storage and "CloudVod" in storage:
+        raise faults.invalid(call.action, "StorageParams", "must have either CloudStorage or CloudVod, not both")
+    if "CloudStorage" not in storage and "CloudVod" not in storage:
+        raise faults.missing(call.action, "StorageParams.CloudStorage")
+    users = request.record_params.get("SubscribeStreamUserIds", {})
+    for medium in ("Audio", "Video"):
+        if users.get(f"Subscribe{medium}UserIds") and users.get(f"UnSubscribe{medium}UserIds"):
+            raise faults.invalid(
+                call.action,
+                f"RecordParams.SubscribeStreamUserIds.Subscribe{medium}UserIds",
+                "cannot be combined with the blocklist of the same medium",
+            )
+    video = request.mix_transcode_params.get("VideoParams", {})
+    defaults = VideoParams()
+    width, height = video.get("Width", defaults.width), video.get("Height", defaults.height)
+    if width * height > MAX_PIXELS:
+        path = "MixTranscodeParams.VideoParams.Width"
+        raise faults.out_of_range(call.action, path, f"times Height must be at most {MAX_PIXELS}")
+
+
+def _check_user_sig(call: Call, request: CreateCloudRecordingRequest, now_ms: int) -> None:
+    try:
+        verify_user_sig(
+            request.user_sig,
+            sdk_app_id=request.sdk_app_id,
+            secret_key=call.application.secret_key,
+            user_id=request.user_id,
+            now_ms=now_ms,
+        )
+    except UserSigError as error:
+        raise faults.invalid(call.action, "UserSig", f"is not valid: {error.reason} ({error.code})") from None
+
+
+def _unbuilt(request: CreateCloudRecordingRequest) -> Iterator[str]:
+    """Fields of the request that ask for something this build does not do."""
+    record, layout = request.record_params, request.mix_layout_params
+    storage = request.storage_params
+    if record["RecordMode"] != 2:
+        yield "RecordParams.RecordMode 1 (single-stream recording)"
+    if "CloudVod" in storage:
+        yield "StorageParams.CloudVod"
+    elif storage["CloudStorage"].get("EndpointUrl"):
+        yield "StorageParams.CloudStorage.EndpointUrl"
+    if record.get("StreamType", 0) != 0:
+        yield f"RecordParams.StreamType {record['StreamType']}"
+    if record.get("OutputFormat", 0) in (2, 4):
+        yield f"RecordParams.OutputFormat {record['OutputFormat']} (AAC)"
+    if layout.get("MixLayoutMode", 3) != 3:
+        yield f"MixLayoutParams.MixLayoutMode {layout['MixLayoutMode']}"
+    for name in ("BackgroundImageUrl", "DefaultSubBackgroundImage", "WaterMarkList"):
+        if layout.get(name):
+            yield f"MixLayoutParams.{name}"
+
+
+def _recorded(request: CreateCloudRecordingRequest) -> dict[str, Any]:
+    """The members of the ``RecordingRequest``. An empty colour is the default one."""
+    layout = {name: value for name, value in request.mix_layout_params.items() if value != ""}
+    return {
+        "SdkAppId": request.sdk_app_id,
+        "RoomId": request.room_id if request.room_id_type == 0 else str(int(request.room_id)),
+        "RoomIdType": request.room_id_type,
+        "UserId": request.user_id,
+        "RecordParams": request.record_params,
+        "StorageParams": request.storage_params,
+        "MixTranscodeParams": request.mix_transcode_params,
+        "MixLayoutParams": layout,
+        "ResourceExpiredHour": request.resource_expired_hour,
+    }

@@ -1,0 +1,1 @@
+"""The cloud API over HTTP: signature, common parameters, validation, limits, envelope."""
