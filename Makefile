@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= python3
 BIN := .venv/bin
 STAMPS := .stamps
-LISTEN ?= 127.0.0.1:8080
+LISTEN ?= 127.0.0.1:7880
 MEDIA_PORT ?= 7882
 DATA ?= data
 ARGS ?=
@@ -44,8 +44,8 @@ check: setup ## formatting, lints, types, import rules, generated files; changes
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest rtcloud._native --mypy-config-file pyproject.toml
-	$(BIN)/lint-imports
-	$(BIN)/python tools/gen.py --check
+	PYTHONPATH=src $(BIN)/lint-imports --no-cache
+	for each in tools/gen_*.py; do $(BIN)/python $$each --check; done
 	$(BIN)/python tools/locks.py
 	cargo fmt --all --check
 	cargo clippy --locked --profile quick --workspace --all-targets -- -D warnings
@@ -60,7 +60,7 @@ fix: $(STAMPS)/python $(STAMPS)/node ## format and mend what tools can mend
 	npm run --silent fix
 
 gen: $(STAMPS)/native ## write the generated files and the Python lock anew
-	$(BIN)/python tools/gen.py
+	for each in tools/gen_*.py; do $(BIN)/python $$each; done
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --group dev --generate-hashes --no-emit-index-url \
 	  --no-annotate --no-header --output-file requirements.lock pyproject.toml
 
