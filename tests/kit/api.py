@@ -1,0 +1,129 @@
+"""The cloud API alone, served on a loopback port, with rooms and tasks that remember what they were asked.
+
+For tests of the API's edge; the rest of the product is not needed.
+"""
+
+import asyncio
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import uvicorn
+from starlette.applications import Starlette
+
+from rtcloud import errors
+from rtcloud.accounts.entities import Credentials
+from rtcloud.accounts.store import Accounts
+from rtcloud.actions.context import Services
+from rtcloud.clock import Clock, SystemClock
+from rtcloud.gateway.server import Gateway, GatewaySettings, routes
+from rtcloud.rooms.ids import RoomRef
+from rtcloud.store.database import open_database
+from rtcloud.store.sealing import Sealer
+from rtcloud.tasks.task import NewTask, TaskFile, TaskView
+
+
+@dataclass
+class FakeRooms:
+    """``open`` holds the rooms that exist."""
+
+    open: dict[RoomRef, set[str]] = field(default_factory=dict)
+
+    async def remove_users(self, room: RoomRef, user_ids: Sequence[str]) -> None:
+        if room not in self.open:
+            raise errors.room_not_found(room.room_id)
+        self.open[room] -= set(user_ids)
+
+    async def dismiss(self, room: RoomRef) -> None:
+        if self.open.pop(room, None) is None:
+            raise errors.room_not_found(room.room_id)
+
+
+@dataclass
+class FakeTasks:
+    """A task goes from state to state when the test says so."""
+
+    accepted: dict[str, NewTask] = field(default_factory=dict)
+    views: dict[str, TaskView] = field(default_factory=dict)
+    failure: Exception | None = None
+
+    async def accept(self, task: NewTask) -> None:
+        if self.failure is not None:
+            raise self.failure
+        self.accepted[task.task_id] = task
+        self.views[task.task_id] = TaskView(task.task_id, task.kind, "accepted", "running", task.expires_ms)
+
+    async def find(self, task_id: str, sdk_app_id: int) -> TaskView | None:
+        task = self.accepted.get(task_id)
+        return self.views[task_id] if task is not None and task.ref.sdk_app_id == sdk_app_id else None
+
+    async def stop(self, task_id: str, leave_code: int = 0) -> None:
+        self.views[task_id] = replace(self.views[task_id], desired_state="stopped")
+
+    async def count_open(self, sdk_app_id: int, kind: str) -> int:
+        return sum(
+            self.views[task_id].state != "ended"
+            for task_id, task in self.accepted.items()
+            if task.ref.sdk_app_id == sdk_app_id and task.kind == kind
+        )
+
+    def move(self, task_id: str, state: str, *files: TaskFile) -> None:
+        self.views[task_id] = replace(self.views[task_id], state=state, files=files)
+
+
+@dataclass
+class Api:
+    """``gateway`` is the ASGI application; ``endpoint`` is host:port when it is served."""
+
+    gateway: Gateway
+    accounts: Accounts
+    credentials: Credentials
+    rooms: FakeRooms
+    tasks: FakeTasks
+    endpoint: str = ""
+
+
+async def open_api(clock: Clock | None = None, settings: GatewaySettings | None = None) -> Api:
+    """With one account, its key pair and its application, in memory."""
+    chosen = clock or SystemClock()
+    accounts = await Accounts.load(open_database(None), Sealer(bytes(32)))
+    await accounts.ensure_first(chosen.now_ms())
+    rooms, tasks = FakeRooms(), FakeTasks()
+    gateway = Gateway(accounts, Services(rooms, tasks, chosen), settings=settings)
+    return Api(gateway, accounts, accounts.credentials(""), rooms, tasks)
+
+
+@contextmanager
+def serve_api(settings: GatewaySettings | None = None) -> Iterator[Api]:
+    """Served by uvicorn in a thread of its own."""
+    opened: list[Api] = []
+    ready = threading.Event()
+    servers: list[uvicorn.Server] = []
+
+    async def main() -> None:
+        api = await open_api(settings=settings)
+        config = uvicorn.Config(
+            Starlette(routes=routes(api.gateway)), host="127.0.0.1", port=0, log_level="warning", lifespan="off"
+        )
+        server = uvicorn.Server(config)
+        serving = asyncio.ensure_future(server.serve())
+        while not server.started and not serving.done():
+            await asyncio.sleep(0.01)
+        if server.started:
+            host, port = server.servers[0].sockets[0].getsockname()
+            api.endpoint = f"{host}:{port}"
+            opened.append(api)
+            servers.append(server)
+        ready.set()
+        await serving
+
+    thread = threading.Thread(target=lambda: asyncio.run(main()), daemon=True)
+    thread.start()
+    assert ready.wait(20), "the server did not start"
+    assert opened, "the server did not start"
+    try:
+        yield opened[0]
+    finally:
+        servers[0].should_exit = True
+        thread.join(20)
