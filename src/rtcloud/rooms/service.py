@@ -282,6 +282,18 @@ class RoomService:
 
     # for /metrics -----------------------------------------------------------------------------------------------------
 
+    def describe(self) -> list[dict[str, object]]:
+        """The open rooms and their users, for an operator."""
+        return [
+            {
+                "sdk_app_id": live.ref.sdk_app_id,
+                "numeric": live.ref.numeric,
+                "room_id": live.ref.room_id,
+                "users": list(live.room.participants),
+            }
+            for live in self._rooms.values()
+        ]
+
     @property
     def counts(self) -> tuple[int, int]:
         """(rooms, connected participants)"""

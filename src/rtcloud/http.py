@@ -1,0 +1,110 @@
+"""How we serve HTTP: uvicorn inside our own event loop, on sockets we bound, with bounds on what a stranger may hold.
+
+A connection must finish its request head within ``HEAD_SECONDS`` and ``MAX_HEAD`` bytes (a first offer rides in the
+query of /rtc/v1, so the bound is generous). Signals are the caller's business.
+"""
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from rtcloud.errors import ConfigError
+
+MAX_HEAD = 384 * 1024
+HEAD_SECONDS = 20.0
+MAX_MESSAGE = 512 * 1024
+#: Open connections over which new ones are turned away with 503.
+MAX_CONNECTIONS = 20_000
+
+_log = logging.getLogger(__name__)
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    _head = 0
+    _head_done = False
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._timer = self.loop.call_later(HEAD_SECONDS, self._too_slow)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        self._head, self._head_done = 0, False
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._head_done = True
+        if self._timer is not None:
+            self._timer.cancel()
+        super().on_headers_complete()
+
+    def data_received(self, data: bytes) -> None:
+        if not self._head_done:
+            self._head += len(data)
+            if self._head > MAX_HEAD:
+                _log.warning("request head too long")
+                self.transport.close()
+                return
+        super().data_received(data)
+
+    def _too_slow(self) -> None:
+        if not self._head_done:
+            self.transport.close()
+
+
+class HttpServer(uvicorn.Server):
+    """``await serve(sockets)`` until ``should_exit``."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def make_server(app: Any, *, graceful_seconds: int = 5) -> HttpServer:
+    return HttpServer(
+        uvicorn.Config(
+            app,
+            loop="none",
+            http=BoundedProtocol,
+            ws="websockets-sansio",
+            ws_max_size=MAX_MESSAGE,
+            ws_max_queue=64,
+            ws_ping_interval=20.0,
+            ws_ping_timeout=20.0,
+            ws_per_message_deflate=False,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            limit_concurrency=MAX_CONNECTIONS,
+            timeout_keep_alive=65,
+            timeout_graceful_shutdown=graceful_seconds,
+        )
+    )
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening TCP socket. ConfigError when the address cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    server = socket.socket(family, socket.SOCK_STREAM)
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        server.bind((host, port))
+    except OSError as error:
+        server.close()
+        raise ConfigError(f"listen: {host}:{port}: {error.strerror or error}") from error
+    server.listen(2048)
+    server.setblocking(False)
+    return server

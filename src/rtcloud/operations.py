@@ -1,0 +1,46 @@
+"""/healthz, /readyz and /metrics."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+import prometheus_client
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector, CollectorRegistry
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+
+#: name → (help, is a counter, value)
+Figures = Mapping[str, tuple[str, bool, float]]
+
+
+class FigureCollector(Collector):
+    """Figures that other parts keep anyway, read when somebody asks."""
+
+    def __init__(self, read: Callable[[], Figures]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterator[Metric]:
+        for name, (text, counts, value) in self._read().items():
+            if counts:
+                yield CounterMetricFamily(f"rtcloud_{name}", text, value=value)
+            else:
+                yield GaugeMetricFamily(f"rtcloud_{name}", text, value=value)
+
+    def describe(self) -> Iterator[Metric]:
+        return iter(())
+
+
+def routes(registry: CollectorRegistry, checks: Callable[[], Mapping[str, bool]]) -> list[BaseRoute]:
+    """``checks``: what must hold for this process to take work, by name."""
+
+    async def healthz(_request: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def readyz(_request: Request) -> Response:
+        found = checks()
+        return JSONResponse(dict(found), 200 if all(found.values()) else 503)
+
+    async def metrics(_request: Request) -> Response:
+        return Response(prometheus_client.generate_latest(registry), media_type=prometheus_client.CONTENT_TYPE_LATEST)
+
+    return [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
