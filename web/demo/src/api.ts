@@ -18,7 +18,7 @@ export interface Recording {
 }
 
 interface ErrorBody {
-  error?: { code: string; message: string };
+  error?: { code: string | number; message: string };
 }
 
 export function roomLabel(room: RoomId): string {
