@@ -86,4 +86,10 @@ class Peer:
         """msgpack list of ``client.native.PeerEvent``."""
 
     def drain_frames(self, max: int) -> list[Frame]: ...
+    def stats(self) -> bytes:
+        """msgpack of ``client.native.PeerStats``."""
+
     def close(self) -> None: ...
+
+def probe_access_unit(packets: int, size: int, keyframe: bool, unix_us: int) -> bytes:
+    """For load tests: an H.264 access unit of ``packets`` NAL units whose packets say when they were sent."""
