@@ -7,9 +7,9 @@ the task goes on elsewhere), exit. Descriptor 3 carries the ``JobEvent`` lines, 
 ``{spool}/{task_id}/{attempt}/journal.jsonl`` before it is sent, with a running ``sequence`` from 1, so that a worker
 that reads the journal of a dead attempt applies each exactly once. stdout and stderr are logs.
 
-The job runs in a session of its own. It inherits the locked ``job.lock`` of its attempt's directory and keeps it open
-without knowing, so the lock is held exactly as long as the job lives. The directories of earlier attempts lie beside
-its own and stay readable until the task has ended (a file that its kind does not keep is removed once uploaded).
+The job runs in a session of its own and holds the lock of ``job.lock`` in its attempt's directory as long as it lives.
+The directories of earlier attempts lie beside its own and stay until the task has ended; a segment or MP4 is removed
+from there once it is uploaded.
 """
 
 import msgspec
@@ -51,9 +51,11 @@ class Token(Instruction, tag="token"):
 
 
 class Stop(Instruction, tag="stop"):
-    """Finish: leave, close all files, report, exit 0. ``leave_code`` is what 302 will carry."""
+    """Finish: leave, close all files, report, exit 0. ``leave_code`` is what 302 will carry. ``at_ms`` is when the stop
+    was accepted: what happened in the room after it is not recorded (0: now)."""
 
     leave_code: int = 0
+    at_ms: int = 0
 
 
 class JobEvent(msgspec.Struct, tag_field="type", tag=True, kw_only=True):
