@@ -1,0 +1,1 @@
+"""Mixing many tracks into one picture and one sound, on one clock."""
