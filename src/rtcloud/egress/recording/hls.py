@@ -1,0 +1,210 @@
+"""Writes the HLS of one attempt: MPEG-TS segments and a live index.
+
+Every access unit goes to the file at once and the file to the disk every second, so a killed process loses no more than
+that second, and what it left is playable to the last whole packet. Segments start at keyframes; times and continuity
+counters run on across them. The index names closed segments only and is replaced atomically.
+"""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rtcloud.egress.recording.mpegts import TsMuxer
+from rtcloud.egress.recording.naming import FileNames
+from rtcloud.mixer.encoding import TICKS, EncodedPacket
+from rtcloud.tasks.protocol import FileClosed, FileOpened
+
+SEGMENT_SECONDS = 10
+FLUSH_TICKS = TICKS
+#: closed segments stay reachable here until the MP4 is made, whatever the uploader does with them
+KEEP = "keep"
+
+Report = Callable[[FileOpened | FileClosed], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    name: str
+    begin_ms: int
+    end_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tracks:
+    """What the stream consists of; a width of 0 means no video, a rate of 0 no audio."""
+
+    width: int = 0
+    height: int = 0
+    sample_rate: int = 0
+    channels: int = 0
+
+    @property
+    def track_type(self) -> str:
+        if self.width and self.sample_rate:
+            return "audio_video"
+        return "video" if self.width else "audio"
+
+
+def render_index(begin_ms: int, tracks: Tracks, segments: list[Segment], *, ended: bool) -> str:
+    longest = max((segment.end_ms - segment.begin_ms for segment in segments), default=SEGMENT_SECONDS * 1000)
+    lines = [
+        "#EXTM3U",
+        "#EXT-X-VERSION:3",
+        "#EXT-X-ALLOW-CACHE:NO",
+        "#EXT-X-MEDIA-SEQUENCE:0",
+        f"#EXT-X-TARGETDURATION:{-(-longest // 1000)}",
+        f"#EXT-X-TRTC-START-REC-TIME:{begin_ms}",
+    ]
+    if tracks.width:
+        lines.append(f"#EXT-X-TRTC-VIDEO-METADATA:WIDTH:{tracks.width} HEIGHT:{tracks.height}")
+    for segment in segments:
+        lines += [f"#EXTINF:{(segment.end_ms - segment.begin_ms) / 1000:.3f}", segment.name]
+    if ended:
+        lines.append("#EXT-X-ENDLIST")
+    return "\n".join(lines) + "\n"
+
+
+def replace_file(path: Path, text: str) -> None:
+    """The new content or the old one is there, never half of it."""
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("wb") as file:
+        file.write(text.encode())
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+@dataclass(slots=True)
+class _OpenSegment:
+    name: str
+    start: int  # ticks
+    descriptor: int
+    size: int = 0
+    flushed: int = 0  # ticks
+    pending: list[Future[None]] = field(default_factory=list)
+
+
+class HlsWriter:
+    """``begin_ms`` is the wall time of time 0. Not thread-safe; flushing to disk happens in a thread of its own."""
+
+    def __init__(
+        self,
+        directory: Path,
+        names: FileNames,
+        tracks: Tracks,
+        begin_ms: int,
+        report: Report,
+        *,
+        keep: bool,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._directory = directory
+        self._names = names
+        self._tracks = tracks
+        self._begin_ms = begin_ms
+        self._report = report
+        self._keep = keep
+        self._now_ms = now_ms
+        self._muxer = TsMuxer(video=tracks.width > 0, sample_rate=tracks.sample_rate, channels=tracks.channels)
+        self._segments: list[Segment] = []
+        self._open: _OpenSegment | None = None
+        self._flusher = ThreadPoolExecutor(1, "hls-flush")
+        if keep:
+            (directory / KEEP).mkdir(exist_ok=True)
+
+    def write(self, packet: EncodedPacket) -> None:
+        cuts = packet.keyframe and (packet.kind == "video" or not self._tracks.width)
+        if self._open is None or (cuts and packet.time - self._open.start >= SEGMENT_SECONDS * TICKS):
+            if self._open is not None:
+                self._close_segment(packet.time)
+                self._write_index(ended=False)
+            self._open = self._open_segment(packet.time)
+        if packet.kind == "video":
+            data = self._muxer.video(packet.data, packet.time, keyframe=packet.keyframe)
+        else:
+            data = self._muxer.audio(packet.data, packet.time)
+        self._append(self._open, data)
+        if packet.time - self._open.flushed >= FLUSH_TICKS:
+            self._open.flushed = packet.time
+            self._flush(self._open)
+
+    def close(self, end: int) -> None:
+        """``end`` is the length of everything in ticks."""
+        if self._open is not None:
+            self._close_segment(max(end, self._open.start + 1))
+            self._open = None
+        if self._segments:
+            self._write_index(ended=True)
+        self._flusher.shutdown()
+
+    def _open_segment(self, start: int) -> _OpenSegment:
+        begin_ms = self._ms(start)
+        name = self._names.segment(begin_ms)
+        self._report(
+            FileOpened(
+                at_ms=self._now_ms(),
+                name=name,
+                kind="segment",
+                begin_ms=begin_ms,
+                track_type=self._tracks.track_type,
+            )
+        )
+        descriptor = os.open(self._directory / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+        segment = _OpenSegment(name, start, descriptor, flushed=start)
+        self._append(segment, self._muxer.tables())
+        return segment
+
+    def _append(self, segment: _OpenSegment, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(segment.descriptor, view) :]
+        segment.size += len(data)
+
+    def _flush(self, segment: _OpenSegment) -> None:
+        """One flush at a time: a disk that is slower than a second gets fewer, not a queue."""
+        segment.pending = [flush for flush in segment.pending if not flush.done() or flush.result()]
+        if not segment.pending:
+            segment.pending.append(self._flusher.submit(os.fdatasync, segment.descriptor))
+
+    def _close_segment(self, end: int) -> None:
+        segment = self._open
+        assert segment is not None
+        for flush in segment.pending:
+            flush.result()
+        os.fdatasync(segment.descriptor)
+        os.close(segment.descriptor)
+        closed = Segment(segment.name, self._ms(segment.start), self._ms(end))
+        if self._keep:
+            os.link(self._directory / closed.name, self._directory / KEEP / closed.name)
+        self._segments.append(closed)
+        self._report(
+            FileClosed(
+                at_ms=self._now_ms(),
+                name=closed.name,
+                kind="segment",
+                begin_ms=closed.begin_ms,
+                end_ms=closed.end_ms,
+                size=segment.size,
+                track_type=self._tracks.track_type,
+            )
+        )
+
+    def _write_index(self, *, ended: bool) -> None:
+        text = render_index(self._begin_ms, self._tracks, self._segments, ended=ended)
+        replace_file(self._directory / self._names.index, text)
+        self._report(
+            FileClosed(
+                at_ms=self._now_ms(),
+                name=self._names.index,
+                kind="index",
+                begin_ms=self._begin_ms,
+                end_ms=self._segments[-1].end_ms,
+                size=len(text),
+                track_type=self._tracks.track_type,
+            )
+        )
+
+    def _ms(self, ticks: int) -> int:
+        return self._begin_ms + round(ticks * 1000 / TICKS)

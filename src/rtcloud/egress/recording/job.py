@@ -1,0 +1,280 @@
+"""The recorder: one job process that joins a room as a robot and records it mixed.
+
+It ends in one of four ways. Told or left (Stop, nobody there, removed, room dismissed, identity used again): the files
+are closed, ``Left`` with the documented code, the MP4 is made, ``Ended``. Let go (end of stdin): leave at once, close
+the files, no more. Cut off (connection lost for good) or failed: the files are closed and the exit status is 1, so that
+the worker goes on with another attempt. Killed: ``recovery`` completes the files; the next attempt's MP4 has all.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rtcloud.aio import spawn
+from rtcloud.client.types import ClientRoom, Disconnected
+from rtcloud.egress.recording import mp4, recovery
+from rtcloud.egress.recording.naming import FileNames
+from rtcloud.egress.recording.pipeline import Pipeline
+from rtcloud.egress.recording.placing import Plan, Roster
+from rtcloud.egress.recording.request import RecordingRequest, decode
+from rtcloud.mixer import layout
+from rtcloud.mixer.mixing import KeyframeWanted, Mixer, MixFormat, Wish
+from rtcloud.tasks.job import JobShell
+from rtcloud.tasks.protocol import Ended, FileClosed, Left, Noted, Started, Stop
+
+Connect = Callable[[str, str], Awaitable[ClientRoom]]
+
+CONNECT_WITHIN = 15.0
+LEAVE_WITHIN = 2.0
+IDLE = 99
+LEAVE_CODES = {"PARTICIPANT_REMOVED": 1, "ROOM_DELETED": 2, "DUPLICATE_IDENTITY": 101}
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """``leave_code`` None: the task goes on elsewhere. ``at_ms`` is server time, None for now."""
+
+    leave_code: int | None
+    in_room: bool
+    at_ms: int | None = None
+    drains: bool = True
+    status: int = 0
+
+
+async def run(shell: JobShell, connect: Connect | None = None) -> int:
+    if connect is None:
+        from rtcloud.client import connect as connect_natively
+
+        connect = connect_natively
+    return await Recorder(shell, connect).run()
+
+
+def mix_format(request: RecordingRequest) -> MixFormat:
+    video, audio = request.mix_transcode_params.video_params, request.mix_transcode_params.audio_params
+    picture = request.mix_layout_params
+    stream_type = request.record_params.stream_type
+    return MixFormat(
+        width=layout.even(video.width),
+        height=layout.even(video.height),
+        fps=video.fps,
+        video_bitrate=video.bit_rate,
+        gop_seconds=video.gop,
+        sample_rate=audio.sample_rate_hz,
+        channels=audio.channel,
+        audio_bitrate=audio.bit_rate,
+        background=layout.parse_colour(picture.background_color) or layout.BLACK,
+        render_mode=layout.RenderMode(picture.render_mode),
+        video=stream_type != 1,
+        audio=stream_type != 2,
+    )
+
+
+class Recorder:
+    def __init__(self, shell: JobShell, connect: Connect) -> None:
+        order = shell.order
+        self._shell = shell
+        self._connect = connect
+        self._request = decode(bytes(order.params))
+        self._names = FileNames(order.sdk_app_id, order.numeric, order.room_id, order.attempt)
+        self._roster = Roster(self._request)
+        self._plan = Plan()
+        self._subscribed: dict[str, bool] = {}
+        self._known: set[str] = set()
+        self._loop = asyncio.get_running_loop()
+        self._ending: asyncio.Future[_End] = self._loop.create_future()
+        self._wishes: asyncio.Queue[Wish] = asyncio.Queue()
+        self._anchors_seen = shell.clock.monotonic()
+
+    async def run(self) -> int:
+        if self._shell.order.finish:
+            await self._make_products()
+            self._shell.report(Ended(at_ms=self._now_ms()))
+            return 0
+        pipeline = Pipeline(
+            mix_format(self._request),
+            self._shell.directory,
+            self._names,
+            self._shell.report,
+            self._wish,
+            self._shell.clock,
+            keep=self._makes_whole,
+        )
+        order = self._shell.order
+        room = await asyncio.wait_for(self._connect(order.signal_url, order.token), CONNECT_WITHIN)
+        pipeline.start()
+        self._shell.is_healthy = pipeline.is_healthy
+        self._shell.report(Started(at_ms=self._now_ms()))
+        aio_tasks = [
+            spawn(self._follow_room(room, pipeline), name="recorder-events"),
+            spawn(self._receive(room, pipeline), name="recorder-frames"),
+            spawn(self._fulfil(room), name="recorder-wishes"),
+            spawn(self._obey(), name="recorder-instructions"),
+            spawn(self._watch_idle(), name="recorder-idle"),
+        ]
+        try:
+            return await self._end(room, pipeline, aio_tasks)
+        finally:
+            for task in aio_tasks:
+                task.cancel()
+            await asyncio.gather(*aio_tasks, return_exceptions=True)
+
+    # The end ------------------------------------------------------------------------------------------------------
+
+    async def _end(self, room: ClientRoom, pipeline: Pipeline, aio_tasks: list[asyncio.Task[None]]) -> int:
+        mixing = asyncio.wrap_future(pipeline.done)
+        watched: list[asyncio.Future[Any]] = [self._ending, mixing, *aio_tasks]
+        await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+        if not self._ending.done():
+            failed = [future for future in watched if future.done()]
+            _log.error("recorder failed", exc_info=failed[0].exception())
+            await self._leave(room)
+            if not mixing.done():
+                await pipeline.stop(drains=False)
+            return 1
+        end = self._ending.result()
+        if end.drains:
+            await pipeline.stop(at_server_ms=end.at_ms)
+            if end.in_room:
+                await self._leave(room)
+        else:
+            leaving = spawn(self._leave(room), name="recorder-leave")
+            await pipeline.stop(drains=False)
+            await leaving
+        if end.leave_code is None:
+            return end.status
+        self._shell.report(Left(at_ms=self._now_ms(), leave_code=end.leave_code))
+        await self._make_products()
+        self._shell.report(Ended(at_ms=self._now_ms()))
+        return 0
+
+    async def _leave(self, room: ClientRoom) -> None:
+        try:
+            await asyncio.wait_for(room.leave(), LEAVE_WITHIN)
+        except Exception:
+            _log.warning("leaving the room failed", exc_info=True)
+
+    def _finish(self, end: _End) -> None:
+        if not self._ending.done():
+            self._ending.set_result(end)
+
+    # What happens in the meantime -----------------------------------------------------------------------------------
+
+    async def _follow_room(self, room: ClientRoom, pipeline: Pipeline) -> None:
+        await self._sync(room, pipeline)
+        while events := await room.events():
+            await self._sync(room, pipeline)
+            for event in events:
+                if isinstance(event, Disconnected):
+                    code = LEAVE_CODES.get(event.reason)
+                    self._finish(_End(code, in_room=False, status=1))
+        await asyncio.Event().wait()  # the end is decided; whoever waits for it cancels this
+
+    async def _receive(self, room: ClientRoom, pipeline: Pipeline) -> None:
+        while frames := await room.frames():
+            pipeline.put(frames)
+        await asyncio.Event().wait()
+
+    def _wish(self, wish: Wish) -> None:
+        """On the mixing thread."""
+        self._loop.call_soon_threadsafe(self._wishes.put_nowait, wish)
+
+    async def _fulfil(self, room: ClientRoom) -> None:
+        while True:
+            wish = await self._wishes.get()
+            if isinstance(wish, KeyframeWanted):
+                room.request_keyframe(wish.track_id)
+            else:
+                await room.set_subscription(wish.track_id, enabled=wish.enabled, width=wish.width, height=wish.height)
+
+    async def _obey(self) -> None:
+        while True:
+            instruction = await self._shell.instructions.get()
+            if instruction is None:
+                self._finish(_End(None, in_room=True, drains=False))
+            elif isinstance(instruction, Stop):
+                self._finish(_End(instruction.leave_code, in_room=True, at_ms=instruction.at_ms or None))
+            else:
+                _log.info("instruction does not concern a recorder", extra={"instruction": type(instruction).__name__})
+
+    async def _watch_idle(self) -> None:
+        limit = self._request.record_params.max_idle_time
+        while True:
+            now = self._shell.clock.monotonic()
+            if self._plan.has_anchor:
+                self._anchors_seen = now
+            elif now - self._anchors_seen >= limit:
+                self._finish(_End(IDLE, in_room=True))
+            await asyncio.sleep(0.5)
+
+    async def _sync(self, room: ClientRoom, pipeline: Pipeline) -> None:
+        """Brings subscriptions and mixer in line with who is in the room now."""
+        before, self._plan = self._plan, self._roster.plan(list(room.participants.values()))
+        plan, at = self._plan, pipeline.now_us()
+        for track in plan.audio.values():
+            if track.track_id not in self._known:
+                pipeline.change(Mixer.add_audio, track.track_id, track.user_id)
+        for track in plan.video.values():
+            if before.video.get(track.track_id) != track:
+                pipeline.change(Mixer.add_video, track.track_id, track.user_id, track.width, track.height)
+        wanted = plan.audio.keys() | plan.video.keys()
+        for track_id in self._known - wanted - plan.kept:
+            pipeline.change(Mixer.remove, track_id, at)
+        if plan.places != before.places or plan.video != before.video:
+            pipeline.change(Mixer.arrange, plan.places, at)
+        self._known = set(wanted | plan.kept)
+        published = [track.track_id for one in room.participants.values() for track in one.tracks]
+        for track_id in published:
+            if self._subscribed.get(track_id) != (track_id in wanted):
+                self._subscribed[track_id] = track_id in wanted
+                await room.subscribe(track_id, track_id in wanted)
+        for track_id in self._subscribed.keys() - set(published):
+            del self._subscribed[track_id]
+
+    # Files ----------------------------------------------------------------------------------------------------------
+
+    @property
+    def _makes_whole(self) -> bool:
+        return self._request.record_params.output_format != 0
+
+    def _earlier_attempts(self) -> list[Path]:
+        task = self._shell.directory.parent
+        return [task / str(attempt) for attempt in range(self._shell.order.attempt)]
+
+    async def _make_products(self) -> None:
+        """The files made from the whole recording, of all attempts."""
+        params = self._request.record_params
+        if not self._makes_whole:
+            return
+        extension = "mp4" if params.makes_mp4 else "aac"
+        products = await asyncio.to_thread(self._remux, extension, params.max_media_file_duration)
+        if not products:
+            self._shell.report(Noted(at_ms=self._now_ms(), code="NothingRecorded", message="no media came"))
+        for product in products:
+            self._shell.report(
+                FileClosed(
+                    at_ms=self._now_ms(),
+                    name=product.name,
+                    kind="mp4",
+                    begin_ms=product.begin_ms,
+                    end_ms=product.end_ms,
+                    size=product.size,
+                    track_type="audio" if extension == "aac" else self._track_type,
+                )
+            )
+
+    @property
+    def _track_type(self) -> str:
+        return ("audio_video", "audio", "video")[self._request.record_params.stream_type]
+
+    def _remux(self, extension: str, max_minutes: int) -> list[mp4.Product]:
+        directories = [*self._earlier_attempts(), self._shell.directory]
+        sources = [source for directory in directories for source in recovery.sources(directory)]
+        return mp4.make_whole(sources, self._shell.directory, self._names, extension=extension, max_minutes=max_minutes)
+
+    def _now_ms(self) -> int:
+        return self._shell.clock.now_ms()

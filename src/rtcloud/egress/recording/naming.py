@@ -1,0 +1,47 @@
+"""The documented names of a mixed recording's files.
+
+``<SdkAppId>_<RoomId>_<UTC>.ts``, ``<SdkAppId>_<RoomId>.m3u8``, ``<SdkAppId>_<RoomId>[_<Index>].mp4``; attempt n > 0
+puts ``ha<n>_`` before segments and index, so nothing of an earlier attempt is overwritten. MP4 files are made once, at
+the end, from the media of all attempts; the documents give them no such prefix.
+"""
+
+import base64
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+
+@dataclass(frozen=True, slots=True)
+class FileNames:
+    sdk_app_id: int
+    numeric: bool
+    room_id: str
+    attempt: int = 0
+
+    @property
+    def index(self) -> str:
+        return f"{self._prefix}{self._stem}.m3u8"
+
+    def segment(self, begin_ms: int) -> str:
+        return f"{self._prefix}{self._stem}_{utc(begin_ms)}.ts"
+
+    def whole(self, part: int | None, extension: str = "mp4") -> str:
+        """``part`` counts from 1 and is None when the recording was not split."""
+        return f"{self._stem}.{extension}" if part is None else f"{self._stem}_{part}.{extension}"
+
+    @property
+    def _stem(self) -> str:
+        return f"{self.sdk_app_id}_{self.room_id if self.numeric else encode_id(self.room_id)}"
+
+    @property
+    def _prefix(self) -> str:
+        return f"ha{self.attempt}_" if self.attempt else ""
+
+
+def encode_id(text: str) -> str:
+    """Base64 with what a path could not carry replaced, as documented."""
+    return base64.b64encode(text.encode()).decode().replace("/", "-").replace("=", ".")
+
+
+def utc(at_ms: int) -> str:
+    """Year to milliseconds, time zone UTC: 20330531094551825."""
+    return f"{datetime.fromtimestamp(at_ms // 1000, UTC):%Y%m%d%H%M%S}{at_ms % 1000:03d}"

@@ -1,0 +1,143 @@
+"""What an attempt that died left behind: its last segment, whose file nobody closed, and an index that lacks it.
+
+``recover`` completes the files and appends the missing reports to the attempt's journal, so that whoever reads the
+journal treats it as any other. It is safe to call again, and on an attempt that ended well it does nothing. The caller
+holds the attempt's lock, so the job is dead.
+"""
+
+import os
+from pathlib import Path
+
+import av
+import msgspec
+
+from rtcloud.egress.recording.hls import KEEP, Segment, Tracks, render_index, replace_file
+from rtcloud.egress.recording.mp4 import Source
+from rtcloud.egress.recording.mpegts import PACKET
+from rtcloud.egress.recording.naming import FileNames
+from rtcloud.tasks.journal import Journal, read_journal
+from rtcloud.tasks.protocol import AnyJobEvent, FileClosed, FileOpened
+
+#: written beside the journal when the attempt's first segment opens
+FACTS = "recording.json"
+
+
+class AttemptFacts(msgspec.Struct, kw_only=True):
+    names: FileNames
+    tracks: Tracks
+    begin_ms: int
+    keep: bool
+
+    def save(self, directory: Path) -> None:
+        replace_file(directory / FACTS, msgspec.json.encode(self).decode())
+
+
+def load_facts(directory: Path) -> AttemptFacts | None:
+    """None when the attempt never got any media."""
+    try:
+        return msgspec.json.decode((directory / FACTS).read_bytes(), type=AttemptFacts)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def recover(directory: Path, now_ms: int) -> list[AnyJobEvent]:
+    """The reports that were added to the journal of the attempt in ``directory``."""
+    facts = load_facts(directory)
+    if facts is None:
+        return []
+    events = read_journal(directory)
+    closed = {event.name: event for event in events if isinstance(event, FileClosed) and event.kind == "segment"}
+    orphans = [
+        event
+        for event in events
+        if isinstance(event, FileOpened) and event.kind == "segment" and event.name not in closed
+    ]
+    added: list[AnyJobEvent] = []
+    for event in orphans:
+        found = _complete(directory, event, facts, now_ms)
+        if found is not None:
+            closed[event.name] = found
+            added.append(found)
+    if not closed or not (added or _lacks_end(directory / facts.names.index)):
+        return []
+    segments = [Segment(event.name, event.begin_ms, event.end_ms) for event in closed.values()]
+    text = render_index(facts.begin_ms, facts.tracks, segments, ended=True)
+    replace_file(directory / facts.names.index, text)
+    added.append(
+        FileClosed(
+            at_ms=now_ms,
+            name=facts.names.index,
+            kind="index",
+            begin_ms=facts.begin_ms,
+            end_ms=segments[-1].end_ms,
+            size=len(text),
+            track_type=facts.tracks.track_type,
+        )
+    )
+    with Journal(directory) as journal:
+        for report in added:
+            journal.append(report)
+    return added
+
+
+def sources(directory: Path) -> list[Source]:
+    """The kept segments of one attempt, for the MP4."""
+    facts = load_facts(directory)
+    if facts is None:
+        return []
+    return [
+        Source(directory / KEEP / event.name, event.begin_ms, event.end_ms, facts.begin_ms)
+        for event in read_journal(directory)
+        if isinstance(event, FileClosed) and event.kind == "segment"
+    ]
+
+
+def _lacks_end(index: Path) -> bool:
+    try:
+        return "#EXT-X-ENDLIST" not in index.read_text()
+    except OSError:
+        return False  # it was never written or already taken away
+
+
+def _complete(directory: Path, opened: FileOpened, facts: AttemptFacts, now_ms: int) -> FileClosed | None:
+    """Cuts a torn packet off and measures what is there; None for a segment without a single frame."""
+    path = directory / opened.name
+    try:
+        size = path.stat().st_size // PACKET * PACKET
+        os.truncate(path, size)
+    except OSError:
+        return None
+    length_ms = measure_ms(path)
+    if length_ms <= 0:
+        path.unlink()
+        return None
+    if facts.keep:
+        kept = directory / KEEP / opened.name
+        kept.unlink(missing_ok=True)
+        os.link(path, kept)
+    return FileClosed(
+        at_ms=now_ms,
+        name=opened.name,
+        kind="segment",
+        begin_ms=opened.begin_ms,
+        end_ms=opened.begin_ms + length_ms,
+        size=size,
+        track_type=opened.track_type,
+    )
+
+
+def measure_ms(path: Path) -> int:
+    """From the first to the end of the last packet of a segment."""
+    first: float | None = None
+    last = 0.0
+    try:
+        with av.open(str(path), format="mpegts") as container:
+            for packet in container.demux():
+                if packet.pts is None or packet.time_base is None or packet.size == 0:
+                    continue
+                at = float(packet.pts * packet.time_base)
+                first = at if first is None else min(first, at)
+                last = max(last, at + float((packet.duration or 0) * packet.time_base))
+    except (av.FFmpegError, OSError):
+        pass
+    return 0 if first is None else round((last - first) * 1000)
