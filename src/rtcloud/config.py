@@ -45,12 +45,10 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=Tr
     roles: Annotated[
         tuple[str, ...], Meta(description=f"what this process does: some of {', '.join(ROLES)}; worker may run alone")
     ] = ROLES
-    allow_private: Annotated[
-        bool, Meta(description="let addresses in API requests point into private networks")
-    ] = False
-    demo: Annotated[
-        bool, Meta(description="serve the demo page at /demo, which lets anybody join and record")
-    ] = False
+    allow_private: Annotated[bool, Meta(description="let addresses in API requests point into private networks")] = (
+        False
+    )
+    demo: Annotated[bool, Meta(description="serve the demo page at /demo, which lets anybody join and record")] = False
     strict_regions: Annotated[bool, Meta(description="refuse API calls for regions that the documents do not list")] = (
         True
     )
@@ -167,7 +165,16 @@ def _parse(where: str, given: Any, field: Any) -> Any:
         return given
     base = _base(field)
     if base is bool:
-        words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+        words = {
+            "1": True,
+            "true": True,
+            "yes": True,
+            "on": True,
+            "0": False,
+            "false": False,
+            "no": False,
+            "off": False,
+        }
         if given.lower() not in words:
             raise ConfigError(f"{where}: {given!r} is neither true nor false")
         return words[given.lower()]

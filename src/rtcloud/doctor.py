@@ -51,7 +51,10 @@ def _directory(config: Config) -> Iterator[Finding]:
 
 def _ports(config: Config) -> Iterator[Finding]:
     host, port = config.listen_address
-    for name, kind, number in (("API port", socket.SOCK_STREAM, port), ("media port", socket.SOCK_DGRAM, config.media_port)):
+    for name, kind, number in (
+        ("API port", socket.SOCK_STREAM, port),
+        ("media port", socket.SOCK_DGRAM, config.media_port),
+    ):
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1 if kind == socket.SOCK_STREAM else 0)
             try:

@@ -143,7 +143,7 @@ async def _open_rooms(
     """Roles api, signal, media and sender."""
     config, accounts, clock = foundation.config, foundation.accounts, foundation.clock
     node = await stack.enter_async_context(_media_node(config))
-    rooms = RoomService(foundation.database, node, clock, new_id)
+    rooms = RoomService(foundation.database, node, foundation.bus, clock, new_id)
     signals = SignalServer(rooms, accounts.sdk_secret_key, clock, new_id)
     credentials = accounts.credentials(endpoint)
     write_credentials(config.directory / "credentials.json", credentials)
@@ -156,9 +156,7 @@ async def _open_rooms(
 
         routes += demo_routes(credentials, config.directory / "files", clock)
 
-    sender = await stack.enter_async_context(
-        Sender(foundation.database, foundation.sealer, foundation.bus, clock)
-    )
+    sender = await stack.enter_async_context(Sender(foundation.database, foundation.sealer, foundation.bus, clock))
     collector = operations.FigureCollector(lambda: _figures(node, rooms, sender))
     prometheus_client.REGISTRY.register(collector)
     stack.callback(prometheus_client.REGISTRY.unregister, collector)

@@ -48,11 +48,7 @@ def add_parsers(parser: argparse.ArgumentParser) -> None:
 
 def made_from(arguments: argparse.Namespace) -> commands.AnyCommand:
     kind: type[commands.AnyCommand] = arguments.command
-    given = {
-        name: value
-        for name in kind.__struct_fields__
-        if (value := getattr(arguments, name, None)) is not None
-    }
+    given = {name: value for name in kind.__struct_fields__ if (value := getattr(arguments, name, None)) is not None}
     return kind(**given)
 
 

@@ -56,9 +56,7 @@ class UserSig(msgspec.Struct, tag="usersig", kw_only=True):
             raise AdminError(f"there is no application {self.sdk_app_id}")
         if not 1 <= self.expire <= 10 * DEFAULT_EXPIRE_S:
             raise AdminError("expire: 1 second to 1800 days")
-        made = make_user_sig(
-            self.sdk_app_id, secret, self.user_id, now_ms=site.clock.now_ms(), expire_s=self.expire
-        )
+        made = make_user_sig(self.sdk_app_id, secret, self.user_id, now_ms=site.clock.now_ms(), expire_s=self.expire)
         return {"sdk_app_id": self.sdk_app_id, "user_id": self.user_id, "user_sig": made, "expire": self.expire}
 
 
@@ -115,9 +113,7 @@ class CallbacksReplay(msgspec.Struct, tag="callbacks.replay", kw_only=True):
 
     async def run(self, site: Site) -> object:
         app, ids, now_ms = self.sdk_app_id, self.ids, site.clock.now_ms()
-        count = await site.database.write(
-            lambda connection: outbox.replay(connection, now_ms, sdk_app_id=app, ids=ids)
-        )
+        count = await site.database.write(lambda connection: outbox.replay(connection, now_ms, sdk_app_id=app, ids=ids))
         site.bus.publish(outbox.TOPIC)
         return {"replayed": count}
 

@@ -17,7 +17,9 @@ SERVE_LOCK = "serve.lock"
 
 def run(directory: Path, command: AnyCommand) -> object:
     if not (directory / DATABASE).exists():
-        raise AdminError(f"{directory}: not a data directory of rtcloud (start `rtcloud serve --data {directory}` once)")
+        raise AdminError(
+            f"{directory}: not a data directory of rtcloud (start `rtcloud serve --data {directory}` once)"
+        )
     with hold(directory / SERVE_LOCK):
         return asyncio.run(_run(directory, command))
 

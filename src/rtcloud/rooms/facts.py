@@ -7,7 +7,6 @@ from rtcloud.callbacks.events import EnterReason, ExitReason
 from rtcloud.media.node import AnyCommand
 from rtcloud.rooms.participant import Device, Participant, Permission, Role, Stream, Track
 
-
 #: Why a session is told to leave; ``signal`` knows what the protocol calls it.
 LeaveCause = Literal[
     "left",
@@ -239,16 +238,7 @@ class TellPublisher:
     track_id: str
 
 
-Notice = (
-    Welcome
-    | Confirm
-    | ShowParticipants
-    | AcceptTrack
-    | DropTrack
-    | ShowQuality
-    | Dismiss
-    | TellPublisher
-)
+Notice = Welcome | Confirm | ShowParticipants | AcceptTrack | DropTrack | ShowQuality | Dismiss | TellPublisher
 
 
 @dataclass(frozen=True, slots=True)

@@ -292,9 +292,7 @@ class Room:
             return
         first = not any(track.track_id in p.subscribed for p in self.sessions.values())
         subscriber.subscribed.add(track.track_id)
-        yield Drive(
-            media.Subscribe(room=self.sid, participant=subscriber.participant_id, track=track.track_id)
-        )
+        yield Drive(media.Subscribe(room=self.sid, participant=subscriber.participant_id, track=track.track_id))
         if track.publication == "audio":
             yield self._receives(subscriber, owner, track, 0, 0, True)
         if first:
@@ -311,9 +309,7 @@ class Room:
             elif track_id in participant.subscribed:
                 yield from self._close_subscription(participant, track_id)
                 participant.subscribed.discard(track_id)
-                yield Drive(
-                    media.Unsubscribe(room=self.sid, participant=participant.participant_id, track=track_id)
-                )
+                yield Drive(media.Unsubscribe(room=self.sid, participant=participant.participant_id, track=track_id))
 
     def _close_subscription(self, subscriber: Participant, track_id: str) -> Iterator[Command]:
         owner, track = self._find(track_id)

@@ -6,6 +6,7 @@ always hears of a track before the SDP that carries it.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,11 +15,13 @@ from sqlalchemy import Connection
 
 from rtcloud import errors
 from rtcloud.aio import spawn
+from rtcloud.callbacks import outbox
 from rtcloud.clock import Clock
 from rtcloud.media import node as media
 from rtcloud.rooms import facts, store
 from rtcloud.rooms.ids import RoomRef
 from rtcloud.rooms.room import Room
+from rtcloud.store.bus import Bus
 from rtcloud.store.database import Database
 
 _log = logging.getLogger(__name__)
@@ -27,6 +30,7 @@ _log = logging.getLogger(__name__)
 INBOX_SIZE = 8192
 #: How long commands may find the media node's queue full before the room is given up.
 MEDIA_PATIENCE_S = 2.0
+RECOVER_EVERY_S = 1.0
 
 ToSession = facts.Notice | media.AnyEvent
 #: Where the notices of a session go; must not block.
@@ -62,8 +66,11 @@ class _LiveRoom:
 class RoomService:
     """``new_id(prefix)`` makes ids; ``rooms`` live as long as someone is in them."""
 
-    def __init__(self, database: Database, node: media.MediaNode, clock: Clock, new_id: Callable[[str], str]) -> None:
+    def __init__(
+        self, database: Database, node: media.MediaNode, bus: Bus, clock: Clock, new_id: Callable[[str], str]
+    ) -> None:
         self._database = database
+        self._bus = bus
         self._node = node
         self._clock = clock
         self._new_id = new_id
@@ -134,7 +141,7 @@ class RoomService:
             return False
         return True
 
-    # the API's wishes -----------------------------------------------------------------------------------------------
+    # the API's wishes ---------------------------------------------------------------------------------------------
 
     async def remove_users(self, ref: RoomRef, user_ids: Sequence[str]) -> None:
         """Absent users are ignored. Raises ServiceError for an unknown room."""
@@ -157,7 +164,7 @@ class RoomService:
         if not await done:
             raise errors.room_not_found(ref.room_id)
 
-    # one room -------------------------------------------------------------------------------------------------------
+    # one room -----------------------------------------------------------------------------------------------------
 
     def _open(self, ref: RoomRef, scene: str, room: Room) -> _LiveRoom:
         live = _LiveRoom(ref, scene, room)
@@ -213,12 +220,35 @@ class RoomService:
             for done, _ in answers:
                 if not done.done():
                     done.set_exception(errors.internal(type(error).__name__))
+            await self._recover(live)
             return
         self.healthy = True
         self._deliver(live, notices)
         for done, accepted in answers:
             if not done.done():
                 done.set_result(accepted)
+
+    async def _recover(self, live: _LiveRoom) -> None:
+        """What was decided could not be written: start again from what is written, as after a restart."""
+        for participant_id in tuple(live.room.sessions):
+            self._deliver(live, [(participant_id, facts.Dismiss("failed"))])
+        with contextlib.suppress(media.QueueFullError):
+            self._node.send(media.CloseRoom(room=live.room.sid))
+        sid, created_ms = live.room.sid, live.room.created_ms
+        while True:
+            try:
+                opened = await self._database.read(store.load_open)
+                break
+            except Exception:
+                _log.exception("room cannot be read back", extra={"room": sid})
+                await asyncio.sleep(RECOVER_EVERY_S)
+        live.room = Room(sid, created_ms)
+        found = next((one for one in opened if one.sid == sid), None)
+        if found is None:
+            live.room.destroyed = True
+        else:
+            live.room.restore(found.participants, self._clock.now_ms())
+            live.post(facts.TimePassed())
 
     async def _send(self, drives: list[media.AnyCommand]) -> None:
         deadline = self._clock.monotonic() + MEDIA_PATIENCE_S
@@ -238,6 +268,7 @@ class RoomService:
                 store.apply(connection, ref, sid, scene, record, now_ms)
 
         await self._database.write(work)
+        self._bus.publish(outbox.TOPIC)
 
     def _deliver(self, live: _LiveRoom, notices: list[tuple[str | None, ToSession]]) -> None:
         for participant_id, notice in notices:
@@ -271,7 +302,7 @@ class RoomService:
         for participant_id in [p for p, (room, _) in self._sessions.items() if room is live]:
             del self._sessions[participant_id]
 
-    # what the media node says ---------------------------------------------------------------------------------------
+    # what the media node says -------------------------------------------------------------------------------------
 
     async def _listen(self) -> None:
         while True:
@@ -280,7 +311,7 @@ class RoomService:
                 if live is not None and not live.post(_fact_of(event)):
                     _log.error("room inbox full: media event dropped", extra={"room": event.room})
 
-    # for /metrics -----------------------------------------------------------------------------------------------------
+    # for /metrics -------------------------------------------------------------------------------------------------
 
     def describe(self) -> list[dict[str, object]]:
         """The open rooms and their users, for an operator."""

@@ -42,9 +42,7 @@ def apply(connection: Connection, ref: RoomRef, sid: str, scene: str, record: fa
         case facts.PresenceEnded():
             _end_presence(connection, ref, record, now_ms)
         case facts.PublicationStarted(presence, user_id, stream):
-            connection.execute(
-                insert(tables.publications).values(presence=presence, kind=stream, started_ms=now_ms)
-            )
+            connection.execute(insert(tables.publications).values(presence=presence, kind=stream, started_ms=now_ms))
             enqueue(connection, room_event(ref, _STARTED[stream], now_ms, user_id=user_id), now_ms)
         case facts.PublicationStopped(presence, user_id, stream):
             publications = tables.publications
@@ -60,9 +58,7 @@ def apply(connection: Connection, ref: RoomRef, sid: str, scene: str, record: fa
             _change_subscription(connection, record, now_ms)
 
 
-def _begin_presence(
-    connection: Connection, ref: RoomRef, sid: str, record: facts.PresenceBegan, now_ms: int
-) -> None:
+def _begin_presence(connection: Connection, ref: RoomRef, sid: str, record: facts.PresenceBegan, now_ms: int) -> None:
     device = record.device
     connection.execute(
         insert(tables.presences).values(
@@ -105,9 +101,7 @@ def _end_presence(connection: Connection, ref: RoomRef, record: facts.PresenceEn
             .where(table.c.stopped_ms.is_(None))
             .values(stopped_ms=now_ms)
         )
-    event = room_event(
-        ref, 104, now_ms, user_id=record.user_id, role=int(record.role), reason=int(record.reason)
-    )
+    event = room_event(ref, 104, now_ms, user_id=record.user_id, role=int(record.role), reason=int(record.reason))
     enqueue(connection, event, now_ms)
 
 

@@ -90,9 +90,7 @@ def participant_info(participant: Participant) -> models.ParticipantInfo:
 
 
 def gone(participant_id: str, user_id: str) -> models.ParticipantInfo:
-    return models.ParticipantInfo(
-        sid=participant_id, identity=user_id, state=models.ParticipantInfo.State.DISCONNECTED
-    )
+    return models.ParticipantInfo(sid=participant_id, identity=user_id, state=models.ParticipantInfo.State.DISCONNECTED)
 
 
 def track_info(track: Track) -> models.TrackInfo:

@@ -133,7 +133,7 @@ class SignalServer:
         if self._connections.get(connection.session.participant_id) is connection:
             del self._connections[connection.session.participant_id]
 
-    # HTTP -------------------------------------------------------------------------------------------------------------
+    # HTTP ---------------------------------------------------------------------------------------------------------
 
     async def _validate(self, request: Request) -> Response:
         try:
@@ -146,7 +146,7 @@ class SignalServer:
         token = query_token or authorization.removeprefix("Bearer ")
         return verify_join_token(token, self._secret_key, self.clock.now_ms())
 
-    # sockets ------------------------------------------------------------------------------------------------------------
+    # sockets ------------------------------------------------------------------------------------------------------
 
     async def _v1(self, socket: WebSocket) -> None:
         await self._serve(socket, joining.parse_v1)
@@ -156,9 +156,7 @@ class SignalServer:
 
     async def _serve(self, socket: WebSocket, parse: Callable[..., joining.JoinAttempt]) -> None:
         try:
-            grant = self._grant(
-                socket.query_params.get("access_token", ""), socket.headers.get("authorization", "")
-            )
+            grant = self._grant(socket.query_params.get("access_token", ""), socket.headers.get("authorization", ""))
             attempt = parse(socket.query_params)
         except TokenError as error:
             await socket.send_denial_response(PlainTextResponse(error.reason, 401, headers=CORS))
@@ -220,9 +218,7 @@ class SignalServer:
             connection.execute([Send(messages.leave("overload")), Hangup("the room is overloaded")])
             self.forget(connection)
 
-    async def _talk(
-        self, socket: WebSocket, connection: _Connection, outbox: asyncio.Queue[bytes | None]
-    ) -> None:
+    async def _talk(self, socket: WebSocket, connection: _Connection, outbox: asyncio.Queue[bytes | None]) -> None:
         participant_id = connection.session.participant_id
         writer = spawn(_write(socket, outbox), name=f"signal writer {participant_id}")
         refresher = spawn(self._refresh(connection), name=f"token {participant_id}")
@@ -240,9 +236,7 @@ class SignalServer:
             await asyncio.wait([writer], timeout=5)
             writer.cancel()
 
-    async def _read(
-        self, socket: WebSocket, connection: _Connection, outbox: asyncio.Queue[bytes | None]
-    ) -> None:
+    async def _read(self, socket: WebSocket, connection: _Connection, outbox: asyncio.Queue[bytes | None]) -> None:
         second, count = 0, 0
         while True:
             async with asyncio.timeout(SILENCE_S):

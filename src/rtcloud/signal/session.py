@@ -71,7 +71,7 @@ class Session:
     def single(self) -> bool:
         return self.attempt.single
 
-    # from the client ------------------------------------------------------------------------------------------------
+    # from the client ----------------------------------------------------------------------------------------------
 
     def receive(self, raw: bytes, now_ms: int) -> list[Command]:
         """One binary message of the socket. A malformed one ends the session."""
@@ -99,9 +99,7 @@ class Session:
             case "answer":
                 answer = request.answer
                 yield Drive(
-                    media.Answer(
-                        room=self.room_sid, participant=self.participant_id, request=answer.id, sdp=answer.sdp
-                    )
+                    media.Answer(room=self.room_sid, participant=self.participant_id, request=answer.id, sdp=answer.sdp)
                 )
             case "trickle":
                 yield from self._trickle(request.trickle)
@@ -174,9 +172,7 @@ class Session:
         track_ids = [*update.track_sids]
         for tracks in update.participant_tracks:
             track_ids.extend(tracks.track_sids)
-        yield Post(
-            facts.SubscriptionChosen(self.participant_id, tuple(track_ids[:MAX_NAMES]), update.subscribe)
-        )
+        yield Post(facts.SubscriptionChosen(self.participant_id, tuple(track_ids[:MAX_NAMES]), update.subscribe))
 
     def _refuse(self, request_id: int) -> Command:
         response = rtc.RequestResponse(
@@ -186,7 +182,7 @@ class Session:
         )
         return Send(rtc.SignalResponse(request_response=response))
 
-    # from the room --------------------------------------------------------------------------------------------------
+    # from the room ------------------------------------------------------------------------------------------------
 
     def tell(self, notice: facts.Notice | media.AnyEvent, now_ms: int) -> list[Command]:
         """A notice of the room or an event of the media node, as what the client gets to hear."""
@@ -212,9 +208,7 @@ class Session:
                 yield Send(rtc.SignalResponse(track_published=published))
             case facts.DropTrack(track_id):
                 self.tracks.discard(track_id)
-                yield Send(
-                    rtc.SignalResponse(track_unpublished=rtc.TrackUnpublishedResponse(track_sid=track_id))
-                )
+                yield Send(rtc.SignalResponse(track_unpublished=rtc.TrackUnpublishedResponse(track_sid=track_id)))
             case facts.TellPublisher(track_id):
                 yield Send(rtc.SignalResponse(track_subscribed=rtc.TrackSubscribed(track_sid=track_id)))
             case facts.ShowQuality(qualities):

@@ -1,0 +1,193 @@
+"""The shell of rooms with a fake media node and a database in memory: what is durable before what is heard."""
+
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+from sqlalchemy import Connection, select
+
+from rtcloud.callbacks.targets import set_targets
+from rtcloud.errors import ServiceError
+from rtcloud.media import node as media
+from rtcloud.media.fake import FakeNode
+from rtcloud.rooms import facts
+from rtcloud.rooms.ids import RoomRef
+from rtcloud.rooms.participant import Device, Role, Track
+from rtcloud.rooms.service import RoomService, ToSession
+from rtcloud.store import tables
+from rtcloud.store.bus import LocalBus
+from rtcloud.store.database import SqliteDatabase, open_database
+from rtcloud.store.sealing import Sealer
+
+pytestmark = pytest.mark.anyio
+
+REF = RoomRef(1400000000, True, "77")
+
+
+@dataclass
+class HandClock:
+    ms: int = 1_700_000_000_000
+
+    def now_ms(self) -> int:
+        return self.ms
+
+    def monotonic(self) -> float:
+        return self.ms / 1000
+
+
+@dataclass
+class Heard:
+    notices: list[ToSession] = field(default_factory=list)
+
+    def __call__(self, notice: ToSession) -> None:
+        self.notices.append(notice)
+
+    def kinds(self) -> list[type]:
+        return [type(n) for n in self.notices]
+
+
+@dataclass
+class Scene:
+    rooms: RoomService
+    node: FakeNode
+    database: SqliteDatabase
+    clock: HandClock
+
+    async def enter(self, participant_id: str, user_id: str) -> Heard:
+        heard = Heard()
+        fact = facts.Entered(participant_id, user_id, Role.ANCHOR, Device(), True)
+        await self.rooms.enter(REF, "rtc", fact, heard)
+        return heard
+
+    async def events(self) -> list[int]:
+        return await self.database.read(
+            lambda c: list(c.scalars(select(tables.callbacks.c.event_type).order_by(tables.callbacks.c.id)))
+        )
+
+
+@asynccontextmanager
+async def running(database: SqliteDatabase, clock: HandClock) -> AsyncIterator[Scene]:
+    node, numbers = FakeNode(), itertools.count()
+    rooms = RoomService(database, node, LocalBus(), clock, lambda prefix: f"{prefix}_{next(numbers)}")
+    await rooms.start()
+    yield Scene(rooms, node, database, clock)
+    await rooms.close()
+
+
+@pytest.fixture
+async def database() -> AsyncIterator[SqliteDatabase]:
+    database = open_database(None)
+    sealer = Sealer(bytes(32))
+
+    def prepare(connection: Connection) -> None:
+        connection.execute(tables.accounts.insert().values(uin="1", created_ms=0))
+        connection.execute(
+            tables.applications.insert().values(
+                sdk_app_id=REF.sdk_app_id,
+                account_uin="1",
+                name="a",
+                secret_key_sealed=b"",
+                settings="{}",
+                created_ms=0,
+            )
+        )
+        set_targets(connection, sealer, REF.sdk_app_id, url="http://127.0.0.1:9/")
+
+    await database.write(prepare)
+    yield database
+    await database.close()
+
+
+async def test_the_presence_is_written_before_the_welcome(database: SqliteDatabase) -> None:
+    async with running(database, HandClock()) as scene:
+        alice = await scene.enter("PA_a", "alice")
+        assert alice.kinds()[0] is facts.Welcome
+        assert await scene.events() == [101, 103]
+
+
+async def test_answers_follow_the_updates_they_belong_to(database: SqliteDatabase) -> None:
+    async with running(database, HandClock()) as scene:
+        heard = await scene.enter("PA_a", "alice")
+        sid = heard.notices[0].sid  # type: ignore[union-attr]
+        scene.rooms.post("PA_a", facts.TrackAdded("PA_a", Track("TR_1", "c", "video", "camera")))
+        scene.rooms.drive(media.Offer(room=sid, participant="PA_a", request=1, target="single", sdp="x"))
+        await scene.rooms.remove_users(REF, ["nobody"])  # passes through the same queue
+        await scene.rooms.remove_users(REF, ["nobody"])
+        kinds = heard.kinds()
+        assert kinds.index(facts.AcceptTrack) < kinds.index(media.Answered)
+
+
+async def test_a_whole_stay_causes_its_callbacks_in_order(database: SqliteDatabase) -> None:
+    async with running(database, HandClock()) as scene:
+        heard = await scene.enter("PA_a", "alice")
+        sid = heard.notices[0].sid  # type: ignore[union-attr]
+        scene.rooms.post("PA_a", facts.TrackAdded("PA_a", Track("TR_1", "c", "video", "camera")))
+        scene.rooms.post("PA_a", facts.MediaStarted("PA_a", "TR_1", "h264"))
+        scene.rooms.post("PA_a", facts.TrackMuted("PA_a", "TR_1", True))
+        await scene.rooms.dismiss(REF)
+        assert await scene.events() == [101, 103, 201, 202, 104, 102]
+        assert heard.notices[-1] == facts.Dismiss("dismissed")
+        assert media.CloseRoom(room=sid) in scene.node.commands
+
+
+async def test_an_unknown_room_is_said_to_be_unknown(database: SqliteDatabase) -> None:
+    async with running(database, HandClock()) as scene:
+        with pytest.raises(ServiceError, match="RoomNotExist"):
+            await scene.rooms.dismiss(REF)
+
+
+async def test_entering_a_room_that_just_ended_makes_a_new_one(database: SqliteDatabase) -> None:
+    async with running(database, HandClock()) as scene:
+        await scene.enter("PA_a", "alice")
+        scene.rooms.post("PA_a", facts.LeftRoom("PA_a"))
+        await scene.enter("PA_b", "bob")
+        assert await scene.events() == [101, 103, 104, 102, 101, 103]
+
+
+async def test_a_restart_keeps_presences_for_those_who_return(database: SqliteDatabase) -> None:
+    clock = HandClock()
+    async with running(database, clock) as scene:
+        await scene.enter("PA_a", "alice")
+        await scene.enter("PA_b", "bob")
+    async with running(database, clock) as scene:
+        await scene.enter("PA_a2", "alice")
+        assert await scene.events() == [101, 103, 103]
+        scene.rooms.post("PA_a2", facts.LeftRoom("PA_a2"))
+        await scene.rooms.remove_users(REF, ["bob"])
+        assert await scene.events() == [101, 103, 103, 104, 104, 102]
+
+
+async def test_a_restart_closes_rooms_that_nobody_was_in(database: SqliteDatabase) -> None:
+    clock = HandClock()
+    async with running(database, clock) as scene:
+        await scene.enter("PA_a", "alice")
+    left = tables.presences.update().values(left_ms=clock.ms)
+    await database.write(lambda c: c.execute(left) and None)
+    async with running(database, clock) as scene:
+        with pytest.raises(ServiceError, match="RoomNotExist"):
+            await scene.rooms.dismiss(REF)
+        assert (await scene.events())[-1] == 102
+
+
+class RushingClock(HandClock):
+    """Each look at it is a second later."""
+
+    def monotonic(self) -> float:
+        self.ms += 1000
+        return self.ms / 1000
+
+
+async def test_an_overloaded_media_node_refuses_the_join_and_keeps_the_others(database: SqliteDatabase) -> None:
+    async with running(database, RushingClock()) as scene:
+        alice = await scene.enter("PA_a", "alice")
+        scene.node.full = True
+        with pytest.raises(ServiceError):
+            await scene.enter("PA_b", "bob")
+        assert not scene.rooms.healthy
+        assert alice.notices[-1] == facts.Dismiss("failed")
+        scene.node.full = False
+        await scene.enter("PA_a2", "alice")  # still in the room, as the database has it
+        assert scene.rooms.healthy
+        assert await scene.events() == [101, 103]
