@@ -7,7 +7,7 @@ raises; so does a missing one.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import Enum, IntEnum
 from types import MappingProxyType
 from typing import Any
 
@@ -47,6 +47,20 @@ class RecordingEvent(IntEnum):
     MP4_STOP = 310
     VOD_COMMIT = 311
     VOD_STOP = 312
+
+
+class Origin(Enum):
+    """How a recording was started."""
+
+    API = "api"
+    AUTO = "auto"
+
+
+class Storage(Enum):
+    """Where a recording goes."""
+
+    OBJECT = "object store"
+    VOD = "media library"
 
 
 class EnterReason(IntEnum):
@@ -95,6 +109,29 @@ _ROOM_FIELDS: Mapping[RoomEvent, tuple[str, ...]] = MappingProxyType(
 )
 
 
+_ALWAYS = frozenset((origin, storage) for origin in Origin for storage in Storage)
+_TO_OBJECTS = frozenset((origin, Storage.OBJECT) for origin in Origin)
+_TO_VOD = frozenset((origin, Storage.VOD) for origin in Origin)
+_API_TO_OBJECTS = frozenset({(Origin.API, Storage.OBJECT)})
+
+_SENT: Mapping[RecordingEvent, frozenset[tuple[Origin, Storage]]] = MappingProxyType(
+    {
+        RecordingEvent.RECORDER_START: _ALWAYS,
+        RecordingEvent.RECORDER_STOP: _ALWAYS,
+        RecordingEvent.UPLOAD_START: _TO_OBJECTS,
+        RecordingEvent.FILE_INFO: _API_TO_OBJECTS,
+        RecordingEvent.UPLOAD_STOP: _TO_OBJECTS,
+        RecordingEvent.FAILOVER: _ALWAYS,
+        RecordingEvent.FILE_SLICE: _API_TO_OBJECTS,
+        RecordingEvent.UPLOAD_ERROR: _TO_OBJECTS,
+        RecordingEvent.DOWNLOAD_IMAGE_ERROR: _ALWAYS,
+        RecordingEvent.MP4_STOP: _API_TO_OBJECTS,
+        RecordingEvent.VOD_COMMIT: _TO_VOD | {(Origin.AUTO, Storage.OBJECT)},
+        RecordingEvent.VOD_STOP: _TO_VOD,
+    }
+)
+
+
 def room_event(
     ref: RoomRef,
     event_type: int,
@@ -132,6 +169,11 @@ def recording_event(
     """An event of group 3; ``user_id`` is the recording robot, ``payload`` comes from ``egress.recording.events``."""
     info = _moment(ref, now_ms) | {"UserId": user_id, "TaskId": task_id, "Payload": dict(payload)}
     return CallbackEvent(ref, GROUP_RECORDING, int(RecordingEvent(event_type)), info)
+
+
+def is_sent(event_type: RecordingEvent, origin: Origin, storage: Storage) -> bool:
+    """Whether the documents give this event to a recording of that origin and storage."""
+    return (origin, storage) in _SENT[event_type]
 
 
 def _moment(ref: RoomRef, now_ms: int) -> dict[str, Any]:

@@ -157,6 +157,7 @@ tasks = Table(
     Column("user_id", String(64), nullable=False),  # the robot
     Column("params_sealed", LargeBinary, nullable=False),  # the accepted request as JSON; holds storage keys
     Column("desired_state", String(12), nullable=False),  # running, stopped
+    Column("stop_code", Integer, nullable=False, default=0),  # LeaveCode if it is stopped from outside
     Column("state", String(12), nullable=False),  # accepted, running, ending, uploading, ended
     Column("revision", Integer, nullable=False, default=0),  # of the request; grows with each update of it
     Column("attempts", Integer, nullable=False, default=0),  # begun so far; the last is ``attempts - 1``, n = ``han``

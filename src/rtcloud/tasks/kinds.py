@@ -1,0 +1,52 @@
+"""What the machinery of tasks must know of a kind (recording, later relay and the rest). Rules are pure.
+
+``Reaction.progress`` is the kind's own JSON, kept in the task's row and written with the callbacks by one transaction:
+a kind notes there what it has told already, so each callback is caused once.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from rtcloud.callbacks.events import CallbackEvent
+from rtcloud.tasks.lifecycle import Task, TaskFile
+from rtcloud.tasks.protocol import AnyJobEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Reaction:
+    progress: str
+    callbacks: Sequence[CallbackEvent] = ()
+
+
+class TaskKind(Protocol):
+    name: str
+    products: frozenset[str]
+    """File kinds whose rows ``on_uploads`` gets to see; few files each."""
+
+    def job_params(self, task: Task) -> bytes:
+        """The request as a job may see it: without keys."""
+
+    def folder(self, task: Task) -> Sequence[str]:
+        """Where the files go: the segments of the key before the file's name."""
+
+    def is_uploaded(self, task: Task, file_kind: str) -> bool:
+        """Whether files of this kind leave the spool at all."""
+
+    def needs_finish(self, task: Task, files: Mapping[str, int]) -> bool:
+        """Whether a job could still make something; ``files`` counts the reported files by kind."""
+
+    def recover(self, directory: Path, now_ms: int) -> None:
+        """Complete what a dead attempt left in ``directory`` and add it to its journal. Not pure: runs in a thread."""
+
+    def on_event(self, task: Task, attempt: int, event: AnyJobEvent) -> Reaction:
+        """A job reported ``event``; ``task`` is as it was before."""
+
+    def on_uploaded(self, task: Task, file: TaskFile, now_ms: int) -> Reaction: ...
+
+    def on_uploads(self, task: Task, pending: Mapping[str, int], products: Sequence[TaskFile], now_ms: int) -> Reaction:
+        """No more files will be reported; ``pending`` counts by kind those not uploaded yet. May be called again."""
+
+    def on_refused(self, task: Task, code: str, message: str, now_ms: int) -> Reaction:
+        """The store refused a file; it is tried again."""

@@ -1,0 +1,359 @@
+"""The rows of tasks: each function is the work of one transaction, and writes a change together with its callbacks.
+
+Fencing: what a worker writes names the worker, and ``LeaseLostError`` is raised when the task is another's by now. Each
+journal entry is applied once (``task_events``), whoever reads it and how often.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, exists, func, insert, or_, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from rtcloud.callbacks import outbox
+from rtcloud.rooms.ids import RoomRef
+from rtcloud.store.sealing import Sealer
+from rtcloud.store.tables import nodes, task_events, task_files, tasks, workers
+from rtcloud.tasks import lifecycle
+from rtcloud.tasks.kinds import Reaction, TaskKind
+from rtcloud.tasks.lifecycle import OPEN_STATES, Desired, State, Task, TaskFile
+from rtcloud.tasks.protocol import AnyJobEvent, Ended, FileClosed, FileOpened, Left
+from rtcloud.tasks.task import NewTask, TaskView
+from rtcloud.tasks.task import TaskFile as ViewedFile
+
+CLAIMED_AT_ONCE = 500
+PURPOSE = "task"
+TOPIC = "tasks"  # of the bus: a task was accepted, changed or stopped
+FILES_TOPIC = "files"  # a file was closed
+
+_FILE_COLUMNS = [task_files.c[name] for name in TaskFile.__dataclass_fields__]
+
+
+class LeaseLostError(Exception):
+    """Another worker has the task now."""
+
+
+def load(connection: Connection, sealer: Sealer, task_id: str) -> Task | None:
+    row = connection.execute(select(tasks).where(tasks.c.task_id == task_id)).one_or_none()
+    return None if row is None else _task(row, sealer)
+
+
+def load_mine(connection: Connection, sealer: Sealer, task_id: str, worker: str) -> Task:
+    task = load(connection, sealer, task_id)
+    if task is None or task.worker != worker:
+        raise LeaseLostError(task_id)
+    return task
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a worker must know of a task of its own at each look."""
+
+    task_id: str
+    desired: Desired
+    revision: int
+    needs_runner: bool
+
+
+def list_mine(connection: Connection, worker: str) -> list[Held]:
+    statement = select(tasks.c.task_id, tasks.c.desired_state, tasks.c.revision, tasks.c.state)
+    rows = connection.execute(statement.where(tasks.c.worker == worker, tasks.c.state != State.ENDED))
+    return [Held(row.task_id, Desired(row.desired_state), row.revision, row.state in OPEN_STATES) for row in rows]
+
+
+def state(connection: Connection, task_id: str) -> State | None:
+    found = connection.execute(select(tasks.c.state).where(tasks.c.task_id == task_id)).scalar_one_or_none()
+    return None if found is None else State(found)
+
+
+def view(connection: Connection, task_id: str, sdk_app_id: int, kinds: Sequence[str]) -> TaskView | None:
+    """The task as its callers see it, with its files of ``kinds``; needs no secrets."""
+    columns = (tasks.c.kind, tasks.c.state, tasks.c.desired_state, tasks.c.expires_ms)
+    statement = select(*columns).where(tasks.c.task_id == task_id, tasks.c.sdk_app_id == sdk_app_id)
+    row = connection.execute(statement).one_or_none()
+    if row is None:
+        return None
+    shown = tuple(
+        ViewedFile(file.name, file.kind, file.user_id, file.track_type, file.begin_ms)
+        for file in files(connection, task_id, kinds=kinds)
+        if file.end_ms is not None
+    )
+    return TaskView(task_id, row.kind, row.state, row.desired_state, row.expires_ms, shown)
+
+
+def files(connection: Connection, task_id: str, *, kinds: Sequence[str] | None = None) -> list[TaskFile]:
+    statement = select(*_FILE_COLUMNS).where(task_files.c.task_id == task_id)
+    if kinds is not None:
+        statement = statement.where(task_files.c.kind.in_(kinds))
+    return [TaskFile(**row._mapping) for row in connection.execute(statement.order_by("attempt", "begin_ms", "name"))]
+
+
+def count_files(connection: Connection, task_id: str) -> dict[str, int]:
+    return _count(connection, task_files.c.task_id == task_id)
+
+
+def signal_url(connection: Connection) -> str | None:
+    """Where robots join: of the node that started last."""
+    statement = select(nodes.c.signal_url).order_by(nodes.c.started_ms.desc()).limit(1)
+    return connection.execute(statement).scalar_one_or_none()
+
+
+def accept(connection: Connection, sealer: Sealer, new: NewTask) -> None:
+    connection.execute(
+        insert(tasks).values(
+            task_id=new.task_id,
+            kind=new.kind,
+            sdk_app_id=new.ref.sdk_app_id,
+            numeric=new.ref.numeric,
+            room_id=new.ref.room_id,
+            user_id=new.user_id,
+            params_sealed=sealer.seal(new.params, purpose=PURPOSE),
+            desired_state=Desired.RUNNING,
+            state=State.ACCEPTED,
+            created_ms=new.now_ms,
+            expires_ms=new.expires_ms,
+        )
+    )
+
+
+def stop(connection: Connection, task_id: str, leave_code: int) -> None:
+    """A task that was stopped already, or whose robot has left, stays as it is."""
+    running = (tasks.c.task_id == task_id) & (tasks.c.desired_state == Desired.RUNNING)
+    connection.execute(update(tasks).where(running).values(desired_state=Desired.STOPPED, stop_code=leave_code))
+
+
+def count_open(connection: Connection, sdk_app_id: int, kind: str) -> int:
+    """Tasks that still record: one whose files are being uploaded holds no place."""
+    statement = select(func.count()).select_from(tasks)
+    conditions = (tasks.c.sdk_app_id == sdk_app_id, tasks.c.kind == kind, tasks.c.state.in_(OPEN_STATES))
+    return connection.execute(statement.where(*conditions)).scalar_one()
+
+
+# -- who runs what ---------------------------------------------------------------------------------------------------
+
+
+def renew_lease(connection: Connection, worker: str, *, pid: int, boot_id: str, until_ms: int) -> None:
+    values = {"pid": pid, "boot_id": boot_id, "lease_until_ms": until_ms}
+    statement = upsert(workers).values(id=worker, **values)
+    connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=values))
+
+
+def other_workers(connection: Connection, worker: str) -> list[str]:
+    return list(connection.execute(select(workers.c.id).where(workers.c.id != worker)).scalars())
+
+
+def claimable(connection: Connection, dead: Sequence[str], now_ms: int) -> list[str]:
+    """Tasks that nobody runs: never claimed, let go, or held by a worker that is dead or let its lease expire."""
+    statement = select(tasks.c.task_id).where(_free(dead, now_ms)).order_by(tasks.c.created_ms)
+    return list(connection.execute(statement.limit(CLAIMED_AT_ONCE)).scalars())
+
+
+def claim(connection: Connection, worker: str, dead: Sequence[str], now_ms: int) -> list[str]:
+    found = claimable(connection, dead, now_ms)
+    connection.execute(update(tasks).where(tasks.c.task_id.in_(found)).values(worker=worker))
+    expired = and_(workers.c.lease_until_ms <= now_ms, workers.c.id != worker)
+    connection.execute(delete(workers).where(or_(workers.c.id.in_(dead), expired)))
+    return found
+
+
+def release(connection: Connection, task_id: str, worker: str) -> None:
+    """Let a task go: another worker, or the next start, goes on with it."""
+    mine = (tasks.c.task_id == task_id) & (tasks.c.worker == worker)
+    was_running = mine & (tasks.c.state == State.RUNNING)
+    connection.execute(update(tasks).where(was_running).values(state=State.ACCEPTED))
+    connection.execute(update(tasks).where(mine).values(worker=None))
+
+
+def remove_worker(connection: Connection, worker: str) -> None:
+    connection.execute(update(tasks).where(tasks.c.worker == worker).values(worker=None))
+    connection.execute(delete(workers).where(workers.c.id == worker))
+
+
+# -- what happens to a task ------------------------------------------------------------------------------------------
+
+
+def begin_attempt(connection: Connection, task_id: str, worker: str) -> None:
+    mine = (tasks.c.task_id == task_id) & (tasks.c.worker == worker)
+    if not connection.execute(update(tasks).where(mine).values(attempts=tasks.c.attempts + 1)).rowcount:
+        raise LeaseLostError(task_id)
+
+
+def apply_event(
+    connection: Connection, sealer: Sealer, kind: TaskKind, task_id: str, worker: str, attempt: int,
+    event: AnyJobEvent, now_ms: int,
+) -> None:  # fmt: skip
+    """Write what a job reported, once."""
+    task = load_mine(connection, sealer, task_id, worker)
+    entry = {"task_id": task_id, "attempt": attempt, "sequence": event.sequence}
+    if not connection.execute(upsert(task_events).values(entry).on_conflict_do_nothing()).rowcount:
+        return
+    if lifecycle.counts(task, event):
+        _apply(connection, kind, task, attempt, event, now_ms)
+
+
+def leave(
+    connection: Connection, sealer: Sealer, kind: TaskKind, task_id: str, worker: str, leave_code: int, now_ms: int
+) -> None:
+    """The worker says for the job that the robot has left."""
+    task = load_mine(connection, sealer, task_id, worker)
+    event = Left(at_ms=now_ms, leave_code=leave_code)
+    if lifecycle.counts(task, event):
+        _apply(connection, kind, task, max(0, task.attempts - 1), event, now_ms)
+
+
+def close_files(connection: Connection, sealer: Sealer, kind: TaskKind, task_id: str, worker: str, now_ms: int) -> None:
+    """The worker says for the job that no more files will come. What is still open cannot be had any more."""
+    task = load_mine(connection, sealer, task_id, worker)
+    is_open = (task_files.c.task_id == task_id) & task_files.c.end_ms.is_(None)
+    connection.execute(delete(task_files).where(is_open))
+    event = Ended(at_ms=now_ms)
+    if lifecycle.counts(task, event):
+        _apply(connection, kind, task, max(0, task.attempts - 1), event, now_ms)
+
+
+def pending_files(connection: Connection, worker: str, *, limit: int, without: Sequence[str] = ()) -> list[TaskFile]:
+    """What ``worker`` should upload, per task in the order of closing; not of the tasks ``without``."""
+    wanted = (
+        select(*_FILE_COLUMNS)
+        .join(tasks, tasks.c.task_id == task_files.c.task_id)
+        .where(tasks.c.worker == worker, tasks.c.state != State.ENDED, _is_pending())
+        .where(tasks.c.task_id.not_in(list(without)))
+        .order_by(task_files.c.task_id, task_files.c.attempt, task_files.c.sequence, task_files.c.name)
+        .limit(limit)
+    )
+    return [TaskFile(**row._mapping) for row in connection.execute(wanted)]
+
+
+def mark_uploaded(
+    connection: Connection, sealer: Sealer, kind: TaskKind, file: TaskFile, worker: str, now_ms: int
+) -> bool:
+    """The file is in its place. False when it was rewritten meanwhile and must go again."""
+    task = load_mine(connection, sealer, file.task_id, worker)
+    same = and_(
+        task_files.c.task_id == file.task_id,
+        task_files.c.name == file.name,
+        task_files.c.attempt == file.attempt,
+        task_files.c.sequence == file.sequence,
+    )
+    is_current = bool(connection.execute(update(task_files).where(same).values(uploaded_ms=now_ms)).rowcount)
+    task = _react(connection, task, kind.on_uploaded(task, file, now_ms), now_ms)
+    _settle(connection, kind, task, now_ms)
+    return is_current
+
+
+def mark_lost(connection: Connection, sealer: Sealer, kind: TaskKind, file: TaskFile, worker: str, now_ms: int) -> None:
+    """The spool does not hold the file any more: there is nothing to upload."""
+    task = load_mine(connection, sealer, file.task_id, worker)
+    same = (task_files.c.task_id == file.task_id) & (task_files.c.name == file.name)
+    connection.execute(delete(task_files).where(same, task_files.c.sequence == file.sequence))
+    _settle(connection, kind, task, now_ms)
+
+
+def mark_refused(connection: Connection, kind: TaskKind, task: Task, code: str, message: str, now_ms: int) -> None:
+    task = _react(connection, task, kind.on_refused(task, code, message, now_ms), now_ms)
+    _settle(connection, kind, task, now_ms)
+
+
+# -- helpers ---------------------------------------------------------------------------------------------------------
+
+
+def _apply(connection: Connection, kind: TaskKind, task: Task, attempt: int, event: AnyJobEvent, now_ms: int) -> None:
+    change = lifecycle.move(task, event)
+    values: dict[str, Any] = {}
+    if change.state is not None:
+        values["state"] = change.state
+    if change.leave_code is not None:
+        values["leave_code"] = change.leave_code
+    if change.desired is not None:
+        values["desired_state"] = change.desired
+    if values:
+        connection.execute(update(tasks).where(tasks.c.task_id == task.task_id).values(values))
+    if isinstance(event, FileOpened | FileClosed):
+        _write_file(connection, kind, task, attempt, event)
+    task = _react(connection, task, kind.on_event(task, attempt, event), now_ms)
+    if change.state is not None:
+        task = replace(task, state=change.state)
+    _settle(connection, kind, task, now_ms)
+
+
+def _write_file(
+    connection: Connection, kind: TaskKind, task: Task, attempt: int, event: FileOpened | FileClosed
+) -> None:
+    values: dict[str, Any] = {
+        "kind": event.kind,
+        "attempt": attempt,
+        "sequence": event.sequence,
+        "user_id": event.user_id,
+        "track_type": event.track_type,
+        "begin_ms": event.begin_ms,
+        "wanted": kind.is_uploaded(task, event.kind),
+    }
+    key = {"task_id": task.task_id, "name": event.name}
+    statement = upsert(task_files).values(**key, **values)
+    if isinstance(event, FileOpened):
+        connection.execute(statement.on_conflict_do_nothing())
+        return
+    closed = values | {"media_id": event.media_id, "end_ms": event.end_ms, "size": event.size, "uploaded_ms": None}
+    statement = upsert(task_files).values(**key, **closed)
+    connection.execute(statement.on_conflict_do_update(index_elements=["task_id", "name"], set_=closed))
+
+
+def _react(connection: Connection, task: Task, reaction: Reaction, now_ms: int) -> Task:
+    for callback in reaction.callbacks:
+        outbox.enqueue(connection, callback, now_ms)
+    if reaction.progress != task.progress:
+        values = {"progress": reaction.progress}
+        connection.execute(update(tasks).where(tasks.c.task_id == task.task_id).values(values))
+    return replace(task, progress=reaction.progress)
+
+
+def _settle(connection: Connection, kind: TaskKind, task: Task, now_ms: int) -> None:
+    """Once every file was reported: tell how far the uploads are, and end the task with the last of them."""
+    if task.state is not State.UPLOADING:
+        return
+    pending = _count(connection, (task_files.c.task_id == task.task_id) & _is_pending())
+    products = files(connection, task.task_id, kinds=sorted(kind.products))
+    _react(connection, task, kind.on_uploads(task, pending, products, now_ms), now_ms)
+    if not pending:
+        values = {"state": State.ENDED, "ended_ms": now_ms, "worker": None}
+        connection.execute(update(tasks).where(tasks.c.task_id == task.task_id).values(values))
+        connection.execute(delete(task_events).where(task_events.c.task_id == task.task_id))
+
+
+def _count(connection: Connection, condition: ColumnElement[bool]) -> dict[str, int]:
+    statement = select(task_files.c.kind, func.count()).where(condition).group_by(task_files.c.kind)
+    return {kind: number for kind, number in connection.execute(statement)}
+
+
+def _is_pending() -> ColumnElement[bool]:
+    return and_(task_files.c.wanted, task_files.c.end_ms.is_not(None), task_files.c.uploaded_ms.is_(None))
+
+
+def _free(dead: Sequence[str], now_ms: int) -> ColumnElement[bool]:
+    holder = select(workers.c.id).where(
+        workers.c.id == tasks.c.worker, workers.c.lease_until_ms > now_ms, workers.c.id.not_in(list(dead))
+    )
+    return and_(tasks.c.state != State.ENDED, or_(tasks.c.worker.is_(None), ~exists(holder)))
+
+
+def _task(row: Row[Any], sealer: Sealer) -> Task:
+    values = row._mapping
+    return Task(
+        task_id=values["task_id"],
+        kind=values["kind"],
+        ref=RoomRef(values["sdk_app_id"], values["numeric"], values["room_id"]),
+        user_id=values["user_id"],
+        params=sealer.open(values["params_sealed"], purpose=PURPOSE),
+        desired=Desired(values["desired_state"]),
+        stop_code=values["stop_code"],
+        state=State(values["state"]),
+        revision=values["revision"],
+        attempts=values["attempts"],
+        worker=values["worker"],
+        created_ms=values["created_ms"],
+        expires_ms=values["expires_ms"],
+        ended_ms=values["ended_ms"],
+        leave_code=values["leave_code"],
+        progress=values["progress"],
+    )

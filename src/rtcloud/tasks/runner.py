@@ -1,0 +1,422 @@
+"""Runs one task on this worker: job after job until the robot has left and every file was reported.
+
+Between two attempts the last one is retired: its process is gone for sure (it holds a lock), what it left open is
+completed, and its journal is read, so nothing that was in the pipe is lost.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+from sqlalchemy import Connection
+
+from rtcloud.callbacks import outbox
+from rtcloud.clock import Clock
+from rtcloud.store.bus import Bus
+from rtcloud.store.database import Database, DatabaseClosedError
+from rtcloud.store.objects import safe_segment
+from rtcloud.store.sealing import Sealer
+from rtcloud.tasks import lifecycle, records
+from rtcloud.tasks.journal import read_journal
+from rtcloud.tasks.kinds import TaskKind
+from rtcloud.tasks.lifecycle import CloseFiles, Desired, Leave, Rest, StartJob, Task
+from rtcloud.tasks.process import JobProcess, JobProtocolError
+from rtcloud.tasks.protocol import (
+    LOCK,
+    AnyJobEvent,
+    Ended,
+    FileClosed,
+    FileOpened,
+    Heartbeat,
+    Instruction,
+    Noted,
+    Order,
+    Stop,
+    Token,
+    Update,
+)
+
+PID = "job.pid"
+_REPLAYED_AT_ONCE = 200
+
+_log = logging.getLogger(__name__)
+_events = msgspec.json.Decoder(AnyJobEvent)
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds."""
+
+    silence: float = 5.0  # without a line: the job is killed
+    first_line: float = 15.0  # a job that starts has to load its codecs first
+    exit: float = 5.0  # from the end of its events to the end of the process
+    closing: float = 10.0  # from EOF on its stdin
+    orphan: float = 6.0  # for the job of a dead worker, which saw EOF when that died
+    token: float = 240.0  # between two robot tokens
+    again: float = 1.0  # after an unexpected failure of ours
+
+
+@dataclass(slots=True)
+class Counters:
+    """For /metrics."""
+
+    jobs_started: int = 0
+    jobs_restarted: int = 0
+    jobs_killed_silent: int = 0
+    jobs_killed_broken: int = 0
+    running: int = 0  # goes up and down
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerContext:
+    """What every part of a worker uses."""
+
+    worker: str
+    database: Database
+    sealer: Sealer
+    bus: Bus
+    clock: Clock
+    kinds: Mapping[str, TaskKind]
+    spool: Path
+    command: Sequence[str]
+    make_robot_token: Callable[[Task], str]
+    environment: Mapping[str, str]
+    timing: Timing = field(default_factory=Timing)
+    counters: Counters = field(default_factory=Counters)
+
+    def directory(self, task_id: str) -> Path:
+        return self.spool / safe_segment(task_id)
+
+
+class _DrainedError(Exception):
+    """The worker drains while this task waits for something."""
+
+
+class Runner:
+    def __init__(self, context: WorkerContext, task_id: str) -> None:
+        self._context = context
+        self._task_id = task_id
+        self._job: JobProcess | None = None
+        self._wake = asyncio.Event()
+        self._draining = False
+        self._desired = Desired.RUNNING
+        self._stop_code = 0
+        self._told_stop = False
+        self._told_revision = 0
+        self._token_at = 0.0
+
+    async def run(self) -> None:
+        """Until no job is needed any more, the worker drains, or the task is another worker's."""
+        while not self._draining:
+            try:
+                if await self._step():
+                    return
+            except (records.LeaseLostError, DatabaseClosedError, _DrainedError):
+                return
+            except Exception:
+                _log.exception("task failed, trying again", extra={"task_id": self._task_id})
+                await self._pause(self._context.timing.again)
+
+    def drain(self) -> None:
+        """Let the job go: it closes its files and exits; the task stays accepted."""
+        self._draining = True
+        self._wake.set()
+        if self._job is not None:
+            self._job.end_instructions()
+
+    def abandon(self) -> None:
+        """The task is another worker's now: the job must not go on."""
+        if self._job is not None:
+            self._job.kill()
+
+    async def refresh(self, desired: Desired, revision: int) -> None:
+        """The row says this; tell the job what it does not know. Also sends tokens in time."""
+        job, timing = self._job, self._context.timing
+        if desired is Desired.STOPPED:
+            self._wake.set()  # a pause before the next attempt is pointless
+        if job is None or self._draining:
+            return
+        now = self._context.clock.monotonic()
+        is_new = revision > self._told_revision or (desired is Desired.STOPPED and not self._told_stop)
+        if not is_new and now - self._token_at < timing.token:
+            return
+        task = await self._load()
+        try:
+            if task.revision > self._told_revision:
+                params = msgspec.Raw(self._kind(task).job_params(task))
+                self._tell(job, Update(params=params, revision=task.revision))
+                self._told_revision = task.revision
+            if task.desired is Desired.STOPPED and not self._told_stop:
+                self._tell(job, Stop(leave_code=task.stop_code))
+                self._told_stop = True
+            elif now - self._token_at >= timing.token:
+                self._tell(job, Token(token=self._context.make_robot_token(task)))
+                self._token_at = now
+        except JobProtocolError:
+            job.kill()
+
+    # -- steps between jobs --------------------------------------------------------------------------------------
+
+    async def _step(self) -> bool:
+        task = await self._load()
+        kind = self._kind(task)
+        if task.attempts:
+            await self._retire(task, kind, task.attempts - 1)
+            task = await self._load()
+        counts = await self._context.database.read(lambda connection: records.count_files(connection, self._task_id))
+        match lifecycle.decide(task, needs_finish=kind.needs_finish(task, counts)):
+            case Rest():
+                return True
+            case Leave(leave_code):
+                await self._write(
+                    lambda connection, now_ms: records.leave(
+                        connection, self._context.sealer, kind, self._task_id, self._context.worker, leave_code, now_ms
+                    )
+                )
+            case CloseFiles():
+                await self._write(
+                    lambda connection, now_ms: records.close_files(
+                        connection, self._context.sealer, kind, self._task_id, self._context.worker, now_ms
+                    )
+                )
+                self._context.bus.publish(records.FILES_TOPIC, self._task_id)
+            case StartJob() as start:
+                await self._start(task, kind, start)
+        return False
+
+    async def _retire(self, task: Task, kind: TaskKind, attempt: int) -> None:
+        directory = self._context.directory(self._task_id) / str(attempt)
+        loop, now_ms = asyncio.get_running_loop(), self._context.clock.now_ms()
+        with contextlib.ExitStack() as held:
+            lock = await loop.run_in_executor(None, _open_lock, directory)
+            if lock is None:
+                return
+            held.enter_context(lock)
+            await self._lock(lock, directory)
+            try:
+                await loop.run_in_executor(None, kind.recover, directory, now_ms)
+            except Exception:
+                _log.exception("recovering an attempt failed", extra={"task_id": self._task_id, "attempt": attempt})
+            events = [event for event in await loop.run_in_executor(None, read_journal, directory) if is_sound(event)]
+        for first in range(0, len(events), _REPLAYED_AT_ONCE):
+            await self._apply(kind, attempt, events[first : first + _REPLAYED_AT_ONCE])
+
+    async def _lock(self, lock: BinaryIO, directory: Path) -> None:
+        """Wait until the attempt's process is gone; after a while, make it go."""
+        timing, clock = self._context.timing, self._context.clock
+        began, killed = clock.monotonic(), False
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                waited = clock.monotonic() - began
+            if waited > timing.orphan and not killed:
+                killed = True
+                _kill_orphan(directory)
+            if waited > 2 * timing.orphan:
+                raise TimeoutError(f"the process of {directory} does not end")
+            if self._draining:
+                raise _DrainedError
+            await asyncio.sleep(0.05)
+
+    async def _start(self, task: Task, kind: TaskKind, start: StartJob) -> None:
+        signal_url = await self._context.database.read(records.signal_url)
+        if signal_url is None and not start.finish:
+            await self._pause(self._context.timing.again)  # no room server has started yet: keep the attempt
+            return
+        if start.delay_ms and not start.finish:
+            await self._pause(start.delay_ms / 1000)
+            if (await self._load()).desired is not task.desired:
+                return  # decide again
+        if self._draining:
+            return
+        directory = self._context.directory(self._task_id) / str(start.attempt)
+        await asyncio.get_running_loop().run_in_executor(None, lambda: directory.mkdir(parents=True, exist_ok=True))
+        await self._write(lambda connection, _: records.begin_attempt(connection, self._task_id, self._context.worker))
+        order = Order(
+            task_id=task.task_id,
+            kind=task.kind,
+            attempt=start.attempt,
+            sdk_app_id=task.ref.sdk_app_id,
+            numeric=task.ref.numeric,
+            room_id=task.ref.room_id,
+            user_id=task.user_id,
+            signal_url=_websocket(signal_url or ""),
+            token=self._context.make_robot_token(task),
+            spool=str(directory),
+            params=msgspec.Raw(kind.job_params(task)),
+            revision=task.revision,
+            finish=start.finish,
+        )
+        self._context.counters.jobs_started += 1
+        if start.attempt:
+            self._context.counters.jobs_restarted += 1
+        _log.info("job starts", extra={"task_id": self._task_id, "attempt": start.attempt, "finish": start.finish})
+        job = await JobProcess.start(self._context.command, self._context.environment)
+        _write_pid(directory, job.pid)
+        await self._watch(job, kind, order, task)
+
+    # -- while a job runs ----------------------------------------------------------------------------------------
+
+    async def _watch(self, job: JobProcess, kind: TaskKind, order: Order, task: Task) -> None:
+        timing = self._context.timing
+        self._job, self._told_revision, self._told_stop = job, order.revision, False
+        self._token_at = self._context.clock.monotonic()
+        self._context.counters.running += 1
+        try:
+            job.send(msgspec.json.encode(order) + b"\n")
+            if order.finish:
+                self._tell(job, Stop(leave_code=task.leave_code or 0))
+                self._told_stop = True
+            if self._draining:
+                job.end_instructions()
+            else:
+                current = await self._load()
+                await self.refresh(current.desired, current.revision)
+            await self._follow(job, kind, order.attempt)
+            async with asyncio.timeout(timing.closing if self._draining else timing.exit):
+                await job.wait()
+        except TimeoutError:
+            self._context.counters.jobs_killed_silent += 1
+            _log.warning("job is silent, killed", extra={"task_id": self._task_id, "attempt": order.attempt})
+        except JobProtocolError as error:
+            self._context.counters.jobs_killed_broken += 1
+            extra = {"task_id": self._task_id, "attempt": order.attempt, "reason": str(error)}
+            _log.warning("job breaks the protocol, killed", extra=extra)
+        finally:
+            self._job = None
+            self._context.counters.running -= 1
+            job.kill()
+            job.close()
+            status = await job.wait()
+            _log.info("job ended", extra={"task_id": self._task_id, "attempt": order.attempt, "status": status})
+
+    async def _follow(self, job: JobProcess, kind: TaskKind, attempt: int) -> None:
+        """Apply what the job reports until its events end."""
+        patience = self._context.timing.first_line
+        while True:
+            line = await self._read(job, patience)
+            if line is None:
+                return
+            patience = self._context.timing.silence
+            try:
+                event = _events.decode(line)
+            except (msgspec.DecodeError, RecursionError) as error:
+                raise JobProtocolError("a line is not an event") from error
+            if isinstance(event, Heartbeat):
+                continue
+            if not is_sound(event):
+                raise JobProtocolError("an event names something outside the job's directory")
+            if isinstance(event, Noted):
+                extra = {"task_id": self._task_id, "code": event.code, "note": event.message[:500]}
+                _log.info("job notes", extra=extra)
+            await self._apply(kind, attempt, [event])
+            if isinstance(event, Ended):
+                return
+
+    async def _read(self, job: JobProcess, patience: float) -> bytes | None:
+        """A line. A job that was let go may be silent while it closes its files."""
+        try:
+            async with asyncio.timeout(patience):
+                return await job.read_line()
+        except TimeoutError:
+            if not self._draining:
+                raise
+        async with asyncio.timeout(self._context.timing.closing):
+            return await job.read_line()
+
+    async def _apply(self, kind: TaskKind, attempt: int, events: Sequence[AnyJobEvent]) -> None:
+        context = self._context
+
+        def work(connection: Connection, now_ms: int) -> None:
+            for event in events:
+                records.apply_event(
+                    connection, context.sealer, kind, self._task_id, context.worker, attempt, event, now_ms
+                )
+
+        await self._write(work)
+        if any(isinstance(event, FileClosed) for event in events):
+            context.bus.publish(records.FILES_TOPIC, self._task_id)
+
+    # -- helpers -------------------------------------------------------------------------------------------------
+
+    def _tell(self, job: JobProcess, instruction: Instruction) -> None:
+        job.send(msgspec.json.encode(instruction) + b"\n")
+
+    async def _load(self) -> Task:
+        context = self._context
+        return await context.database.read(
+            lambda connection: records.load_mine(connection, context.sealer, self._task_id, context.worker)
+        )
+
+    def _kind(self, task: Task) -> TaskKind:
+        return self._context.kinds[task.kind]
+
+    async def _write(self, work: Callable[[Connection, int], None]) -> None:
+        now_ms = self._context.clock.now_ms()
+        await self._context.database.write(lambda connection: work(connection, now_ms))
+        self._context.bus.publish(outbox.TOPIC)
+
+    async def _pause(self, seconds: float) -> None:
+        self._wake.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+
+
+def is_sound(event: AnyJobEvent) -> bool:
+    """Whether the event can be believed: it is numbered, and a file is a plain name in the job's own directory."""
+    if event.sequence <= 0 or abs(event.at_ms) > 1 << 52:
+        return False
+    if isinstance(event, FileOpened | FileClosed):
+        name = event.name
+        numbers = (event.begin_ms, event.end_ms, event.size) if isinstance(event, FileClosed) else (event.begin_ms,)
+        texts = (event.kind, event.track_type, event.user_id)
+        return (
+            0 < len(name.encode(errors="replace")) <= 250
+            and safe_segment(name) == name
+            and not name.startswith(".")
+            and name not in (LOCK, PID)
+            and all(0 <= number < 1 << 52 for number in numbers)
+            and all(len(text) <= 64 and text.isprintable() for text in texts)
+            and (not isinstance(event, FileClosed) or len(event.media_id) <= 8)
+        )
+    return True
+
+
+def _open_lock(directory: Path) -> BinaryIO | None:
+    try:
+        return (directory / LOCK).open("ab")
+    except FileNotFoundError:
+        return None
+
+
+def _write_pid(directory: Path, pid: int) -> None:
+    (directory / PID).write_text(f"{pid} {boot_id()}\n")
+
+
+def _kill_orphan(directory: Path) -> None:
+    """The job whose lock is still held. Its number is believed only within the boot that gave it."""
+    try:
+        pid, boot = (directory / PID).read_text().split()
+        if boot == boot_id():
+            os.killpg(int(pid), signal.SIGKILL)
+    except (OSError, ValueError):
+        _log.warning("the process of an attempt cannot be found", extra={"spool": str(directory)})
+
+
+def boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def _websocket(url: str) -> str:
+    return "ws" + url.removeprefix("http") if url.startswith("http") else url

@@ -1,0 +1,35 @@
+"""Tasks for those who ask for them (the API): accept, find, stop, count. Everything answered is durable."""
+
+from rtcloud.store.bus import Bus
+from rtcloud.store.database import Database
+from rtcloud.store.sealing import Sealer
+from rtcloud.tasks import records
+from rtcloud.tasks.task import NewTask, TaskFile, TaskView
+
+VIEWED = ("index", "mp4")
+
+
+class TaskStore:
+    def __init__(self, database: Database, sealer: Sealer, bus: Bus) -> None:
+        self._database = database
+        self._sealer = sealer
+        self._bus = bus
+
+    async def accept(self, task: NewTask) -> None:
+        await self._database.write(lambda connection: records.accept(connection, self._sealer, task))
+        self._bus.publish(records.TOPIC, task.task_id)
+
+    async def find(self, task_id: str, sdk_app_id: int) -> TaskView | None:
+        return await self._database.read(lambda connection: records.view(connection, task_id, sdk_app_id, VIEWED))
+
+    async def stop(self, task_id: str, leave_code: int = 0) -> None:
+        await self._database.write(lambda connection: records.stop(connection, task_id, leave_code))
+        self._bus.publish(records.TOPIC, task_id)
+
+    async def count_open(self, sdk_app_id: int, kind: str) -> int:
+        return await self._database.read(lambda connection: records.count_open(connection, sdk_app_id, kind))
+
+    async def files(self, task_id: str) -> list[TaskFile]:
+        """Every file of the task, also of an ended one, in the order of their beginnings."""
+        found = await self._database.read(lambda connection: records.files(connection, task_id))
+        return [TaskFile(file.name, file.kind, file.user_id, file.track_type, file.begin_ms) for file in found]

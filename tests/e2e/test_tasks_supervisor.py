@@ -1,0 +1,430 @@
+"""Tasks with real processes: a small script in place of the recorder, everything else as in the server."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, insert, select
+
+from rtcloud.callbacks.targets import set_targets
+from rtcloud.clock import SystemClock
+from rtcloud.egress.recording.events import RecordingKind
+from rtcloud.rooms.ids import RoomRef
+from rtcloud.store import tables
+from rtcloud.store.bus import LocalBus
+from rtcloud.store.database import SqliteDatabase, open_database
+from rtcloud.store.objects import LocalObjects, StorageError
+from rtcloud.store.sealing import Sealer
+from rtcloud.tasks.runner import Timing
+from rtcloud.tasks.store import TaskStore
+from rtcloud.tasks.supervisor import Supervisor
+from rtcloud.tasks.task import NewTask
+
+pytestmark = pytest.mark.e2e
+
+APP = 1400
+TASK = "task-1.."
+JOB = (sys.executable, str(Path(__file__).with_name("job_script.py")))
+QUICK = Timing(silence=1.0, first_line=10.0, exit=1.0, closing=3.0, orphan=1.0, token=0.2, again=0.1)
+SEALER = Sealer(bytes(32))
+
+
+@dataclass
+class House:
+    """One data directory; servers on it come and go."""
+
+    path: Path
+    database: SqliteDatabase
+    tasks: TaskStore
+    bus: LocalBus
+
+    @property
+    def files(self) -> Path:
+        return self.path / "files" / "bucket" / "pre" / TASK
+
+    def supervisor(self, script: str, **options: Any) -> Supervisor:
+        given: dict[str, Any] = {
+            "directory": self.path,
+            "database": self.database,
+            "sealer": SEALER,
+            "bus": self.bus,
+            "clock": SystemClock(),
+            "kinds": [RecordingKind()],
+            "objects": LocalObjects(self.path / "files"),
+            "make_robot_token": lambda task: f"token of {task.user_id}",
+            "command": JOB,
+            "environment": os.environ | {"JOB_SCRIPT": script},
+            "timing": QUICK,
+        }
+        return Supervisor(**(given | options))
+
+    async def accept(self, *, output_format: int = 1) -> None:
+        request = {
+            "SdkAppId": APP,
+            "RoomId": "77",
+            "UserId": "robot",
+            "RecordParams": {"RecordMode": 2, "OutputFormat": output_format},
+            "StorageParams": {
+                "CloudStorage": {
+                    "Vendor": 0,
+                    "Region": "r",
+                    "Bucket": "bucket",
+                    "AccessKey": "key",
+                    "SecretKey": "topsecret",
+                    "FileNamePrefix": ["pre"],
+                }
+            },
+        }
+        now_ms = SystemClock().now_ms()
+        params = json.dumps(request).encode()
+        ref = RoomRef(APP, True, "77")
+        new = NewTask(TASK, "recording", ref, "robot", params, now_ms + 10**8, now_ms)
+        await self.tasks.accept(new)
+
+    async def told(self) -> list[tuple[int, dict[str, Any]]]:
+        def work(connection: Connection) -> list[tuple[int, dict[str, Any]]]:
+            columns = (tables.callbacks.c.event_type, tables.callbacks.c.event_info)
+            rows = connection.execute(select(*columns).order_by(tables.callbacks.c.id))
+            return [(kind, json.loads(info)["Payload"]) for kind, info in rows]
+
+        return await self.database.read(work)
+
+    async def types(self) -> list[int]:
+        return [kind for kind, _ in await self.told()]
+
+    async def row(self) -> Any:
+        return await self.database.read(lambda connection: connection.execute(select(tables.tasks)).one())
+
+    async def until(self, condition: Callable[[], Awaitable[bool]]) -> None:
+        async with asyncio.timeout(25):
+            while not await condition():
+                await asyncio.sleep(0.02)
+
+    async def until_told(self, event_type: int) -> None:
+        async def is_told() -> bool:
+            return event_type in await self.types()
+
+        await self.until(is_told)
+
+    async def until_ended(self) -> None:
+        async def has_ended() -> bool:
+            return bool((await self.row()).state == "ended")
+
+        await self.until(has_ended)
+
+    def job_pid(self, attempt: int) -> int:
+        return int((self.path / "spool" / TASK / str(attempt) / "job.pid").read_text().split()[0])
+
+
+@contextlib.asynccontextmanager
+async def running(supervisor: Supervisor) -> AsyncIterator[Supervisor]:
+    run = asyncio.ensure_future(supervisor.run())
+    try:
+        yield supervisor
+        await supervisor.drain()
+        await run
+    finally:
+        run.cancel()
+        await asyncio.gather(run, return_exceptions=True)
+
+
+def play(tmp_path: Path, scenario: Callable[[House], Awaitable[None]]) -> None:
+    async def opened() -> None:
+        database, bus = open_database(tmp_path / "rtcloud.db"), LocalBus()
+
+        def fill(connection: Connection) -> None:
+            connection.execute(insert(tables.accounts).values(uin="1", created_ms=1))
+            values = {"account_uin": "1", "name": "", "secret_key_sealed": b"", "settings": "{}", "created_ms": 1}
+            connection.execute(insert(tables.applications).values(sdk_app_id=APP, **values))
+            set_targets(connection, SEALER, APP, url="http://127.0.0.1:9/")
+            connection.execute(insert(tables.nodes).values(id="n", signal_url="http://127.0.0.1:1", started_ms=1))
+
+        await database.write(fill)
+        try:
+            await scenario(House(tmp_path, database, TaskStore(database, SEALER, bus), bus))
+        finally:
+            await database.close()
+
+    asyncio.run(opened())
+
+
+ALL = "start segment index stop? left mp4 end"
+
+
+def test_a_whole_recording_is_told_in_order(tmp_path: Path) -> None:
+    async def scenario(house: House) -> None:
+        await house.accept()
+        async with running(house.supervisor(ALL)) as supervisor:
+            await house.until_told(304)
+            view = await house.tasks.find(TASK, APP)
+            assert view is not None
+            assert (view.state, [file.name for file in view.files]) == ("running", ["a.m3u8"])
+            assert await house.tasks.count_open(APP, "recording") == 1
+            await house.tasks.stop(TASK)
+            await house.until_ended()
+            assert supervisor.context.counters.jobs_started == 1
+        assert await house.told() == [
+            (301, {"Status": 0}),
+            (303, {"Status": 0}),
+            (307, {"FileName": "a.m3u8", "UserId": "", "TrackType": "audio_video", "BeginTimeStamp": "1000"}),
+            (304, {"FileList": "a.m3u8"}),
+            (302, {"LeaveCode": 0}),
+            (305, {"LeaveCode": 0, "Status": 0}),
+            (
+                310,
+                {
+                    "Status": 0,
+                    "FileList": ["a.mp4"],
+                    "FileMessage": [
+                        {
+                            "FileName": "a.mp4",
+                            "UserId": "",
+                            "TrackType": "audio_video",
+                            "MediaId": "mix",
+                            "StartTimeStamp": 1000,
+                            "EndTimeStamp": 2000,
+                        }
+                    ],
+                },
+            ),
+        ]
+        assert sorted(path.name for path in house.files.iterdir()) == ["a.m3u8", "a.mp4", "a.ts"]
+        assert not (house.path / "spool" / TASK).exists()
+        assert await house.tasks.count_open(APP, "recording") == 0
+
+    play(tmp_path, scenario)
+
+
+def test_a_killed_job_goes_on_in_the_next_attempt(tmp_path: Path) -> None:
+    async def scenario(house: House) -> None:
+        await house.accept()
+        async with running(house.supervisor(ALL)):
+            await house.until_told(304)
+            os.killpg(house.job_pid(0), signal.SIGKILL)
+            await house.until_told(306)
+            await house.tasks.stop(TASK)
+            await house.until_ended()
+        assert await house.types() == [301, 303, 307, 304, 306, 307, 304, 302, 305, 310]
+        names = ["a.m3u8", "a.mp4", "a.ts", "ha1_a.m3u8", "ha1_a.ts"]
+        assert sorted(path.name for path in house.files.iterdir()) == names
+
+    play(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("fault", ["die", "silent", "garbage", "long", "escape", "grandchild 0:die"])
+def test_a_job_that_misbehaves_is_killed_and_restarted(tmp_path: Path, fault: str) -> None:
+    async def scenario(house: House) -> None:
+        await house.accept(output_format=0)
+        script = f"start segment index 0:{fault} stop? left end"
+        async with running(house.supervisor(script)) as supervisor:
+            await house.until_told(306)
+            await house.tasks.stop(TASK)
+            await house.until_ended()
+            assert supervisor.context.counters.jobs_restarted == 1
+        types = await house.types()
+        assert (types[-1], types.count(302), types.count(306)) == (305, 1, 1)
+        assert all(file.name in ("a.ts", "a.m3u8", "ha1_a.ts", "ha1_a.m3u8") for file in await house.tasks.files(TASK))
+
+    play(tmp_path, scenario)
+
+
+def test_after_three_restarts_the_task_ends_and_says_so(tmp_path: Path) -> None:
+    async def scenario(house: House) -> None:
+        await house.accept()
+        async with running(house.supervisor("start segment index die")):
+            await house.until_ended()
+        told = await house.told()
+        assert [kind for kind, _ in told].count(306) == 3
+        assert (302, {"LeaveCode": 3}) in told
+        assert told[-2:] == [
+            (305, {"LeaveCode": 0, "Status": 0}),
+            (310, {"Status": 2, "FileList": [], "FileMessage": []}),
+        ]
+        assert (await house.row()).attempts == 4
+
+    play(tmp_path, scenario)
+
+
+def test_a_task_that_never_starts_fails_with_its_events(tmp_path: Path) -> None:
+    async def scenario(house: House) -> None:
+        await house.accept()
+        async with running(house.supervisor("die")):
+            await house.until_ended()
+        assert await house.told() == [(301, {"Status": 1}), (302, {"LeaveCode": 3})]
+
+    play(tmp_path, scenario)
+
+
+def test_what_was_only_in_the_journal_is_applied_and_uploaded(tmp_path: Path) -> None:
+    async def scenario(house: House) -> None:
+        await house.accept(output_format=0)
+        async with running(house.supervisor("start segment 0:hidden 0:die index stop? left end")):
+            await house.until_told(306)
+            await house.tasks.stop(TASK)
+            await house.until_ended()
+        assert (house.files / "hidden.ts").read_text() == "segment 0"
+
+    play(tmp_path, scenario)
+
+
+def test_a_job_that_dies_while_finishing_is_finished_by_another(tmp_path: Path) -> None:
+    async def scenario(house: House) -> None:
+        await house.accept()
+        async with running(house.supervisor("start segment index stop? left 0:die mp4 end")):
+            await house.until_told(304)
+            await house.tasks.stop(TASK)
+            await house.until_ended()
+        types = await house.types()
+        assert types == [301, 303, 307, 304, 302, 305, 310]
+        assert (house.files / "a.mp4").read_text() == "mp4 1"
+
+    play(tmp_path, scenario)
+
+
+def test_a_robot_thrown_out_ends_the_task_with_its_code(tmp_path: Path) -> None:
+    async def scenario(house: House) -> None:
+        await house.accept(output_format=0)
+        async with running(house.supervisor("start kicked end")):
+            await house.until_ended()
+        assert await house.told() == [(301, {"Status": 0}), (302, {"LeaveCode": 1})]
+        view = await house.tasks.find(TASK, APP)
+        assert view is not None
+        assert (view.state, view.desired_state) == ("ended", "stopped")
+
+    play(tmp_path, scenario)
+
+
+def test_a_task_stopped_before_any_job_ran_ends_with_302(tmp_path: Path) -> None:
+    async def scenario(house: House) -> None:
+        await house.accept()
+        await house.tasks.stop(TASK)
+        async with running(house.supervisor(ALL)) as supervisor:
+            await house.until_ended()
+            assert supervisor.context.counters.jobs_started == 0
+        assert await house.told() == [(302, {"LeaveCode": 0})]
+
+    play(tmp_path, scenario)
+
+
+def test_draining_closes_files_and_the_next_worker_goes_on(tmp_path: Path) -> None:
+    async def scenario(house: House) -> None:
+        await house.accept(output_format=0)
+        script = "start segment index stop? left end"
+        async with running(house.supervisor(script)):
+            await house.until_told(304)
+        row = await house.row()
+        assert (row.state, row.worker, row.desired_state) == ("accepted", None, "running")
+        async with running(house.supervisor(script)):
+            await house.until_told(306)
+            await house.tasks.stop(TASK)
+            await house.until_ended()
+        assert (await house.types())[-3:] == [304, 302, 305]
+        assert (house.files / "last.ts").read_text() == "segment 0"
+
+    play(tmp_path, scenario)
+
+
+def test_the_tasks_of_a_dead_worker_are_taken_over_at_once(tmp_path: Path) -> None:
+    async def scenario(house: House) -> None:
+        await house.accept(output_format=0)
+        script = "start segment index stop? left end"
+        first = house.supervisor(script)
+        run = asyncio.ensure_future(first.run())
+        await house.until_told(304)
+        pid = house.job_pid(0)
+        run.cancel()  # like a crash: no hand-over, the row still names the first worker
+        await asyncio.gather(run, return_exceptions=True)
+        assert (await house.row()).worker == first.context.worker
+        async with running(house.supervisor(script)):
+            await house.until_told(306)
+            assert (await house.row()).worker != first.context.worker
+            with pytest.raises(ProcessLookupError):
+                os.kill(pid, 0)
+            await house.tasks.stop(TASK)
+            await house.until_ended()
+
+    play(tmp_path, scenario)
+
+
+def test_a_worker_without_lease_writes_nothing_and_its_job_is_killed(tmp_path: Path) -> None:
+    async def scenario(house: House) -> None:
+        await house.accept(output_format=0)
+        script = "start segment index stop? left end"
+        async with running(house.supervisor(script)):
+            await house.until_told(304)
+            async with asyncio.timeout(20):
+                second = house.supervisor(script)
+                await house.database.write(
+                    lambda connection: connection.execute(tables.tasks.update().values(worker=second.context.worker))
+                )
+                run = asyncio.ensure_future(second.run())
+                await house.until_told(306)
+            await house.tasks.stop(TASK)
+            await house.until_ended()
+            await second.drain()
+            await run
+        assert (await house.types()).count(302) == 1
+
+    play(tmp_path, scenario)
+
+
+def test_a_refusing_store_is_told_once_and_asked_again(tmp_path: Path) -> None:
+    class Refusing(LocalObjects):
+        refusals = 2
+
+        async def put(self, key: Any, source: Path) -> None:
+            if self.refusals:
+                self.refusals -= 1
+                raise StorageError("AccessDenied", "no such key")
+            await super().put(key, source)
+
+    async def scenario(house: House) -> None:
+        await house.accept(output_format=0)
+        objects = Refusing(house.path / "files")
+        async with running(house.supervisor("start segment index stop? left end", objects=objects)):
+            await house.tasks.stop(TASK)
+            await house.until_ended()
+        told = await house.told()
+        assert (308, {"Code": "AccessDenied", "Message": "no such key"}) in told
+        assert [kind for kind, _ in told].count(308) == 1
+        assert told[-1] == (305, {"LeaveCode": 0, "Status": 0})
+
+    play(tmp_path, scenario)
+
+
+def test_mp4_only_uploads_no_hls(tmp_path: Path) -> None:
+    async def scenario(house: House) -> None:
+        await house.accept(output_format=3)
+        async with running(house.supervisor(ALL)):
+            await house.until_told(301)
+            await house.tasks.stop(TASK)
+            await house.until_ended()
+        assert await house.types() == [301, 302, 303, 310]
+        assert [path.name for path in house.files.iterdir()] == ["a.mp4"]
+
+    play(tmp_path, scenario)
+
+
+def test_jobs_never_see_storage_keys_and_get_fresh_tokens(tmp_path: Path) -> None:
+    async def scenario(house: House) -> None:
+        await house.accept(output_format=0)
+        async with running(house.supervisor("start segment index stop? left end")):
+            instructions = house.path / "spool" / TASK / "0" / "instructions"
+
+            async def got_token() -> bool:
+                return instructions.exists() and "token" in instructions.read_text()
+
+            await house.until(got_token)
+            command = Path(f"/proc/{house.job_pid(0)}/cmdline").read_bytes()
+            assert b"topsecret" not in command
+        assert b"topsecret" not in (house.path / "rtcloud.db").read_bytes()
+
+    play(tmp_path, scenario)
