@@ -52,7 +52,6 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=Tr
     strict_regions: Annotated[bool, Meta(description="refuse API calls for regions that the documents do not list")] = (
         True
     )
-    max_jobs: Annotated[int, Meta(description="jobs (recordings) this worker runs at once", ge=1, le=1000)] = 100
     log_level: Annotated[str, Meta(description="debug, info, warning or error")] = "info"
     callbacks: Annotated[tuple[CallbackSetting, ...], Meta(description="where events go, per application")] = ()
 

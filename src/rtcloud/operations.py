@@ -1,10 +1,11 @@
 """/healthz, /readyz and /metrics."""
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping
 
 import prometheus_client
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector, CollectorRegistry
+from prometheus_client.registry import Collector
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -30,7 +31,18 @@ class FigureCollector(Collector):
         return iter(())
 
 
-def routes(registry: CollectorRegistry, checks: Callable[[], Mapping[str, bool]]) -> list[BaseRoute]:
+@contextlib.contextmanager
+def exposed(read: Callable[[], Figures]) -> Iterator[None]:
+    """The figures are in /metrics meanwhile."""
+    collector = FigureCollector(read)
+    prometheus_client.REGISTRY.register(collector)
+    try:
+        yield
+    finally:
+        prometheus_client.REGISTRY.unregister(collector)
+
+
+def routes(checks: Callable[[], Mapping[str, bool]]) -> list[BaseRoute]:
     """``checks``: what must hold for this process to take work, by name."""
 
     async def healthz(_request: Request) -> Response:
@@ -41,6 +53,6 @@ def routes(registry: CollectorRegistry, checks: Callable[[], Mapping[str, bool]]
         return JSONResponse(dict(found), 200 if all(found.values()) else 503)
 
     async def metrics(_request: Request) -> Response:
-        return Response(prometheus_client.generate_latest(registry), media_type=prometheus_client.CONTENT_TYPE_LATEST)
+        return Response(prometheus_client.generate_latest(), media_type=prometheus_client.CONTENT_TYPE_LATEST)
 
     return [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]

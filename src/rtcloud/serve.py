@@ -15,7 +15,6 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import prometheus_client
 import uvloop
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
@@ -40,9 +39,6 @@ from rtcloud.store.bus import LocalBus
 from rtcloud.store.database import Database, open_database
 from rtcloud.store.locks import hold
 from rtcloud.store.sealing import Sealer, open_sealer
-
-#: Jobs get this long to close their files after SIGTERM.
-DRAIN_SECONDS = 10.0
 
 
 def run(config: Config) -> int:
@@ -149,7 +145,7 @@ async def _open_rooms(
     write_credentials(config.directory / "credentials.json", credentials)
 
     routes: list[BaseRoute] = [*signals.routes(), *JoinService(accounts.sdk_secret_key, clock).routes()]
-    routes += operations.routes(prometheus_client.REGISTRY, lambda: {"rooms": rooms.healthy})
+    routes += operations.routes(lambda: {"rooms": rooms.healthy})
     routes += _api_routes(foundation, rooms)
     if config.demo:
         from rtcloud.gateway.demo import demo_routes
@@ -157,9 +153,7 @@ async def _open_rooms(
         routes += demo_routes(credentials, config.directory / "files", clock)
 
     sender = await stack.enter_async_context(Sender(foundation.database, foundation.sealer, foundation.bus, clock))
-    collector = operations.FigureCollector(lambda: _figures(node, rooms, sender))
-    prometheus_client.REGISTRY.register(collector)
-    stack.callback(prometheus_client.REGISTRY.unregister, collector)
+    stack.enter_context(operations.exposed(lambda: _figures(node, rooms, sender)))
 
     await rooms.start()
     delivering = spawn(sender.run(), name="callback sender")

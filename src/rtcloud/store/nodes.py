@@ -1,6 +1,6 @@
 """Where robots join: the rows by which workers find the signalling."""
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, insert
 
 from rtcloud.store.tables import nodes
 
@@ -10,7 +10,3 @@ def register(connection: Connection, node_id: str, signal_url: str, now_ms: int)
     connection.execute(delete(nodes))
     connection.execute(insert(nodes).values(id=node_id, signal_url=signal_url, started_ms=now_ms))
 
-
-def signal_url(connection: Connection) -> str | None:
-    """``http://host:port``, or None before the first start."""
-    return connection.scalar(select(nodes.c.signal_url).order_by(nodes.c.started_ms.desc()).limit(1))

@@ -1,0 +1,88 @@
+"""The worker role: tasks, their jobs and their files, beside the rooms or in a process of its own."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+from rtcloud import operations
+from rtcloud.accounts.tokens import JoinGrant, make_join_token
+from rtcloud.aio import spawn
+from rtcloud.egress.recording.events import RecordingKind
+from rtcloud.errors import internal
+from rtcloud.rooms.participant import Role, TerminalType, UserType
+from rtcloud.store.objects import LocalObjects
+from rtcloud.tasks.lifecycle import Task
+from rtcloud.tasks.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from rtcloud.serve import Foundation
+
+#: A robot's token; the worker sends a fresh one before it runs out, and the signalling refreshes it too.
+TOKEN_LIFE_MS = 600_000
+RELOAD_SECONDS = 5.0
+
+
+@contextlib.asynccontextmanager
+async def running_worker(foundation: "Foundation") -> AsyncIterator[None]:
+    """At the end running jobs close their files (≤ 10 s) and their tasks are handed back."""
+    directory = foundation.config.directory.resolve()
+    supervisor = Supervisor(
+        directory=directory,
+        database=foundation.database,
+        sealer=foundation.sealer,
+        bus=foundation.bus,
+        clock=foundation.clock,
+        kinds=[RecordingKind()],
+        objects=LocalObjects(directory / "files"),
+        make_robot_token=lambda task: _robot_token(foundation, task),
+    )
+    supervising = spawn(supervisor.run(), name="supervisor")
+    reloading = spawn(_reload(foundation), name="accounts reload") if foundation.config.roles == ("worker",) else None
+    try:
+        with operations.exposed(lambda: _figures(supervisor)):
+            yield
+    finally:
+        if reloading is not None:
+            reloading.cancel()
+        await supervisor.drain()
+        await supervising
+
+
+def _figures(supervisor: Supervisor) -> operations.Figures:
+    jobs, uploads = supervisor.context.counters, supervisor.uploader.counters
+    return {
+        "jobs_running": ("Jobs running now", False, jobs.running),
+        "jobs_started": ("Jobs started", True, jobs.jobs_started),
+        "jobs_restarted": ("Jobs started again after an end that nobody asked for", True, jobs.jobs_restarted),
+        "jobs_killed_silent": ("Jobs killed because their heartbeat stopped", True, jobs.jobs_killed_silent),
+        "jobs_killed_broken": ("Jobs killed because they broke the protocol", True, jobs.jobs_killed_broken),
+        "files_uploaded": ("Files moved to their place", True, uploads.uploaded),
+        "files_uploaded_bytes": ("Bytes of those files", True, uploads.bytes),
+        "files_refused": ("Refusals of the store", True, uploads.refused),
+    }
+
+
+def _robot_token(foundation: "Foundation", task: Task) -> str:
+    secret = foundation.accounts.sdk_secret_key(task.ref.sdk_app_id)
+    if secret is None:
+        raise internal(f"application {task.ref.sdk_app_id} is gone")
+    now_ms = foundation.clock.now_ms()
+    grant = JoinGrant(
+        room=task.ref,
+        user_id=task.user_id,
+        expires_ms=now_ms + TOKEN_LIFE_MS,
+        role=Role.ANCHOR,
+        can_publish_data=True,
+        robot=True,
+        user_type=UserType.NATIVE_SDK,
+        terminal_type=TerminalType.LINUX,
+    )
+    return make_join_token(grant, secret_key=secret, now_ms=now_ms)
+
+
+async def _reload(foundation: "Foundation") -> None:
+    """A worker of its own learns of new applications from the database."""
+    while True:
+        await asyncio.sleep(RELOAD_SECONDS)
+        await foundation.accounts.reload()
