@@ -8,6 +8,7 @@ import type { Order } from "./source-worker";
 
 export interface SourceOptions {
   color: string;
+  flash: boolean; // flash and beep at all
   hz: number;
   width: number;
   height: number;

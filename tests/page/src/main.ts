@@ -36,7 +36,14 @@ interface Happened {
   [detail: string]: unknown;
 }
 
-const DEFAULT_SOURCE: SourceOptions = { color: "#d02020", hz: 440, width: 640, height: 360, fps: 30 };
+const DEFAULT_SOURCE: SourceOptions = {
+  color: "#d02020",
+  flash: true,
+  hz: 440,
+  width: 640,
+  height: 360,
+  fps: 30,
+};
 
 type Stats = Record<string, unknown>;
 

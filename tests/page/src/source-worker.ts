@@ -48,26 +48,28 @@ function write<T extends VideoFrame | AudioData>(writer: WritableStreamDefaultWr
   });
 }
 
-function isFlashing(frame: number, fps: number): boolean {
-  return frame >= fps && frame % fps < FLASH_FRAMES;
+function isFlashing({ flash, fps }: SourceOptions, frame: number): boolean {
+  return flash && frame >= fps && frame % fps < FLASH_FRAMES;
 }
 
-function draw(canvas: OffscreenCanvas, { width, height, color, fps }: SourceOptions, frame: number): void {
+function draw(canvas: OffscreenCanvas, options: SourceOptions, frame: number): void {
+  const { width, height, color } = options;
   const pen = canvas.getContext("2d", { alpha: false });
   if (!pen) throw new Error("no 2d context");
   pen.fillStyle = color;
   pen.fillRect(0, 0, width, height);
-  pen.fillStyle = isFlashing(frame, fps) ? "#ffffff" : "#000000";
+  pen.fillStyle = isFlashing(options, frame) ? "#ffffff" : "#000000";
   pen.fillRect(0, 0, width, height / 6);
   pen.fillStyle = "#000000";
   pen.fillRect(((frame * 3) % 100) * (width / 100), (height * 5) / 6, width / 20, height / 6);
 }
 
-function sound({ hz, fps }: SourceOptions, first: number): AudioData {
+function sound(options: SourceOptions, first: number): AudioData {
+  const { hz, fps } = options;
   const data = new Float32Array(CHUNK);
   for (let index = 0; index < CHUNK; index++) {
     const second = (first + index) / RATE;
-    const beep = isFlashing(Math.floor(second * fps), fps)
+    const beep = isFlashing(options, Math.floor(second * fps))
       ? 0.6 * Math.sin(2 * Math.PI * BEEP_HZ * second)
       : 0;
     data[index] = beep + 0.1 * Math.sin(2 * Math.PI * hz * second);
