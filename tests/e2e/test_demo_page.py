@@ -49,8 +49,9 @@ async def test_people_meet_talk_and_record(demo_server: Server, browser: Browser
     play = alice.get_by_role("button", name="Play", exact=True)
     await expect(play).to_be_visible(timeout=30_000)
     await play.click()
-    seconds = "video => new Promise(done => video.addEventListener('timeupdate', () => video.currentTime > 1 && done(video.duration)))"
-    assert await alice.locator("#player").evaluate(seconds) > 2
+    played = """video => new Promise(done => video.addEventListener(
+        "timeupdate", () => video.currentTime > 1 && done(video.duration)))"""
+    assert await alice.locator("#player").evaluate(played) > 2
     for page in (alice, bob):
         await page.close()
 
