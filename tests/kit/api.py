@@ -19,7 +19,7 @@ from rtcloud.actions.context import Services
 from rtcloud.clock import Clock, SystemClock
 from rtcloud.gateway.server import Gateway, GatewaySettings, routes
 from rtcloud.rooms.ids import RoomRef
-from rtcloud.store.database import open_database
+from rtcloud.store.database import Database, open_database
 from rtcloud.store.sealing import Sealer
 from rtcloud.tasks.task import NewTask, TaskFile, TaskView
 
@@ -81,17 +81,22 @@ class Api:
     credentials: Credentials
     rooms: FakeRooms
     tasks: FakeTasks
+    database: Database
     endpoint: str = ""
+
+    async def close(self) -> None:
+        await self.database.close()
 
 
 async def open_api(clock: Clock | None = None, settings: GatewaySettings | None = None) -> Api:
     """With one account, its key pair and its application, in memory."""
     chosen = clock or SystemClock()
-    accounts = await Accounts.load(open_database(None), Sealer(bytes(32)))
+    database = open_database(None)
+    accounts = await Accounts.load(database, Sealer(bytes(32)))
     await accounts.ensure_first(chosen.now_ms())
     rooms, tasks = FakeRooms(), FakeTasks()
     gateway = Gateway(accounts, Services(rooms, tasks, chosen), settings=settings)
-    return Api(gateway, accounts, accounts.credentials(""), rooms, tasks)
+    return Api(gateway, accounts, accounts.credentials(""), rooms, tasks, database)
 
 
 @contextmanager
@@ -117,6 +122,7 @@ def serve_api(settings: GatewaySettings | None = None) -> Iterator[Api]:
             servers.append(server)
         ready.set()
         await serving
+        await api.close()
 
     thread = threading.Thread(target=lambda: asyncio.run(main()), daemon=True)
     thread.start()

@@ -140,6 +140,8 @@ def _check_rules(call: Call, request: CreateCloudRecordingRequest) -> None:
         raise faults.invalid(call.action, "StorageParams", "must have either CloudStorage or CloudVod, not both")
     if "CloudStorage" not in storage and "CloudVod" not in storage:
         raise faults.missing(call.action, "StorageParams.CloudStorage")
+    if request.record_params.get("OutputFormat") in (2, 4) and request.record_params.get("StreamType") == 2:
+        raise faults.invalid(call.action, "RecordParams.OutputFormat", "is AAC, but StreamType 2 records no audio")
     users = request.record_params.get("SubscribeStreamUserIds", {})
     for medium in ("Audio", "Video"):
         if users.get(f"Subscribe{medium}UserIds") and users.get(f"UnSubscribe{medium}UserIds"):
@@ -179,10 +181,6 @@ def _unbuilt(request: CreateCloudRecordingRequest) -> Iterator[str]:
         yield "StorageParams.CloudVod"
     elif storage["CloudStorage"].get("EndpointUrl"):
         yield "StorageParams.CloudStorage.EndpointUrl"
-    if record.get("StreamType", 0) != 0:
-        yield f"RecordParams.StreamType {record['StreamType']}"
-    if record.get("OutputFormat", 0) in (2, 4):
-        yield f"RecordParams.OutputFormat {record['OutputFormat']} (AAC)"
     if layout.get("MixLayoutMode", 3) != 3:
         yield f"MixLayoutParams.MixLayoutMode {layout['MixLayoutMode']}"
     for name in ("BackgroundImageUrl", "DefaultSubBackgroundImage", "WaterMarkList"):

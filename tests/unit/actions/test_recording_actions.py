@@ -1,0 +1,287 @@
+"""Recording actions: what is accepted, its defaults, what is refused, who may ask."""
+
+import asyncio
+import re
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import pytest
+
+from rtcloud.accounts.entities import Application, ApplicationSettings
+from rtcloud.accounts.usersig import make_user_sig
+from rtcloud.actions import recording
+from rtcloud.actions.context import Call, Services
+from rtcloud.actions.recording import CreateCloudRecordingRequest, TaskRequest
+from rtcloud.apimodel.model import load_model
+from rtcloud.apimodel.validation import validate
+from rtcloud.egress.recording.request import RecordingRequest, SubscribeStreamUserIds, decode, without_keys
+from rtcloud.errors import ServiceError
+from rtcloud.rooms.ids import RoomRef
+from tests.kit.api import FakeRooms, FakeTasks
+
+NOW_MS, HOUR_MS = 1_700_000_000_000, 3_600_000
+MODEL = load_model()
+APP = Application(1_400_000_000, "100", "app", "key", ApplicationSettings(concurrent_recordings=2))
+STORAGE = {"Vendor": 0, "Region": "r", "Bucket": "b", "AccessKey": "access", "SecretKey": "hidden"}
+
+
+class StillClock:
+    ms = NOW_MS
+
+    def now_ms(self) -> int:
+        return self.ms
+
+    def monotonic(self) -> float:
+        return self.ms / 1000
+
+
+class World:
+    def __init__(self) -> None:
+        self.tasks, self.clock = FakeTasks(), StillClock()
+        self.services = Services(FakeRooms(), self.tasks, self.clock)
+
+    async def create(self, **changes: Any) -> str:
+        parameters = {
+            "SdkAppId": APP.sdk_app_id,
+            "RoomId": "3560",
+            "UserId": "robot",
+            "UserSig": make_user_sig(APP.sdk_app_id, APP.secret_key, "robot", now_ms=NOW_MS),
+            "RecordParams": {"RecordMode": 2},
+            "StorageParams": {"CloudStorage": STORAGE},
+        } | changes
+        action = MODEL.actions["CreateCloudRecording"]
+        request = msgspec.convert(validate(MODEL, action, parameters), CreateCloudRecordingRequest)
+        return (await recording.create_cloud_recording(self.services, Call(action, APP, "id"), request)).task_id
+
+    async def accepted(self, **changes: Any) -> RecordingRequest:
+        return decode(self.tasks.accepted[await self.create(**changes)].params)
+
+    async def refused(self, **changes: Any) -> ServiceError:
+        with pytest.raises(ServiceError) as caught:
+            await self.create(**changes)
+        assert MODEL.may_answer(MODEL.actions["CreateCloudRecording"], caught.value.code)
+        assert not self.tasks.accepted
+        return caught.value
+
+    async def describe(self, task_id: str, app: int = APP.sdk_app_id) -> recording.DescribeCloudRecordingResult:
+        call = Call(MODEL.actions["DescribeCloudRecording"], APP, "id")
+        return await recording.describe_cloud_recording(self.services, call, TaskRequest(app, task_id))
+
+
+def run(scenario: Callable[[World], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(scenario(World()))
+
+
+def test_absent_members_get_the_documented_defaults() -> None:
+    async def scenario(world: World) -> None:
+        request = await world.accepted()
+        record, video, audio = (
+            request.record_params,
+            request.mix_transcode_params.video_params,
+            request.mix_transcode_params.audio_params,
+        )
+        assert (record.max_idle_time, record.stream_type, record.output_format) == (30, 0, 0)
+        assert (record.max_media_file_duration, record.media_id, record.fill_type) == (1440, 0, 0)
+        assert (video.width, video.height, video.fps, video.bit_rate, video.gop) == (360, 640, 15, 550_000, 10)
+        assert (audio.sample_rate_hz, audio.channel, audio.bit_rate) == (48_000, 2, 64_000)
+        assert (request.mix_layout_params.mix_layout_mode, request.mix_layout_params.render_mode) == (3, 1)
+        assert (request.numeric, request.resource_expired_hour) == (True, 72)
+        (task,) = world.tasks.accepted.values()
+        assert task.ref == RoomRef(APP.sdk_app_id, True, "3560")
+        assert task.expires_ms == NOW_MS + 72 * HOUR_MS
+
+    run(scenario)
+
+
+def test_defaults_equal_those_of_the_extras() -> None:
+    """The structs' defaults and the transcribed ones are one truth."""
+
+    def check(owner: str, struct: type[msgspec.Struct]) -> None:
+        for field in msgspec.structs.fields(struct):
+            member = MODEL.objects[owner].get(field.encode_name)
+            if member is not None and member.rule is not None and member.rule.default is not None:
+                assert field.default == member.rule.default, f"{owner}.{field.encode_name}"
+
+    from rtcloud.egress.recording import request
+
+    for owner in ("RecordParams", "VideoParams", "AudioParams", "MixLayoutParams"):
+        check(owner, getattr(request, owner))
+
+
+def test_string_rooms_keep_their_text_and_numbers_are_made_plain() -> None:
+    async def scenario(world: World) -> None:
+        assert (await world.accepted(RoomIdType=0, RoomId="007")).room_id == "007"
+        plain = await world.accepted(RoomId="007")
+        assert (plain.room_id, plain.numeric) == ("7", True)
+
+    run(scenario)
+
+
+def test_storage_keys_stay_with_the_task() -> None:
+    async def scenario(world: World) -> None:
+        request = await world.accepted()
+        assert request.storage_params.cloud_storage.secret_key == "hidden"
+        assert "hidden" not in repr(request)
+        assert "hidden" not in repr(without_keys(request).storage_params.cloud_storage.secret_key)
+        assert "hidden" not in repr(list(world.tasks.accepted.values()))
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "text"),
+    [
+        ({"RoomId": "lobby"}, "InvalidParameter", "RoomId must be a decimal number"),
+        ({"RoomId": "٣"}, "InvalidParameter", "RoomId must be a decimal number"),
+        ({"RoomId": "0"}, "InvalidParameter.OutOfRange", "RoomId must be from 1"),
+        ({"RoomId": "9" * 60}, "InvalidParameter.OutOfRange", "RoomId must be from 1"),
+        ({"UserSig": "x"}, "InvalidParameter", "UserSig is not valid"),
+        ({"UserId": "other"}, "InvalidParameter", "70013"),
+        (
+            {"StorageParams": {"CloudStorage": STORAGE, "CloudVod": {}}},
+            "InvalidParameter",
+            "StorageParams must have either",
+        ),
+        ({"StorageParams": {"CloudVod": {}}}, "FailedOperation.CRUnsupportMethod", "StorageParams.CloudVod"),
+        (
+            {"StorageParams": {"CloudStorage": STORAGE | {"EndpointUrl": "https://s3"}}},
+            "FailedOperation.CRUnsupportMethod",
+            "EndpointUrl",
+        ),
+        ({"RecordParams": {"RecordMode": 1}}, "FailedOperation.CRUnsupportMethod", "RecordParams.RecordMode 1"),
+        (
+            {"RecordParams": {"RecordMode": 2, "OutputFormat": 4, "StreamType": 2}},
+            "InvalidParameter",
+            "RecordParams.OutputFormat",
+        ),
+        ({"MixLayoutParams": {"MixLayoutMode": 1}}, "FailedOperation.CRUnsupportMethod", "MixLayoutMode 1"),
+        (
+            {"MixLayoutParams": {"MixLayoutMode": 3, "BackgroundImageUrl": "http://x/a.png"}},
+            "FailedOperation.CRUnsupportMethod",
+            "MixLayoutParams.BackgroundImageUrl",
+        ),
+        (
+            {
+                "MixTranscodeParams": {
+                    "VideoParams": {"Width": 1920, "Height": 1088, "Fps": 1, "BitRate": 64000, "Gop": 1}
+                }
+            },
+            "InvalidParameter.OutOfRange",
+            "MixTranscodeParams.VideoParams.Width times Height",
+        ),
+        (
+            {
+                "RecordParams": {
+                    "RecordMode": 2,
+                    "SubscribeStreamUserIds": {"SubscribeAudioUserIds": ["a"], "UnSubscribeAudioUserIds": ["b"]},
+                }
+            },
+            "InvalidParameter",
+            "RecordParams.SubscribeStreamUserIds.SubscribeAudioUserIds",
+        ),
+    ],
+)
+def test_refused_requests_change_nothing(changes: dict[str, Any], code: str, text: str) -> None:
+    async def scenario(world: World) -> None:
+        error = await world.refused(**changes)
+        assert error.code == code
+        assert text in error.message
+
+    run(scenario)
+
+
+def test_expired_user_sig_is_refused() -> None:
+    async def scenario(world: World) -> None:
+        old = make_user_sig(APP.sdk_app_id, APP.secret_key, "robot", now_ms=NOW_MS - 10_000, expire_s=5)
+        assert "70001" in (await world.refused(UserSig=old)).message
+
+    run(scenario)
+
+
+def test_empty_optional_members_are_defaults() -> None:
+    async def scenario(world: World) -> None:
+        layout = {"MixLayoutMode": 3, "BackGroundColor": "", "MaxResolutionUserId": "", "WaterMarkList": []}
+        request = await world.accepted(MixLayoutParams=layout, PrivateMapKey="")
+        assert request.mix_layout_params.background_color == "#000000"
+
+    run(scenario)
+
+
+def test_concurrency_is_limited_also_for_calls_at_once() -> None:
+    async def scenario(world: World) -> None:
+        slow = world.tasks.accept
+
+        async def accept(task: Any) -> None:
+            await asyncio.sleep(0)
+            await slow(task)
+
+        world.tasks.accept = accept  # type: ignore[method-assign]
+        results = await asyncio.gather(*(world.create() for _ in range(5)), return_exceptions=True)
+        errors = [r for r in results if isinstance(r, ServiceError)]
+        assert (len(errors), len(world.tasks.accepted)) == (3, 2)
+        assert {e.code for e in errors} == {"FailedOperation.RestrictedConcurrency"}
+        world.tasks.move(next(iter(world.tasks.accepted)), "ended")
+        await world.create()
+
+    run(scenario)
+
+
+def test_status_follows_the_task_and_an_ended_one_is_gone() -> None:
+    async def scenario(world: World) -> None:
+        task_id = await world.create()
+        for state, status in {
+            "accepted": "Idle",
+            "running": "InProgress",
+            "ending": "Exited",
+            "uploading": "Exited",
+        }.items():
+            world.tasks.move(task_id, state)
+            assert (await world.describe(task_id)).status == status
+        world.tasks.move(task_id, "ended")
+        for find in (world.describe(task_id), world.describe("unknown"), world.describe(task_id, app=7)):
+            with pytest.raises(ServiceError, match="ResourceNotFound"):
+                await find
+
+    run(scenario)
+
+
+def test_task_may_be_asked_about_until_it_expires() -> None:
+    async def scenario(world: World) -> None:
+        task_id = await world.create(ResourceExpiredHour=6)
+        world.clock.ms = NOW_MS + 6 * HOUR_MS
+        assert (await world.describe(task_id)).task_id == task_id
+        world.clock.ms += 1
+        with pytest.raises(ServiceError, match="ResourceNotFound"):
+            await world.describe(task_id)
+
+    run(scenario)
+
+
+def test_tasks_of_another_kind_are_not_recordings() -> None:
+    async def scenario(world: World) -> None:
+        task_id = await world.create()
+        world.tasks.views[task_id] = replace(world.tasks.views[task_id], kind="relay")
+        with pytest.raises(ServiceError, match="ResourceNotFound"):
+            await world.describe(task_id)
+
+    run(scenario)
+
+
+def test_task_ids_look_as_documented() -> None:
+    ids = {recording.new_task_id() for _ in range(100)}
+    assert len(ids) == 100
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]{46}\.\.", task_id) for task_id in ids)
+
+
+def test_lists_choose_users_by_name_and_prefix() -> None:
+    everyone = SubscribeStreamUserIds()
+    assert everyone.wants_audio("anyone")
+    allowed = SubscribeStreamUserIds(subscribe_audio_user_ids=("alice", "1.*$"))
+    assert [u for u in ("alice", "alice2", "1", "17", "21") if allowed.wants_audio(u)] == ["alice", "1", "17"]
+    assert allowed.wants_video("bob")
+    blocked = SubscribeStreamUserIds(un_subscribe_video_user_ids=("bot_.*$",))
+    assert not blocked.wants_video("bot_7")
+    assert blocked.wants_video("robot_7")
+    assert blocked.wants_audio("bot_7")
