@@ -1,1 +1,65 @@
-//! The forwarding core.
+//! The forwarding core: rooms of participants that exchange media and messages.
+//!
+//! There are no sockets, threads or clocks in here. A [`Room`] takes commands, datagrams and the passing of time, each
+//! with `now` as an argument, and gives datagrams, events and the time at which it wants to be called again. One room
+//! knows nothing of another. Input from the network never panics by intent; who drives rooms catches what does.
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+mod clock;
+mod codec;
+mod command;
+pub mod data;
+mod forward;
+mod ids;
+mod layer;
+mod message;
+mod negotiate;
+mod output;
+mod participant;
+mod report;
+mod rewriter;
+mod room;
+mod sdp;
+mod speakers;
+mod track;
+mod transport;
+
+pub use command::{
+    Command, Event, Kind, Layer, MidMap, SpeakerLevel, Target, TransportState,
+};
+pub use ids::{ParticipantId, RoomId, TrackId, TransportKey};
+pub use output::{Datagram, Output, Route};
+pub use room::Room;
+pub use str0m::config::DtlsCert;
+pub use transport::TransportConfig;
+
+/// Makes the certificate that all transports of a node share. None when the crypto library cannot.
+pub fn generate_certificate() -> Option<DtlsCert> {
+    str0m::crypto::from_feature_flags().dtls_provider.generate_certificate()
+}
+
+/// Entry points for fuzzing of parsers that are not public otherwise.
+#[doc(hidden)]
+pub mod fuzzing {
+    use std::collections::HashMap;
+
+    use crate::sdp::{self, Finish};
+
+    /// Runs every edit of a session description over any text.
+    pub fn edit_sdp(text: &str) {
+        let sections = sdp::read(text).unwrap_or_default();
+        let mut plan = HashMap::new();
+        for (i, section) in sections.into_iter().enumerate() {
+            let msid = Some((format!("PA_{i}|TR_{i}"), format!("TR_{i}")));
+            let codec = Some("h264".to_owned());
+            plan.insert(section.mid, Finish { inactive: i % 3 == 0, msid, codec });
+        }
+        let cleaned = sdp::clean(text);
+        let _ = sdp::finish(&cleaned, &plan);
+        if let Ok(offer) = str0m::change::SdpOffer::from_sdp_string(&cleaned) {
+            let _ = sdp::finish(&offer.to_sdp_string(), &plan);
+        }
+    }
+}

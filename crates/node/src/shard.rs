@@ -1,0 +1,281 @@
+//! A thread that drives rooms. A room lives in one shard for its whole life, so nothing in it is locked.
+//!
+//! Each turn takes what waits, gives it to the rooms, and polls each room that was touched or whose time has come. A
+//! panic in a room's step ends that room, and only that room.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use rtcloud_sfu::{Command, Event, Output, Room, RoomId, Route, TransportConfig, TransportKey};
+use slab::Slab;
+
+use crate::mailbox::{Batch, Mail};
+use crate::protocol::InRoom;
+use crate::shared::Shared;
+use crate::stun;
+
+/// A turn is not ended by timers sooner than this after the one before: what is due meanwhile is done together.
+const MIN_WAIT: Duration = Duration::from_millis(1);
+const MAX_WAIT: Duration = Duration::from_secs(1);
+/// Addresses remembered for one transport; the oldest give way.
+const MAX_ADDRESSES: usize = 8;
+/// ICE user names remembered for one transport: the present one and those of restarts under way.
+const MAX_UFRAGS: usize = 4;
+const CPU_INTERVAL: Duration = Duration::from_millis(200);
+
+struct Entry {
+    id: RoomId,
+    room: Room,
+    touched: bool,
+    counted: u64,
+}
+
+/// Where a transport is and what leads to it.
+#[derive(Default)]
+struct Signs {
+    ufrags: Vec<String>,
+    addresses: Vec<SocketAddr>,
+}
+
+pub(crate) struct Shard {
+    index: usize,
+    shared: Arc<Shared>,
+    config: Arc<TransportConfig>,
+    rooms: Slab<Entry>,
+    names: HashMap<RoomId, usize>,
+    by_ufrag: HashMap<String, (usize, TransportKey)>,
+    by_address: HashMap<SocketAddr, (usize, TransportKey)>,
+    signs: HashMap<(usize, TransportKey), Signs>,
+    touched: Vec<usize>,
+    output: Output,
+    cpu_at: Instant,
+}
+
+impl Shard {
+    pub(crate) fn new(index: usize, shared: Arc<Shared>, config: Arc<TransportConfig>) -> Self {
+        Self {
+            index,
+            shared,
+            config,
+            rooms: Slab::new(),
+            names: HashMap::new(),
+            by_ufrag: HashMap::new(),
+            by_address: HashMap::new(),
+            signs: HashMap::new(),
+            touched: Vec::new(),
+            output: Output::default(),
+            cpu_at: Instant::now(),
+        }
+    }
+
+    /// Runs until the node stops.
+    pub(crate) fn run(mut self) {
+        let shared = Arc::clone(&self.shared);
+        let mut used = Vec::new();
+        loop {
+            let wait = self.wait();
+            let Mail { commands, batches, stop } = shared.mailboxes[self.index].take(wait, std::mem::take(&mut used));
+            let now = Instant::now();
+            shared.queued.fetch_sub(commands.len(), Relaxed);
+            for command in commands {
+                self.handle_command(command, now);
+            }
+            for batch in batches {
+                self.handle_batch(&batch, now);
+                used.push(batch);
+            }
+            self.handle_timeouts(now);
+            self.poll_rooms(now);
+            if now >= self.cpu_at {
+                self.cpu_at = now + CPU_INTERVAL;
+                shared.record_cpu(self.index);
+            }
+            if stop {
+                break;
+            }
+        }
+        let now = Instant::now();
+        let rooms: Vec<usize> = self.rooms.iter().map(|(index, _)| index).collect();
+        for index in rooms {
+            self.step(index, |room, _| room.handle_command(Command::CloseRoom {}, now));
+        }
+        self.poll_rooms(now);
+        shared.record_cpu(self.index);
+    }
+
+    fn wait(&self) -> Duration {
+        let next = self.rooms.iter().map(|(_, e)| e.room.next_timeout()).min();
+        let wait = next.map_or(MAX_WAIT, |at| at.saturating_duration_since(Instant::now()));
+        wait.clamp(MIN_WAIT, MAX_WAIT)
+    }
+
+    fn handle_command(&mut self, command: InRoom<Command>, now: Instant) {
+        let InRoom { room: id, body } = command;
+        let index = match self.names.get(&id) {
+            Some(index) => *index,
+            // A room comes to be with its first participant; anything else is about one that has gone.
+            None if matches!(body, Command::AddParticipant { .. }) => {
+                let room = Room::new(Arc::clone(&self.config), now);
+                let index = self.rooms.insert(Entry { id: id.clone(), room, touched: false, counted: 0 });
+                self.names.insert(id, index);
+                self.shared.counters.rooms.fetch_add(1, Relaxed);
+                index
+            }
+            None => return,
+        };
+        self.step(index, |room, _| room.handle_command(body, now));
+    }
+
+    fn handle_batch(&mut self, batch: &Batch, now: Instant) {
+        for (source, destination, range) in &batch.datagrams {
+            let contents = &batch.bytes[range.clone()];
+            let accepted = self.find_transport(*source, contents).is_some_and(|(index, key)| {
+                let local = self.shared.local_address(*destination);
+                self.step(index, |room, output| {
+                    room.handle_datagram(key, *source, local, contents, now, output)
+                }) == Some(true)
+            });
+            if !accepted {
+                self.shared.counters.packets_dropped.fetch_add(1, Relaxed);
+            }
+        }
+    }
+
+    fn find_transport(&mut self, source: SocketAddr, contents: &[u8]) -> Option<(usize, TransportKey)> {
+        // An ICE check says for whom it is; that also moves an address that another transport had before.
+        let named = stun::local_ufrag(contents).and_then(|ufrag| self.by_ufrag.get(ufrag)).copied();
+        let known = self.by_address.get(&source).copied();
+        let Some(found) = named else { return known };
+        if known != named {
+            if let Some(signs) = known.and_then(|known| self.signs.get_mut(&known)) {
+                signs.addresses.retain(|a| *a != source);
+            }
+            self.by_address.insert(source, found);
+            let signs = self.signs.entry(found).or_default();
+            if signs.addresses.len() == MAX_ADDRESSES {
+                self.by_address.remove(&signs.addresses.remove(0));
+            }
+            signs.addresses.push(source);
+        }
+        Some(found)
+    }
+
+    fn handle_timeouts(&mut self, now: Instant) {
+        let due: Vec<usize> =
+            self.rooms.iter().filter(|(_, e)| e.room.next_timeout() <= now).map(|(index, _)| index).collect();
+        for index in due {
+            self.step(index, |room, _| room.handle_timeout(now));
+        }
+    }
+
+    fn poll_rooms(&mut self, now: Instant) {
+        for index in std::mem::take(&mut self.touched) {
+            let Some(entry) = self.rooms.get_mut(index) else { continue };
+            entry.touched = false;
+            if self.run_step(index, |room, output| room.poll(now, output)).is_none() {
+                continue;
+            }
+            let entry = &mut self.rooms[index];
+            let participants = entry.room.participants() as u64;
+            let counters = &self.shared.counters;
+            counters.participants.fetch_add(participants.wrapping_sub(entry.counted), Relaxed);
+            entry.counted = participants;
+            if entry.room.is_closed() {
+                self.remove_room(index);
+            }
+        }
+    }
+
+    /// One step of a room, which will be polled after it.
+    fn step<T>(&mut self, index: usize, step: impl FnOnce(&mut Room, &mut Output) -> T) -> Option<T> {
+        let entry = self.rooms.get_mut(index)?;
+        if !std::mem::replace(&mut entry.touched, true) {
+            self.touched.push(index);
+        }
+        self.run_step(index, step)
+    }
+
+    /// Runs a step, hands on what came of it, and ends the room if it panicked.
+    fn run_step<T>(&mut self, index: usize, step: impl FnOnce(&mut Room, &mut Output) -> T) -> Option<T> {
+        let entry = self.rooms.get_mut(index)?;
+        let result = catch_unwind(AssertUnwindSafe(|| step(&mut entry.room, &mut self.output)));
+        match result {
+            Ok(result) => {
+                self.flush(index);
+                Some(result)
+            }
+            Err(_) => {
+                self.output.clear();
+                let id = entry.id.clone();
+                tracing::error!(room = %id, "a room's step panicked; the room is ended");
+                self.shared.counters.rooms_failed.fetch_add(1, Relaxed);
+                self.shared.events.push(&id, [Event::RoomFailed { reason: "internal error".to_owned() }]);
+                self.remove_room(index);
+                None
+            }
+        }
+    }
+
+    fn flush(&mut self, index: usize) {
+        let output = &mut self.output;
+        if !output.datagrams.is_empty() {
+            self.shared.count_sent(self.shared.socket.send(output));
+        }
+        for route in output.routes.drain(..) {
+            match route {
+                Route::Add(ufrag, key) => {
+                    if self.by_ufrag.insert(ufrag.clone(), (index, key)).is_some() {
+                        continue;
+                    }
+                    self.shared.routes.add(&ufrag, self.index);
+                    let signs = self.signs.entry((index, key)).or_default();
+                    if signs.ufrags.len() == MAX_UFRAGS {
+                        let old = signs.ufrags.remove(0);
+                        self.by_ufrag.remove(&old);
+                        self.shared.routes.remove(&old);
+                    }
+                    signs.ufrags.push(ufrag);
+                }
+                Route::Remove(key) => {
+                    let Some(signs) = self.signs.remove(&(index, key)) else { continue };
+                    for ufrag in &signs.ufrags {
+                        self.by_ufrag.remove(ufrag);
+                        self.shared.routes.remove(ufrag);
+                    }
+                    for address in &signs.addresses {
+                        self.by_address.remove(address);
+                    }
+                }
+            }
+        }
+        if !output.events.is_empty() {
+            self.shared.events.push(&self.rooms[index].id, output.events.drain(..));
+        }
+        output.clear();
+    }
+
+    fn remove_room(&mut self, index: usize) {
+        let entry = self.rooms.remove(index);
+        self.names.remove(&entry.id);
+        let counters = &self.shared.counters;
+        counters.rooms.fetch_sub(1, Relaxed);
+        counters.participants.fetch_sub(entry.counted, Relaxed);
+        // Dropping what panicked may panic again; it is only memory.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(entry.room)));
+        let gone: Vec<_> = self.signs.keys().filter(|(room, _)| *room == index).copied().collect();
+        for key in gone {
+            let Some(signs) = self.signs.remove(&key) else { continue };
+            for ufrag in &signs.ufrags {
+                self.by_ufrag.remove(ufrag);
+                self.shared.routes.remove(ufrag);
+            }
+            for address in &signs.addresses {
+                self.by_address.remove(address);
+            }
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! What the threads of a node have in common.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::{PoisonError, RwLock};
+
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::events::EventQueue;
+use crate::mailbox::Mailbox;
+use crate::protocol::NodeStatus;
+use crate::socket::{Sent, Socket};
+
+/// Counters; each is written by one thread or added to by all.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) rooms: AtomicU64,
+    pub(crate) participants: AtomicU64,
+    pub(crate) packets_received: AtomicU64,
+    pub(crate) packets_sent: AtomicU64,
+    pub(crate) bytes_received: AtomicU64,
+    pub(crate) bytes_sent: AtomicU64,
+    pub(crate) packets_dropped: AtomicU64,
+    pub(crate) commands_refused: AtomicU64,
+    pub(crate) rooms_failed: AtomicU64,
+}
+
+/// Which shard an ICE user name belongs to.
+#[derive(Debug, Default)]
+pub(crate) struct Routes {
+    shards: RwLock<HashMap<String, usize>>,
+}
+
+impl Routes {
+    pub(crate) fn add(&self, ufrag: &str, shard: usize) {
+        self.shards.write().unwrap_or_else(PoisonError::into_inner).insert(ufrag.to_owned(), shard);
+    }
+
+    pub(crate) fn remove(&self, ufrag: &str) {
+        self.shards.write().unwrap_or_else(PoisonError::into_inner).remove(ufrag);
+    }
+
+    pub(crate) fn find(&self, ufrag: &str) -> Option<usize> {
+        self.shards.read().unwrap_or_else(PoisonError::into_inner).get(ufrag).copied()
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) socket: Socket,
+    /// Addresses in our candidates, never empty.
+    pub(crate) candidates: Vec<SocketAddr>,
+    pub(crate) mailboxes: Vec<Mailbox>,
+    pub(crate) events: EventQueue,
+    pub(crate) routes: Routes,
+    /// Commands that wait in all mailboxes.
+    pub(crate) queued: AtomicUsize,
+    pub(crate) counters: Counters,
+    /// Microseconds of CPU, one per thread.
+    pub(crate) cpu: Vec<AtomicU64>,
+}
+
+impl Shared {
+    /// The candidate a datagram was sent to. Behind a translated address it is the first of its family.
+    pub(crate) fn local_address(&self, destination: Option<IpAddr>) -> SocketAddr {
+        let same = |c: &&SocketAddr| Some(c.ip()) == destination;
+        let family = |c: &&SocketAddr| destination.is_none_or(|d| c.is_ipv4() == d.is_ipv4());
+        let mut all = self.candidates.iter();
+        let found = all.clone().find(same).or_else(|| all.find(family));
+        *found.unwrap_or(&self.candidates[0])
+    }
+
+    pub(crate) fn count_sent(&self, sent: Sent) {
+        self.counters.packets_sent.fetch_add(sent.packets, Relaxed);
+        self.counters.bytes_sent.fetch_add(sent.bytes, Relaxed);
+        if sent.dropped > 0 {
+            self.counters.packets_dropped.fetch_add(sent.dropped, Relaxed);
+        }
+    }
+
+    /// Notes the CPU time of the calling thread.
+    pub(crate) fn record_cpu(&self, thread: usize) {
+        let time = clock_gettime(ClockId::ThreadCPUTime);
+        let micros = time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1000;
+        self.cpu[thread].store(micros, Relaxed);
+    }
+
+    pub(crate) fn status(&self) -> NodeStatus {
+        let c = &self.counters;
+        NodeStatus {
+            rooms: c.rooms.load(Relaxed),
+            participants: c.participants.load(Relaxed),
+            packets_received: c.packets_received.load(Relaxed),
+            packets_sent: c.packets_sent.load(Relaxed),
+            bytes_received: c.bytes_received.load(Relaxed),
+            bytes_sent: c.bytes_sent.load(Relaxed),
+            packets_dropped: c.packets_dropped.load(Relaxed),
+            commands_refused: c.commands_refused.load(Relaxed),
+            rooms_failed: c.rooms_failed.load(Relaxed),
+            threads_cpu_ms: self.cpu.iter().map(|t| t.load(Relaxed)).sum::<u64>() / 1000,
+        }
+    }
+}

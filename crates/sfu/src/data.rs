@@ -1,0 +1,192 @@
+//! Data messages between participants: `livekit.DataPacket`, rewritten on the wire.
+//!
+//! Who sent a message is ours to say: whatever a client writes there is replaced. Every other field is kept byte for
+//! byte, known or not, so that new kinds of messages pass. Speaker reports (field 3) come from the server only.
+
+use thiserror::Error;
+
+use crate::ids::ParticipantId;
+
+/// The largest message that is accepted and forwarded.
+pub const MAX_MESSAGE: usize = 64 * 1024;
+
+const KIND: u64 = 1;
+const SPEAKER: u64 = 3;
+const PARTICIPANT_IDENTITY: u64 = 4;
+const DESTINATION_IDENTITIES: u64 = 5;
+const PARTICIPANT_SID: u64 = 17;
+const LENGTH_DELIMITED: u64 = 2;
+const MAX_DESTINATIONS: usize = 1024;
+
+/// Why a message was dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// Larger than [`MAX_MESSAGE`].
+    #[error("message too large")]
+    TooLarge,
+    /// Not a protobuf message.
+    #[error("malformed message")]
+    Malformed,
+    /// Only the server may send this.
+    #[error("message of a kind that clients may not send")]
+    Forbidden,
+    /// More receivers than a message may name.
+    #[error("too many destinations")]
+    TooManyDestinations,
+}
+
+/// A message ready to be sent on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rewritten {
+    /// What to send.
+    pub packet: Vec<u8>,
+    /// User ids it is for; for everybody when empty.
+    pub destinations: Vec<String>,
+}
+
+fn varint(rest: &mut &[u8]) -> Option<u64> {
+    let mut value = 0u64;
+    for shift in (0..70).step_by(7) {
+        let (&byte, tail) = rest.split_first()?;
+        *rest = tail;
+        let part = u64::from(byte & 0x7f);
+        if shift == 63 && part > 1 {
+            return None;
+        }
+        value |= part.checked_shl(shift).unwrap_or(0);
+        if byte & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+fn put_text(out: &mut Vec<u8>, field: u64, text: &str) {
+    put_varint(out, field << 3 | LENGTH_DELIMITED);
+    put_varint(out, text.len() as u64);
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// Takes one field off `rest`: its number and, if it is length-delimited, its content.
+fn field<'a>(rest: &mut &'a [u8]) -> Option<(u64, Option<&'a [u8]>)> {
+    let key = varint(rest)?;
+    let number = key >> 3;
+    if number == 0 || number > 0x1fff_ffff {
+        return None;
+    }
+    let skip = match key & 7 {
+        0 => {
+            varint(rest)?;
+            return Some((number, None));
+        }
+        1 => 8,
+        5 => 4,
+        LENGTH_DELIMITED => {
+            let len = usize::try_from(varint(rest)?).ok()?;
+            let content = rest.get(..len)?;
+            *rest = &rest[len..];
+            return Some((number, Some(content)));
+        }
+        _ => return None,
+    };
+    *rest = rest.get(skip..)?;
+    Some((number, None))
+}
+
+/// The message as it goes on, with its true sender.
+pub fn rewrite(
+    packet: &[u8],
+    identity: &str,
+    participant: &ParticipantId,
+    reliable: bool,
+) -> Result<Rewritten, DataError> {
+    if packet.len() > MAX_MESSAGE {
+        return Err(DataError::TooLarge);
+    }
+    let mut out = Vec::with_capacity(packet.len() + identity.len() + participant.as_str().len() + 12);
+    if !reliable {
+        put_varint(&mut out, KIND << 3);
+        put_varint(&mut out, 1);
+    }
+    let mut destinations = Vec::new();
+    let mut rest = packet;
+    while !rest.is_empty() {
+        let before = rest;
+        let (number, content) = field(&mut rest).ok_or(DataError::Malformed)?;
+        match number {
+            KIND | PARTICIPANT_IDENTITY | PARTICIPANT_SID => continue,
+            SPEAKER => return Err(DataError::Forbidden),
+            DESTINATION_IDENTITIES => {
+                let content = content.ok_or(DataError::Malformed)?;
+                let name = str::from_utf8(content).map_err(|_| DataError::Malformed)?;
+                if destinations.len() == MAX_DESTINATIONS {
+                    return Err(DataError::TooManyDestinations);
+                }
+                destinations.push(name.to_owned());
+            }
+            _ => {}
+        }
+        out.extend_from_slice(&before[..before.len() - rest.len()]);
+    }
+    put_text(&mut out, PARTICIPANT_IDENTITY, identity);
+    put_text(&mut out, PARTICIPANT_SID, participant.as_str());
+    Ok(Rewritten { packet: out, destinations })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(packet: &[u8]) -> Result<Rewritten, DataError> {
+        rewrite(packet, "alice", &ParticipantId::from("PA_1"), true)
+    }
+
+    fn text(field: u64, value: &str) -> Vec<u8> {
+        let mut out = Vec::new();
+        put_text(&mut out, field, value);
+        out
+    }
+
+    #[test]
+    fn the_sender_is_replaced_and_the_rest_is_kept() {
+        let user = text(2, "payload");
+        let unknown = [0xf8, 0x07, 0x96, 0x01];
+        let packet = [text(4, "mallory"), user.clone(), text(17, "PA_9"), unknown.to_vec()].concat();
+        let sent = run(&packet).unwrap();
+        assert_eq!(sent.packet, [user, unknown.to_vec(), text(4, "alice"), text(17, "PA_1")].concat());
+        assert!(sent.destinations.is_empty());
+    }
+
+    #[test]
+    fn destinations_are_read_and_kept() {
+        let packet = [text(5, "bob"), text(5, "carol")].concat();
+        let sent = run(&packet).unwrap();
+        assert_eq!(sent.destinations, ["bob", "carol"]);
+        assert!(sent.packet.starts_with(&packet));
+    }
+
+    #[test]
+    fn the_kind_follows_the_channel() {
+        let lossy = rewrite(&[0x08, 0x00], "a", &ParticipantId::from("p"), false).unwrap();
+        assert!(lossy.packet.starts_with(&[0x08, 0x01]));
+        assert!(run(&[0x08, 0x01]).unwrap().packet.starts_with(&[0x22]));
+    }
+
+    #[test]
+    fn what_is_malformed_or_forbidden_is_refused() {
+        assert_eq!(run(&[0x12, 0x7f]), Err(DataError::Malformed));
+        assert_eq!(run(&[0xff; 12]), Err(DataError::Malformed));
+        assert_eq!(run(&[0x0b]), Err(DataError::Malformed));
+        assert_eq!(run(&text(3, "x")), Err(DataError::Forbidden));
+        assert_eq!(run(&vec![0; MAX_MESSAGE + 1]), Err(DataError::TooLarge));
+    }
+}

@@ -1,0 +1,68 @@
+//! Published tracks, the streams they come in, and who receives them.
+
+use std::time::Instant;
+
+use str0m::format::Codec;
+use str0m::media::{Mid, Rid};
+use str0m::rtp::Ssrc;
+
+use crate::clock::StreamClock;
+use crate::command::{Kind, Layer};
+use crate::ids::TrackId;
+
+/// One stream of a track: the only one, or a simulcast layer.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) rid: Option<Rid>,
+    pub(crate) ssrc: Ssrc,
+    pub(crate) codec: Codec,
+    pub(crate) rate: u32,
+    pub(crate) clock: StreamClock,
+    pub(crate) last: Instant,
+    /// Somebody needs a key picture of it.
+    pub(crate) wanted: bool,
+    pub(crate) asked_at: Option<Instant>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Track {
+    pub(crate) id: TrackId,
+    pub(crate) participant: usize,
+    pub(crate) cid: String,
+    pub(crate) kind: Kind,
+    pub(crate) codec: String,
+    pub(crate) layers: Vec<Layer>,
+    pub(crate) muted: bool,
+    pub(crate) started: bool,
+    /// Where it comes in.
+    pub(crate) place: Option<(usize, Mid)>,
+    pub(crate) sources: Vec<Source>,
+    pub(crate) subscriptions: Vec<usize>,
+}
+
+impl Track {
+    /// Announced size of a source, 0×0 when unknown.
+    pub(crate) fn size(&self, source: usize) -> (u32, u32) {
+        let rid = self.sources.get(source).and_then(|s| s.rid);
+        let named = rid.and_then(|rid| self.layers.iter().find(|l| l.rid == *rid));
+        named.or_else(|| self.layers.last()).map_or((0, 0), |l| (l.width, l.height))
+    }
+}
+
+/// A track toward one participant.
+#[derive(Debug)]
+pub(crate) struct Subscription {
+    pub(crate) track: usize,
+    pub(crate) participant: usize,
+    pub(crate) enabled: bool,
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    /// Transport and section it is sent in.
+    pub(crate) place: Option<(usize, usize)>,
+    /// The source that is sent.
+    pub(crate) current: Option<usize>,
+    /// The source that shall be.
+    pub(crate) target: Option<usize>,
+    /// The size last told.
+    pub(crate) told: (u32, u32),
+}
