@@ -11,7 +11,7 @@ export interface Seen {
 }
 
 export class Probe {
-  private readonly element: HTMLMediaElement;
+  readonly element: HTMLMediaElement;
   private readonly analyser: AnalyserNode | null = null;
 
   constructor(

@@ -16,14 +16,20 @@ export interface SourceOptions {
 }
 
 // Chromium's way to make a track from frames; not in TypeScript's library.
-declare class MediaStreamTrackGenerator<T> extends MediaStreamTrack {
+declare class MediaStreamTrackGenerator<T extends VideoFrame | AudioData> extends MediaStreamTrack {
   constructor(options: { kind: "audio" | "video" });
   readonly writable: WritableStream<T>;
 }
 
+type Generator<T extends VideoFrame | AudioData> = MediaStreamTrackGenerator<T>;
+
+export function generator<T extends VideoFrame | AudioData>(kind: "audio" | "video"): Generator<T> {
+  return new MediaStreamTrackGenerator<T>({ kind });
+}
+
 export class Source {
-  readonly video = new MediaStreamTrackGenerator<VideoFrame>({ kind: "video" });
-  readonly audio = new MediaStreamTrackGenerator<AudioData>({ kind: "audio" });
+  readonly video = generator<VideoFrame>("video");
+  readonly audio = generator<AudioData>("audio");
   private readonly worker = new Worker("source-worker.js", { type: "module" });
 
   constructor(options: SourceOptions) {

@@ -15,6 +15,7 @@ import {
 } from "livekit-client";
 import { Probe, type Seen } from "./Probe";
 import { Source, type SourceOptions } from "./Source";
+import { measureDelays, timePicture } from "./TimePicture";
 
 interface JoinOptions {
   url: string;
@@ -115,6 +116,22 @@ class Kit {
     source.stop();
     const bytes = new Uint8Array(await new Blob(parts).arrayBuffer());
     return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
+  }
+
+  /** Publishes a camera that shows the time, for ``delays`` on another page. */
+  async publishTime(codec: "h264" | "vp8"): Promise<void> {
+    await this.joined().localParticipant.publishTrack(timePicture(), {
+      source: Track.Source.Camera,
+      videoCodec: codec,
+      simulcast: false,
+      backupCodec: false,
+    });
+  }
+
+  async delays(userId: string, durationMs: number): Promise<number[]> {
+    const element = this.probes.get(`${userId}/camera`)?.element;
+    if (!(element instanceof HTMLVideoElement)) throw new Error(`no picture of ${userId}`);
+    return measureDelays(element, durationMs);
   }
 
   async setMuted(kind: Track.Kind, muted: boolean): Promise<void> {
