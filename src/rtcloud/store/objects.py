@@ -19,7 +19,8 @@ from obstore.exceptions import BaseError
 from obstore.store import LocalStore, MemoryStore
 
 SEGMENT_BYTES = 200
-_UNSAFE = re.compile(r"[/\\\x00-\x1f\x7f\ud800-\udfff]")
+# "#" begins the number of a draft beside the file that is being written
+_UNSAFE = re.compile(r"[/#\\\x00-\x1f\x7f\ud800-\udfff]")
 
 
 class StorageError(Exception):

@@ -82,11 +82,12 @@ class RecordingKind:
     def on_uploads(self, task: Task, pending: Mapping[str, int], products: Sequence[TaskFile], now_ms: int) -> Reaction:
         teller = _Teller(task, now_ms)
         teller.progress.closed_ms = teller.progress.closed_ms or now_ms
-        if not any(pending.get(kind) for kind in HLS):
+        hls_pending = any(pending.get(kind) for kind in HLS)
+        if not hls_pending:
             teller.hls_uploaded()
         elif teller.progress.refused and now_ms - teller.progress.closed_ms >= LEFTOVER_MS:
             teller.hls_left_over()
-        if not pending.get("mp4"):
+        if not pending.get("mp4") and (products or not hls_pending):
             teller.mp4_uploaded(products)
         return teller.reaction()
 
