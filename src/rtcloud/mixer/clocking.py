@@ -8,8 +8,6 @@ output. ``UserClock`` places the frames of one user; all tracks of a user are sh
 Invariant: a placed time is never later than the arrival, nor earlier than ``MAX_AGE_US`` before it.
 """
 
-from collections import deque
-
 #: a capture time further back than this is not believed
 MAX_AGE_US = 5_000_000
 #: the distance of two clocks is followed when it changed by more than this for the whole window
@@ -60,7 +58,8 @@ class UserClock:
         self._patience_us = patience_us
         self._delay_us: float | None = None  # smoothed arrival − capture
         self._shift_us = 0
-        self._latenesses: deque[tuple[int, int]] = deque()
+        self._window_start_us = 0
+        self._window_best_us: int | None = None
 
     def place(self, capture_us: int | None, arrival_us: int) -> int:
         """Both times and the result are local. Without a capture time, the usual delay of this user is assumed."""
@@ -73,16 +72,16 @@ class UserClock:
         return min(arrival_us, capture_us + self._shift_us)
 
     def _follow(self, delay_us: int, now_us: int) -> None:
-        """Keeps the least delay of the window in a monotone queue and shifts the user when even that is too late."""
-        while self._latenesses and self._latenesses[-1][1] >= delay_us:
-            self._latenesses.pop()
-        self._latenesses.append((now_us, delay_us))
-        if now_us - self._latenesses[0][0] < LATE_WINDOW_US:
+        """Shifts the user when even the least delayed frame of a window came too late, and back when that is over."""
+        if self._window_best_us is None:
+            self._window_start_us = now_us
+            self._window_best_us = delay_us
+        self._window_best_us = best = min(self._window_best_us, delay_us)
+        if now_us - self._window_start_us < LATE_WINDOW_US:
             return
-        least = self._latenesses[0][1]
-        while self._latenesses and now_us - self._latenesses[0][0] >= LATE_WINDOW_US:
-            self._latenesses.popleft()
-        if least - self._shift_us > self._patience_us:
-            self._shift_us = least - self._patience_us // 4
-        elif self._shift_us and least - self._shift_us < -STEP_US:
-            self._shift_us = max(0, least - self._patience_us // 4)
+        self._window_best_us = None
+        margin = self._patience_us // 4
+        if best - self._shift_us > self._patience_us - margin:
+            self._shift_us = best - margin
+        elif best < self._shift_us:
+            self._shift_us = max(0, best - margin)

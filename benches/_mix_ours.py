@@ -1,0 +1,73 @@
+"""Our side of the mixing benchmark: the recorder's pipeline without the room, fed from files at full speed."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+
+from benches.mix import AUDIO_BITRATE, BITRATE, FPS, GOP_SECONDS, HEIGHT, WIDTH
+from rtcloud.egress.recording.hls import HlsWriter, Tracks
+from rtcloud.egress.recording.naming import FileNames
+from rtcloud.mixer.mixing import Mixer, MixFormat
+
+STEP_US = 1_000_000 // FPS
+
+
+@dataclass(frozen=True, slots=True)
+class FileFrame:
+    data: bytes
+    rtp_time: int
+    capture_us: int
+    arrival_us: int
+    keyframe: bool
+    contiguous: bool = True
+
+
+def main() -> None:
+    directory, people = Path(sys.argv[1]), int(sys.argv[2])
+    form = MixFormat(
+        width=WIDTH,
+        height=HEIGHT,
+        fps=FPS,
+        video_bitrate=BITRATE,
+        gop_seconds=GOP_SECONDS,
+        sample_rate=48_000,
+        channels=2,
+        audio_bitrate=AUDIO_BITRATE,
+    )
+    out = directory / "ours"
+    out.mkdir(exist_ok=True)
+    tracks = Tracks(width=WIDTH, height=HEIGHT, sample_rate=48_000, channels=2)
+    hls = HlsWriter(out, FileNames(1, True, "1"), tracks, 0, lambda event: None, keep=False, now_ms=lambda: 0)
+    write = hls.write
+    mixer = Mixer(form, write, lambda wish: None)
+    videos, sounds = [], []
+    for person in range(people):
+        mixer.add_video(f"v{person}", str(person), WIDTH, HEIGHT)
+        mixer.add_audio(f"a{person}", str(person))
+        videos.append(av.open(str(directory / f"{person}.h264"), format="h264").demux(video=0))
+        sounds.append(av.open(str(directory / f"{person}.ogg")).demux(audio=0))
+    mixer.arrange([f"v{person}" for person in range(people)], 0)
+    now, block, ended = 0, 0, False
+    while not ended:
+        for person, video in enumerate(videos):
+            packet = next(video, None)
+            if packet is None or packet.size == 0:
+                ended = True
+                break
+            mixer.push(f"v{person}", FileFrame(bytes(packet), now * 9 // 100, now, now, packet.is_keyframe), now)
+        while block * 20_000 <= now:
+            for person, sound in enumerate(sounds):
+                packet = next(sound, None)
+                if packet is not None and packet.size:
+                    at = block * 20_000
+                    mixer.push(f"a{person}", FileFrame(bytes(packet), block * 960, at, at, True), at)
+            block += 1
+        now += STEP_US
+        mixer.advance(now - form.patience_us)
+    hls.close(mixer.finish(now))
+
+
+if __name__ == "__main__":
+    main()
