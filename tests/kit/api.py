@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-import uvicorn
+import uvloop
 from starlette.applications import Starlette
 
-from rtcloud import errors
+from rtcloud import errors, http
 from rtcloud.accounts.entities import Credentials
 from rtcloud.accounts.store import Accounts
 from rtcloud.actions.context import Services
@@ -101,30 +101,31 @@ async def open_api(clock: Clock | None = None, settings: GatewaySettings | None 
 
 @contextmanager
 def serve_api(settings: GatewaySettings | None = None) -> Iterator[Api]:
-    """Served by uvicorn in a thread of its own."""
+    """Served as the product serves it, in a thread of its own."""
     opened: list[Api] = []
     ready = threading.Event()
-    servers: list[uvicorn.Server] = []
+    servers: list[http.HttpServer] = []
 
     async def main() -> None:
         api = await open_api(settings=settings)
-        config = uvicorn.Config(
-            Starlette(routes=routes(api.gateway)), host="127.0.0.1", port=0, log_level="warning", lifespan="off"
-        )
-        server = uvicorn.Server(config)
-        serving = asyncio.ensure_future(server.serve())
+        listener = http.bind("127.0.0.1", 0)
+        server = http.make_server(Starlette(routes=routes(api.gateway)), graceful_seconds=1)
+        serving = asyncio.ensure_future(server.serve(sockets=[listener]))
         while not server.started and not serving.done():
             await asyncio.sleep(0.01)
         if server.started:
-            host, port = server.servers[0].sockets[0].getsockname()
-            api.endpoint = f"{host}:{port}"
+            api.endpoint = f"127.0.0.1:{listener.getsockname()[1]}"
             opened.append(api)
             servers.append(server)
         ready.set()
         await serving
         await api.close()
 
-    thread = threading.Thread(target=lambda: asyncio.run(main()), daemon=True)
+    def run() -> None:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(main())
+
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     assert ready.wait(20), "the server did not start"
     assert opened, "the server did not start"
