@@ -109,6 +109,7 @@ pub fn samples() -> (Vec<InRoom<Event>>, Vec<InRoom<Command>>) {
             state: TransportState::Connected,
         },
         Event::TrackStarted { participant: participant(), track: track(), codec: "h264".to_owned() },
+        Event::TrackEnded { participant: participant(), track: track() },
         Event::Speakers { speakers: vec![speaker] },
         Event::Quality {
             participant: participant(),

@@ -274,6 +274,13 @@ pub enum Event {
         /// What it is encoded with.
         codec: String,
     },
+    /// The publisher's offer no longer sends the track.
+    TrackEnded {
+        /// The publisher.
+        participant: ParticipantId,
+        /// The track.
+        track: TrackId,
+    },
     /// Changed speakers.
     Speakers {
         /// Only those that changed.

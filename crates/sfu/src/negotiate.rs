@@ -350,6 +350,10 @@ impl Room {
             let line = transport.publishing.iter().find(|(_, cid)| *cid == track.cid);
             let place = line.map(|(mid, _)| (slot, *mid));
             if track.place != place {
+                if place.is_none() {
+                    let participant = self.participants[participant].id.clone();
+                    self.events.push(Event::TrackEnded { participant, track: track.id.clone() });
+                }
                 track.place = place;
                 track.sources.clear();
             }
