@@ -97,7 +97,8 @@ $(STAMPS)/node: package-lock.json package.json $(STAMPS)/versions
 
 $(STAMPS)/native: $(RUST_SOURCES) Cargo.toml Cargo.lock pyproject.toml $(STAMPS)/python
 	@echo "building the native module (some minutes the first time)"
-	@VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/maturin develop --release --locked --quiet
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	  --no-build-isolation --config-settings build-args="--locked" --editable .
 	@touch $@
 
 $(STAMPS)/web: $(WEB_SOURCES) $(STAMPS)/node
