@@ -1,8 +1,10 @@
 """The whole recorder job against a room without a network: what is in the files, to the pixel and the millisecond."""
 
 import asyncio
+import fcntl
 import json
 import os
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,12 @@ import pytest
 
 from rtcloud.clock import SystemClock
 from rtcloud.egress.recording import job
+from rtcloud.egress.recording.recovery import recover
 from rtcloud.tasks.job import JobShell
 from rtcloud.tasks.journal import read_journal
+from rtcloud.tasks.process import JobProcess
 from rtcloud.tasks.protocol import AnyJobEvent, Ended, FileClosed, Left, Order, Started, Stop
-from tests.e2e.fake_room import BEEP_HZ, BLUE, RED, FakeClientRoom, Person, connecting
+from tests.e2e.fake_room import BEEP_HZ, BLUE, GREEN, RED, FakeClientRoom, Person, connecting
 
 pytestmark = [pytest.mark.e2e, pytest.mark.anyio]
 
@@ -202,3 +206,150 @@ async def test_people_join_mute_and_leave_as_they_did(tmp_path: Path) -> None:
     for picture, sound, real in zip(seen, heard, (2.0, 3.0), strict=True):
         assert abs(picture - sound) < 0.04
         assert abs(sound - (start + real)) < 0.05
+
+
+async def test_a_silent_start_begins_with_the_first_media(tmp_path: Path) -> None:
+    carol = Person("carol", None, 600, joins=1.5)
+    recorder = Job(order(tmp_path), FakeClientRoom([carol]))
+    running = asyncio.ensure_future(recorder.run())
+    await recorder.room.until(1.2)
+    assert not list(Path(recorder.order.spool).glob("*.ts"))
+    await recorder.room.until(3.5)
+    stopped_ms = SystemClock().now_ms()
+    recorder.tell(Stop())
+    assert await running == 0
+    (mp4,) = recorder.closed("mp4")
+    assert abs(mp4.begin_ms - recorder.room.start_ms - 1500) < 150
+    assert abs(mp4.end_ms - stopped_ms) < 300
+    media = Media.read(recorder.path(mp4))
+    assert near(media.colour(1.0, 0.5, 0.5), (16, 128, 128))
+    assert media.loudness(600, 0.5, 1.5) > 0.1
+
+
+async def test_a_lost_frame_freezes_the_picture_until_a_keyframe_was_asked_for_and_came(tmp_path: Path) -> None:
+    dave = Person("dave", GREEN, 0, loses=1.0, flashes=(1.1,))
+    recorder = Job(order(tmp_path, StreamType=2), FakeClientRoom([dave]))
+    running = asyncio.ensure_future(recorder.run())
+    await recorder.room.until(2.5)
+    recorder.tell(Stop())
+    assert await running == 0
+    assert "TR_dave_v" in recorder.room.keyframes_asked
+    assert recorder.room.wanted["TR_dave_v"] == (True, WIDTH, HEIGHT)
+    (mp4,) = recorder.closed("mp4")
+    assert mp4.track_type == "video"
+    with av.open(str(recorder.path(mp4))) as container:
+        pictures = [frame.to_ndarray() for frame in container.decode(video=0)]
+    assert all(abs(int(picture[10, 10]) - wanted) < 12 for picture in pictures[-5:] for wanted in (GREEN[0],))
+    assert {int(picture[10, 10]) // 40 for picture in pictures} <= {GREEN[0] // 40, 5}
+
+
+@pytest.mark.parametrize(
+    ("reason", "code"), [("PARTICIPANT_REMOVED", 1), ("ROOM_DELETED", 2), ("DUPLICATE_IDENTITY", 101)]
+)
+async def test_being_put_out_of_the_room_ends_the_recording_with_its_code(
+    tmp_path: Path, reason: str, code: int
+) -> None:
+    recorder = Job(order(tmp_path), FakeClientRoom([Person("erin", None, 300)], disconnects=(1.0, reason)))
+    assert await recorder.run() == 0
+    assert [event.leave_code for event in recorder.events if isinstance(event, Left)] == [code]
+    assert isinstance(recorder.events[-1], Ended)
+    assert recorder.closed("mp4")
+
+
+async def test_a_lost_connection_closes_the_files_and_leaves_the_task_to_another_attempt(tmp_path: Path) -> None:
+    room = FakeClientRoom([Person("erin", None, 300)], disconnects=(1.0, "STATE_MISMATCH"))
+    recorder = Job(order(tmp_path), room)
+    assert await recorder.run() == 1
+    assert not any(isinstance(event, Left | Ended) for event in recorder.events)
+    (index,) = recorder.closed("index")
+    assert recorder.path(index).read_text().endswith("#EXT-X-ENDLIST\n")
+
+
+async def test_an_empty_room_ends_the_recording_after_the_idle_time(tmp_path: Path) -> None:
+    room = FakeClientRoom([Person("frank", None, 300, leaves=0.5), Person("listener", None, 0)])
+    recorder = Job(order(tmp_path, MaxIdleTime=1), room)
+    assert await recorder.run() == 0
+    assert [event.leave_code for event in recorder.events if isinstance(event, Left)] == [99]
+    assert 1.4 < recorder.room.now() < 4
+    assert recorder.room.left
+
+
+async def test_let_go_it_leaves_at_once_and_closes_its_files(tmp_path: Path) -> None:
+    recorder = Job(order(tmp_path), FakeClientRoom([Person("gina", BLUE, 300)]))
+    running = asyncio.ensure_future(recorder.run())
+    await recorder.room.until(1.5)
+    recorder.let_go()
+    began = recorder.room.now()
+    assert await running == 0
+    assert recorder.room.now() - began < 1.5
+    assert recorder.room.left
+    events = read_journal(Path(recorder.order.spool))
+    assert [event.kind for event in events if isinstance(event, FileClosed)] == ["segment", "index"]
+    assert not any(isinstance(event, Left | Ended) for event in events)
+
+
+async def test_finishing_after_the_robot_left_makes_what_is_missing_without_joining(tmp_path: Path) -> None:
+    first = Job(order(tmp_path), FakeClientRoom([Person("hans", RED, 300)]))
+    running = asyncio.ensure_future(first.run())
+    await first.room.until(1.5)
+    first.let_go()
+    await running
+    second = Job(order(tmp_path, attempt=1, finish=True), FakeClientRoom([]))
+    assert await second.run() == 0
+    assert [type(event) for event in second.events] == [FileClosed, Ended]
+    (mp4,) = second.closed("mp4")
+    assert mp4.name == "1400000001_3560.mp4"
+    assert abs(Media.read(second.path(mp4)).duration - 1.5) < 0.3
+
+
+KILLED = """
+import sys
+import rtcloud.client
+from rtcloud.tasks import job
+from tests.e2e.fake_room import BLUE, FakeClientRoom, Person
+
+async def connect(url, token):
+    return FakeClientRoom([Person("ida", BLUE, 500)])
+
+rtcloud.client.connect = connect
+sys.exit(job.main())
+"""
+
+
+async def test_a_killed_job_loses_no_more_than_two_seconds_and_the_next_attempt_has_it_all(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    first = order(tmp_path)
+    environment = dict(os.environ) | {"PYTHONPATH": f"{root / 'src'}:{root}"}
+    process = await JobProcess.start([sys.executable, "-c", KILLED], environment)
+    process.send(msgspec.json.encode(first) + b"\n")
+    directory = Path(first.spool)
+    deadline = asyncio.get_running_loop().time() + 30
+    while not list(directory.glob("*.ts")):
+        assert asyncio.get_running_loop().time() < deadline
+        await asyncio.sleep(0.05)
+    await asyncio.sleep(3)
+    killed_ms = SystemClock().now_ms()
+    process.kill()
+    await process.wait()
+    process.close()
+
+    with (directory / "job.lock").open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    segment, index = recover(directory, killed_ms)
+    assert isinstance(segment, FileClosed)
+    assert isinstance(index, FileClosed)
+    assert killed_ms - 2_000 < segment.end_ms <= killed_ms
+    assert Media.read(directory / index.name).duration > 2.0
+
+    second = Job(order(tmp_path, attempt=1), FakeClientRoom([Person("ida", BLUE, 500)]))
+    running = asyncio.ensure_future(second.run())
+    await second.room.until(2.0)
+    second.tell(Stop())
+    assert await running == 0
+    assert all(event.name.startswith("ha1_") for event in second.closed("segment") + second.closed("index"))
+    (mp4,) = second.closed("mp4")
+    assert mp4.begin_ms == segment.begin_ms
+    media = Media.read(second.path(mp4))
+    assert abs(media.duration - (mp4.end_ms - mp4.begin_ms) / 1000) < 0.1
+    assert near(media.colour(1.0, 0.5, 0.5), BLUE)
+    assert near(media.colour(media.duration - 0.5, 0.5, 0.5), BLUE)

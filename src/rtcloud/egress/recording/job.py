@@ -205,9 +205,7 @@ class Recorder:
         limit = self._request.record_params.max_idle_time
         while True:
             now = self._shell.clock.monotonic()
-            if self._plan.has_anchor:
-                self._anchors_seen = now
-            elif now - self._anchors_seen >= limit:
+            if not self._plan.has_anchor and now - self._anchors_seen >= limit:
                 self._finish(_End(IDLE, in_room=True))
             await asyncio.sleep(0.5)
 
@@ -215,6 +213,8 @@ class Recorder:
         """Brings subscriptions and mixer in line with who is in the room now."""
         before, self._plan = self._plan, self._roster.plan(list(room.participants.values()))
         plan, at = self._plan, pipeline.now_us()
+        if before.has_anchor:
+            self._anchors_seen = self._shell.clock.monotonic()
         for track in plan.audio.values():
             if track.track_id not in self._known:
                 pipeline.change(Mixer.add_audio, track.track_id, track.user_id)

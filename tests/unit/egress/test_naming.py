@@ -1,0 +1,40 @@
+"""File names as the documents give them."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rtcloud.egress.recording.naming import FileNames, encode_id, utc
+
+
+def test_numeric_room() -> None:
+    names = FileNames(1400123456, True, "12345")
+    assert names.index == "1400123456_12345.m3u8"
+    assert names.segment(1_622_186_279_144) == "1400123456_12345_20210528071759144.ts"
+    assert names.whole(None) == "1400123456_12345.mp4"
+    assert names.whole(2) == "1400123456_12345_2.mp4"
+
+
+@pytest.mark.parametrize("attempt", [1, 2, 3])
+def test_later_attempts_have_their_prefix(attempt: int) -> None:
+    names = FileNames(1400123456, True, "12345", attempt)
+    assert names.index == f"ha{attempt}_1400123456_12345.m3u8"
+    assert names.segment(0) == f"ha{attempt}_1400123456_12345_19700101000000000.ts"
+    assert names.whole(None) == "1400123456_12345.mp4"
+
+
+def test_string_room_is_base64_without_what_paths_cannot_carry() -> None:
+    assert encode_id("1686119") == "MTY4NjExOQ.."  # of the documents' own example
+    assert encode_id("???") == "Pz8-"
+    assert FileNames(1, False, "room-1").index == "1_cm9vbS0x.m3u8"
+
+
+@given(st.text(min_size=1, max_size=64).filter(lambda text: text.isprintable()))
+def test_any_room_gives_one_path_component(room_id: str) -> None:
+    assert re.fullmatch(r"1_[A-Za-z0-9+.-]+\.m3u8", FileNames(1, False, room_id).index)
+
+
+def test_utc_has_milliseconds() -> None:
+    assert utc(1_622_186_279_144) == "20210528071759144"

@@ -1,0 +1,248 @@
+"""Segments, index and MP4 as a player meets them, whole and after a sudden death."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from rtcloud.egress.recording.hls import HlsWriter, Segment, Tracks, render_index
+from rtcloud.egress.recording.mp4 import make_whole
+from rtcloud.egress.recording.mpegts import PACKET, TsMuxer
+from rtcloud.egress.recording.naming import FileNames
+from rtcloud.egress.recording.recovery import AttemptFacts, measure_ms, recover, sources
+from rtcloud.mixer.audio import BLOCK
+from rtcloud.mixer.encoding import AacEncoder, EncodedPacket, H264Encoder
+from rtcloud.mixer.layout import BLACK
+from rtcloud.mixer.video import Canvas
+from rtcloud.tasks.journal import Journal, read_journal
+from rtcloud.tasks.protocol import FileClosed, FileOpened
+
+BEGIN_MS = 1_622_425_551_884
+WIDTH, HEIGHT, FPS = 160, 90, 10
+NAMES = FileNames(1400123456, True, "12345")
+
+
+def encode(seconds: float, *, video: bool = True, audio: bool = True) -> Iterator[EncodedPacket]:
+    """Ten seconds between keyframes; sound and picture interleaved as the mixer does it."""
+    canvas = Canvas(WIDTH, HEIGHT, BLACK)
+    h264 = H264Encoder(WIDTH, HEIGHT, FPS, 200_000, 10 * FPS)
+    aac = AacEncoder(48_000, 2, 64_000)
+    blocks = 0
+    for tick in range(round(seconds * FPS)):
+        while audio and (blocks + 1) * BLOCK <= (tick + 1) * 48_000 // FPS:
+            yield from aac.encode(np.zeros((2, BLOCK), np.float32), blocks * BLOCK)
+            blocks += 1
+        if video:
+            yield from h264.encode(canvas.frame, tick, tick % (10 * FPS) == 0)
+    if audio:
+        yield from aac.flush()
+
+
+class Attempt:
+    """An attempt's directory, written the way a job does."""
+
+    def __init__(
+        self, directory: Path, *, attempt: int = 0, begin_ms: int = BEGIN_MS, tracks: Tracks | None = None
+    ) -> None:
+        directory.mkdir(parents=True)
+        self.directory = directory
+        self.names = FileNames(NAMES.sdk_app_id, NAMES.numeric, NAMES.room_id, attempt)
+        self.tracks = tracks or Tracks(width=WIDTH, height=HEIGHT, sample_rate=48_000, channels=2)
+        self.events: list[FileOpened | FileClosed] = []
+        AttemptFacts(names=self.names, tracks=self.tracks, begin_ms=begin_ms, keep=True).save(directory)
+        self.journal = Journal(directory)
+        self.writer = HlsWriter(
+            directory, self.names, self.tracks, begin_ms, self._report, keep=True, now_ms=lambda: begin_ms
+        )
+
+    def _report(self, event: FileOpened | FileClosed) -> None:
+        self.journal.append(event)
+        self.events.append(event)
+
+    def record(self, seconds: float, *, video: bool = True, audio: bool = True) -> None:
+        for packet in encode(seconds, video=video, audio=audio):
+            self.writer.write(packet)
+
+    def close(self, seconds: float) -> None:
+        self.writer.close(round(seconds * 90_000))
+        self.journal.close()
+
+    def kill(self, directory: Path) -> None:
+        """What a killed process leaves: files as they are, a torn packet at the end, its journal, no more."""
+        shutil.copytree(self.directory, directory)
+        with max(directory.glob("*.ts")).open("ab") as file:
+            file.write(b"\x47\x01\x00")
+        self.close(0)
+
+
+def decode_everything(path: Path) -> dict[str, int]:
+    """Decoded frames per kind; any error of FFmpeg is one of ours."""
+    counts: dict[str, int] = {}
+    last: dict[str, int] = {}
+    with av.open(str(path), options={"err_detect": "explode"}) as container:
+        for packet in container.demux():
+            if packet.dts is None:
+                continue
+            kind = packet.stream.type
+            assert packet.dts > last.get(kind, -1), "times go forward across segments"
+            last[kind] = packet.dts
+            for _ in packet.decode():
+                counts[kind] = counts.get(kind, 0) + 1
+    return counts
+
+
+def test_index_is_as_documented() -> None:
+    segments = [Segment("a.ts", 0, 12_074), Segment("b.ts", 12_074, 23_975)]
+    assert render_index(1_622_425_551_884, Tracks(width=1920, height=1080), segments, ended=True) == (
+        "#EXTM3U\n"
+        "#EXT-X-VERSION:3\n"
+        "#EXT-X-ALLOW-CACHE:NO\n"
+        "#EXT-X-MEDIA-SEQUENCE:0\n"
+        "#EXT-X-TARGETDURATION:13\n"
+        "#EXT-X-TRTC-START-REC-TIME:1622425551884\n"
+        "#EXT-X-TRTC-VIDEO-METADATA:WIDTH:1920 HEIGHT:1080\n"
+        "#EXTINF:12.074\n"
+        "a.ts\n"
+        "#EXTINF:11.901\n"
+        "b.ts\n"
+        "#EXT-X-ENDLIST\n"
+    )
+    assert "METADATA" not in render_index(0, Tracks(sample_rate=48_000, channels=2), segments, ended=False)
+
+
+def test_segments_start_at_keyframes_and_play_from_first_to_last(tmp_path: Path) -> None:
+    attempt = Attempt(tmp_path / "0")
+    attempt.record(25)
+    attempt.close(25)
+    closed = [event for event in attempt.events if isinstance(event, FileClosed) and event.kind == "segment"]
+    assert [event.end_ms - event.begin_ms for event in closed] == [10_000, 10_000, 5_000]
+    assert closed[0].name == "1400123456_12345_20210531014551884.ts"
+    assert [event.kind for event in attempt.events] == ["segment", "segment", "index"] * 3
+    for event in closed:
+        path = attempt.directory / event.name
+        assert path.stat().st_size == event.size
+        assert event.size % PACKET == 0
+        assert decode_everything(path)["video"] == (event.end_ms - event.begin_ms) * FPS // 1000
+    counts = decode_everything(attempt.directory / attempt.names.index)
+    assert counts["video"] == 250
+    assert abs(counts["audio"] - 25 * 48_000 / 1024) <= 2
+
+
+def test_continuity_counters_run_on_across_segments(tmp_path: Path) -> None:
+    attempt = Attempt(tmp_path / "0")
+    attempt.record(21)
+    attempt.close(21)
+    counters: dict[int, int] = {}
+    for path in sorted(attempt.directory.glob("*.ts")):
+        data = path.read_bytes()
+        for at in range(0, len(data), PACKET):
+            assert data[at] == 0x47
+            pid = int.from_bytes(data[at + 1 : at + 3], "big") & 0x1FFF
+            assert data[at + 3] & 15 == (counters.get(pid, data[at + 3] - 1) + 1) & 15
+            counters[pid] = data[at + 3] & 15
+
+
+@pytest.mark.parametrize("size", [1, 100, 146, 147, 157, 158, 165, 166, 167, 168, 169, 170, 182, 183, 184, 350, 70_000])
+def test_every_unit_fills_whole_packets(size: int) -> None:
+    muxer = TsMuxer(video=True, sample_rate=48_000, channels=2)
+    sound = min(size, 6_000)
+    for data, carried in (
+        (muxer.video(bytes(size), 0, keyframe=True), size + 14),
+        (muxer.audio(bytes(sound), 0), sound + 14 + 7),
+    ):
+        assert len(data) % PACKET == 0
+        heads = range(0, len(data), PACKET)
+        assert carried == sum(PACKET - 4 - (data[at + 4] + 1 if data[at + 3] & 0x20 else 0) for at in heads)
+
+
+@pytest.mark.parametrize(("video", "audio"), [(True, False), (False, True)])
+def test_one_kind_alone(tmp_path: Path, video: bool, audio: bool) -> None:
+    tracks = Tracks(width=WIDTH if video else 0, height=HEIGHT, sample_rate=48_000 if audio else 0, channels=2)
+    attempt = Attempt(tmp_path / "0", tracks=tracks)
+    attempt.record(12, video=video, audio=audio)
+    attempt.close(12)
+    counts = decode_everything(attempt.directory / attempt.names.index)
+    assert list(counts) == (["video"] if video else ["audio"])
+    (product,) = make_whole(sources(attempt.directory), tmp_path, NAMES)
+    assert abs(product.end_ms - product.begin_ms - 12_000) < 60
+
+
+def test_a_killed_attempt_is_playable_after_recovery(tmp_path: Path) -> None:
+    attempt = Attempt(tmp_path / "living")
+    attempt.record(14)
+    dead = tmp_path / "dead"
+    attempt.kill(dead)
+    segment, index = recover(dead, 5)
+    assert isinstance(segment, FileClosed)
+    assert isinstance(index, FileClosed)
+    assert (segment.kind, segment.name) == ("segment", "1400123456_12345_20210531014601884.ts")
+    assert (index.kind, index.name) == ("index", "1400123456_12345.m3u8")
+    assert 3_900 < segment.end_ms - segment.begin_ms < 4_100
+    assert decode_everything(dead / "1400123456_12345.m3u8")["video"] == 140
+    assert (dead / "1400123456_12345.m3u8").read_text().endswith("#EXT-X-ENDLIST\n")
+    journal = read_journal(dead)
+    assert [event.sequence for event in journal] == list(range(1, len(journal) + 1))
+    assert recover(dead, 6) == []
+
+
+def test_recovering_an_attempt_without_media_or_that_ended_well_does_nothing(tmp_path: Path) -> None:
+    assert recover(tmp_path, 0) == []
+    attempt = Attempt(tmp_path / "0")
+    attempt.record(3)
+    attempt.close(3)
+    assert recover(attempt.directory, 0) == []
+
+
+def test_mp4_holds_all_attempts_at_their_moments(tmp_path: Path) -> None:
+    first = Attempt(tmp_path / "0")
+    first.record(14)
+    dead = tmp_path / "killed"
+    first.kill(dead)
+    recover(dead, 0)
+    second = Attempt(tmp_path / "1", attempt=1, begin_ms=BEGIN_MS + 18_000)
+    second.record(6)
+    second.close(6)
+    for file in [*dead.glob("*.ts"), *second.directory.glob("*.ts")]:
+        file.unlink()  # as the uploader does
+    (product,) = make_whole([*sources(dead), *sources(second.directory)], tmp_path, NAMES)
+    assert product.name == "1400123456_12345.mp4"
+    assert product.begin_ms == BEGIN_MS
+    assert abs(product.end_ms - BEGIN_MS - 24_000) < 60
+    assert decode_everything(tmp_path / product.name)["video"] == 200
+    with av.open(str(tmp_path / product.name)) as container:
+        assert abs((container.duration or 0) / av.time_base - 24) < 0.06
+    data = (tmp_path / product.name).read_bytes()
+    assert data.index(b"moov") < data.index(b"mdat")
+
+
+def test_mp4_is_split_at_a_keyframe_by_size_and_by_time(tmp_path: Path) -> None:
+    attempt = Attempt(tmp_path / "0")
+    attempt.record(65)
+    attempt.close(65)
+    by_time = make_whole(sources(attempt.directory), tmp_path, NAMES, max_minutes=1)
+    assert [product.name for product in by_time] == ["1400123456_12345_1.mp4", "1400123456_12345_2.mp4"]
+    assert [round((product.end_ms - product.begin_ms) / 1000) for product in by_time] == [60, 5]
+    assert by_time[1].begin_ms == BEGIN_MS + 60_000
+    assert sum(decode_everything(tmp_path / product.name)["video"] for product in by_time) == 650
+    whole = sum(product.size for product in by_time)
+    by_size = make_whole(sources(attempt.directory), tmp_path, NAMES, max_bytes=whole // 3)
+    assert len(by_size) >= 3
+    assert all(product.size < whole // 2 for product in by_size)
+
+
+def test_aac_alone_can_be_the_product(tmp_path: Path) -> None:
+    attempt = Attempt(tmp_path / "0")
+    attempt.record(5)
+    attempt.close(5)
+    (product,) = make_whole(sources(attempt.directory), tmp_path, NAMES, extension="aac")
+    assert product.name == "1400123456_12345.aac"
+    assert list(decode_everything(tmp_path / product.name)) == ["audio"]
+
+
+def test_measuring_what_is_no_media_gives_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "x.ts"
+    path.write_bytes(b"\x47" * 10_000)
+    assert measure_ms(path) == 0
