@@ -31,12 +31,16 @@ def test_a_running_server_says_that_it_is_well(shared_server: Server) -> None:
     assert "# TYPE" in metrics.text
 
 
-def test_logs_are_json_lines(shared_server: Server) -> None:
-    lines = [json.loads(line) for line in shared_server.log.read_text().splitlines()]
+def test_logs_are_json_lines_without_secrets(tmp_path: Path) -> None:
+    with Server(tmp_path / "data", "--log-level", "debug") as server:
+        server.ticket("alice", 9001)
+        assert httpx.post(server.url, json={}).json()["Response"]["Error"]["Code"]
+        secrets = (server.credentials["secret_key"], server.credentials["sdk_secret_key"], server.user_sig("alice"))
+    text = server.log.read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
     assert lines
     assert all(isinstance(line, dict) for line in lines)
-    secrets = (shared_server.credentials["secret_key"], shared_server.credentials["sdk_secret_key"])
-    assert not [line for line in lines if any(secret in json.dumps(line) for secret in secrets)]
+    assert not [secret for secret in secrets if secret in text]
 
 
 def test_a_port_in_use_is_one_clear_line(tmp_path: Path) -> None:
@@ -96,7 +100,7 @@ def test_a_huge_body_is_refused_and_not_kept(shared_server: Server) -> None:
     for path in ("/", "/v1/join"):
         try:
             answer = httpx.post(shared_server.url + path, content=zeros(), timeout=30)  # type: ignore[arg-type]
-            assert 400 <= answer.status_code < 500
+            assert 400 <= answer.status_code < 500 or "Error" in answer.json()["Response"]
         except httpx.TransportError:
             pass  # the connection may be closed before all of it was sent
     assert peak_kib() - before < 32 * 1024

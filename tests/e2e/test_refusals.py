@@ -27,7 +27,7 @@ def refused(server: Server, **fields: object) -> tuple[int, int]:
 
 
 def test_a_user_sig_of_another_key_is_refused(shared_server: Server) -> None:
-    forged = TLSSigAPIv2(shared_server.sdk_app_id, "0" * 64).genUserSig("alice", 3600)
+    forged = TLSSigAPIv2(shared_server.sdk_app_id, "0" * 64).gen_sig("alice", 3600)
     assert refused(shared_server, userSig=forged) == (401, 70009)
 
 

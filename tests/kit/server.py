@@ -131,7 +131,7 @@ class Server:
     def user_sig(self, user_id: str, expire_s: int = 3600) -> str:
         """By the official library."""
         maker = TLSSigAPIv2(self.sdk_app_id, self.credentials["sdk_secret_key"])
-        return str(maker.genUserSig(user_id, expire_s))
+        return str(maker.gen_sig(user_id, expire_s))
 
     def join(self, user_id: str, room: int | str, **fields: Any) -> httpx.Response:
         body = {
