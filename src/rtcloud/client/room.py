@@ -155,7 +155,7 @@ class Room:
         self, kind: Kind, source: Source, codec: Codec, name: str, width: int, height: int
     ) -> LocalPublication:
         self._check()
-        cid = f"TR_{secrets.token_hex(8)}"
+        cid = secrets.token_hex(12)
         state = PublicationState(cid, kind, source, codec, name, width, height)
         accepted = self._accepted[cid] = asyncio.get_running_loop().create_future()
         self.apply(self.session.publish(state))
