@@ -166,7 +166,7 @@ class FakeClientRoom:
     jitter: float = 0.06
     user_id: str = "recorder"
     room_name: str = "room"
-    subscribed: set[str] = field(default_factory=set)
+    unsubscribed: set[str] = field(default_factory=set)
     wanted: dict[str, tuple[bool, int, int]] = field(default_factory=dict)
     keyframes_asked: list[str] = field(default_factory=list)
     left: bool = False
@@ -234,7 +234,7 @@ class FakeClientRoom:
                         self._send(frame, 0.0)
             arrived = [frame for due, frame in self._under_way if due <= now]
             self._under_way = [(due, frame) for due, frame in self._under_way if due > now]
-            arrived = [frame for frame in arrived if frame.track in self.subscribed]
+            arrived = [frame for frame in arrived if frame.track not in self.unsubscribed]
             if arrived:
                 return arrived
             await asyncio.sleep(0.004)
@@ -247,7 +247,7 @@ class FakeClientRoom:
         self._under_way.append((due, replace(frame, arrival_us=self._start_us + round(due * 1e6))))
 
     async def subscribe(self, track_id: str, subscribed: bool = True) -> None:
-        (self.subscribed.add if subscribed else self.subscribed.discard)(track_id)
+        (self.unsubscribed.discard if subscribed else self.unsubscribed.add)(track_id)
 
     async def set_subscription(self, track_id: str, *, enabled: bool = True, width: int = 0, height: int = 0) -> None:
         self.wanted[track_id] = (enabled, width, height)

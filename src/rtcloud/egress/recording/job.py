@@ -229,7 +229,7 @@ class Recorder:
         self._known = set(wanted | plan.kept)
         published = [track.track_id for one in room.participants.values() for track in one.tracks]
         for track_id in published:
-            if self._subscribed.get(track_id) != (track_id in wanted):
+            if self._subscribed.get(track_id, True) != (track_id in wanted):
                 self._subscribed[track_id] = track_id in wanted
                 await room.subscribe(track_id, track_id in wanted)
         for track_id in self._subscribed.keys() - set(published):
