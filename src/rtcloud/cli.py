@@ -57,9 +57,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    from rtcloud import config, serve
+    from rtcloud import config
+    from rtcloud.serve import run
 
-    return serve.run(config.load(vars(arguments)))
+    return run(config.load(vars(arguments)))
 
 
 def _job(_arguments: argparse.Namespace) -> int:

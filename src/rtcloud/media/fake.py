@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Sequence
 
 from rtcloud.media.node import (
+    Answered,
     AnyCommand,
     AnyEvent,
-    Answered,
     NodeStatus,
     Offer,
     QueueFullError,

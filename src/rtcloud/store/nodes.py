@@ -9,4 +9,3 @@ def register(connection: Connection, node_id: str, signal_url: str, now_ms: int)
     """One process of a data directory serves the rooms: its row replaces all earlier ones."""
     connection.execute(delete(nodes))
     connection.execute(insert(nodes).values(id=node_id, signal_url=signal_url, started_ms=now_ms))
-
