@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import rtcloud
 from rtcloud.config import Config, local_addresses
 
 #: Recordings of an hour at the default bitrate, several at once.
@@ -73,11 +74,11 @@ def _addresses(config: Config) -> Iterator[Finding]:
 
 def _engine(_config: Config) -> Iterator[Finding]:
     try:
-        from rtcloud.media import native
+        import rtcloud.media.native  # its import compares the versions of both halves
     except ImportError as error:
         yield Finding("media engine", False, f"{error}; build it with `make setup`")
     else:
-        yield Finding("media engine", True, f"version {native.VERSION}")
+        yield Finding("media engine", True, f"version {rtcloud.__version__}")
 
 
 def _codecs(_config: Config) -> Iterator[Finding]:
