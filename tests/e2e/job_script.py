@@ -3,6 +3,7 @@
 Words are done in order; ``0:`` and the like before a word limits it to that attempt.
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -49,9 +50,10 @@ def file(kind: str, name: str, *, journal_only: bool = False) -> None:
 
 
 def beat() -> None:
-    while state["beating"]:
-        raw(json.dumps({"type": "heartbeat", "at_ms": now()}).encode() + b"\n")
-        time.sleep(0.05)
+    with contextlib.suppress(BrokenPipeError):
+        while state["beating"]:
+            raw(json.dumps({"type": "heartbeat", "at_ms": now()}).encode() + b"\n")
+            time.sleep(0.05)
 
 
 def wait_for_stop() -> None:

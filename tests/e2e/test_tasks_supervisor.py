@@ -23,7 +23,7 @@ from rtcloud.store.bus import LocalBus
 from rtcloud.store.database import SqliteDatabase, open_database
 from rtcloud.store.objects import LocalObjects, StorageError
 from rtcloud.store.sealing import Sealer
-from rtcloud.tasks.runner import Timing
+from rtcloud.tasks.context import Timing
 from rtcloud.tasks.store import TaskStore
 from rtcloud.tasks.supervisor import Supervisor
 from rtcloud.tasks.task import NewTask
@@ -108,9 +108,9 @@ class House:
             while not await condition():
                 await asyncio.sleep(0.02)
 
-    async def until_told(self, event_type: int) -> None:
+    async def until_told(self, event_type: int, *, times: int = 1) -> None:
         async def is_told() -> bool:
-            return event_type in await self.types()
+            return (await self.types()).count(event_type) >= times
 
         await self.until(is_told)
 
@@ -134,6 +134,14 @@ async def running(supervisor: Supervisor) -> AsyncIterator[Supervisor]:
     finally:
         run.cancel()
         await asyncio.gather(run, return_exceptions=True)
+
+
+def is_alive(pid: int) -> bool:
+    """A dead process that nobody has waited for is dead."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def play(tmp_path: Path, scenario: Callable[[House], Awaitable[None]]) -> None:
@@ -209,7 +217,7 @@ def test_a_killed_job_goes_on_in_the_next_attempt(tmp_path: Path) -> None:
         async with running(house.supervisor(ALL)):
             await house.until_told(304)
             os.killpg(house.job_pid(0), signal.SIGKILL)
-            await house.until_told(306)
+            await house.until_told(304, times=2)
             await house.tasks.stop(TASK)
             await house.until_ended()
         assert await house.types() == [301, 303, 307, 304, 306, 307, 304, 302, 305, 310]
@@ -333,6 +341,44 @@ def test_draining_closes_files_and_the_next_worker_goes_on(tmp_path: Path) -> No
     play(tmp_path, scenario)
 
 
+def test_a_job_that_does_not_let_go_is_killed(tmp_path: Path) -> None:
+    async def scenario(house: House) -> None:
+        await house.accept(output_format=0)
+        async with running(house.supervisor("start segment index deaf")):
+            await house.until_told(304)
+            pid = house.job_pid(0)
+        assert not is_alive(pid)
+        assert (await house.row()).state == "accepted"
+
+    play(tmp_path, scenario)
+
+
+def test_the_deaf_job_of_a_killed_worker_process_is_ended_before_the_next_attempt(tmp_path: Path) -> None:
+    async def scenario(house: House) -> None:
+        await house.accept(output_format=0)
+        script = "start segment index 0:deaf stop? left end"
+        await house.database.close()
+        environment = os.environ | {"JOB_SCRIPT": script, "PYTHONPATH": os.pathsep.join(sys.path)}
+        worker = await asyncio.create_subprocess_exec(sys.executable, __file__, str(tmp_path), env=environment)
+        house.database = open_database(tmp_path / "rtcloud.db")
+        house.tasks = TaskStore(house.database, SEALER, house.bus)
+        try:
+            await house.until_told(304)
+            pid = house.job_pid(0)
+            worker.kill()
+            await worker.wait()
+            assert is_alive(pid)  # it did not notice
+            async with running(house.supervisor(script)):
+                await house.until_told(306)
+                assert not is_alive(pid)
+                await house.tasks.stop(TASK)
+                await house.until_ended()
+        finally:
+            await house.database.close()
+
+    play(tmp_path, scenario)
+
+
 def test_the_tasks_of_a_dead_worker_are_taken_over_at_once(tmp_path: Path) -> None:
     async def scenario(house: House) -> None:
         await house.accept(output_format=0)
@@ -347,8 +393,7 @@ def test_the_tasks_of_a_dead_worker_are_taken_over_at_once(tmp_path: Path) -> No
         async with running(house.supervisor(script)):
             await house.until_told(306)
             assert (await house.row()).worker != first.context.worker
-            with pytest.raises(ProcessLookupError):
-                os.kill(pid, 0)
+            assert not is_alive(pid)
             await house.tasks.stop(TASK)
             await house.until_ended()
 
@@ -430,3 +475,14 @@ def test_jobs_never_see_storage_keys_and_get_fresh_tokens(tmp_path: Path) -> Non
         assert b"topsecret" not in (house.path / "rtcloud.db").read_bytes()
 
     play(tmp_path, scenario)
+
+
+async def _work(path: Path) -> None:
+    """A worker process for the test above, with the script of its environment."""
+    database, bus = open_database(path / "rtcloud.db"), LocalBus()
+    house = House(path, database, TaskStore(database, SEALER, bus), bus)
+    await house.supervisor(os.environ["JOB_SCRIPT"]).run()
+
+
+if __name__ == "__main__":
+    asyncio.run(_work(Path(sys.argv[1])))

@@ -105,12 +105,6 @@ def due(
     return [Due(**row._mapping) for row in rows]
 
 
-def next_due_ms(connection: Connection) -> int | None:
-    """When the earliest pending event may be tried; None when nothing is pending."""
-    statement = select(func.min(callbacks.c.next_attempt_ms)).where(callbacks.c.state == "pending")
-    return connection.execute(statement).scalar_one_or_none()
-
-
 def mark_delivered(connection: Connection, callback_id: int, now_ms: int) -> None:
     _after_attempt(connection, callback_id, now_ms, state="delivered", delivered_ms=now_ms, last_error="")
 

@@ -14,6 +14,7 @@ from typing import Self
 
 import httpx
 import msgspec
+from sqlalchemy.exc import OperationalError
 
 from rtcloud.callbacks import outbox
 from rtcloud.callbacks.outbox import Due
@@ -128,11 +129,17 @@ class Sender:
     async def _attempt(self, callback: Due, hints: Subscription) -> None:
         try:
             error = await self._send(callback)
-            await self._record(callback, error)
+            while True:
+                try:
+                    await self._record(callback, error)
+                    break
+                except OperationalError:  # locked for long, or the disk is full: do not send it again for that
+                    _log.exception("noting a callback attempt failed", extra={"callback_id": callback.id})
+                    await asyncio.sleep(self._poll_seconds)
         except DatabaseClosedError:
             pass  # stays pending, is sent again after the next start
         except Exception:
-            _log.exception("recording a callback attempt failed", extra={"callback_id": callback.id})
+            _log.exception("a callback attempt failed unexpectedly", extra={"callback_id": callback.id})
             await asyncio.sleep(self._poll_seconds)  # the row still looks due: do not spin on it
         finally:
             del self._rooms[callback.ordering]

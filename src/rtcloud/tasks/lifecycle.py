@@ -30,7 +30,8 @@ class Desired(StrEnum):
     STOPPED = "stopped"
 
 
-OPEN_STATES = (State.ACCEPTED, State.RUNNING, State.ENDING)
+OPEN_STATES = (State.ACCEPTED, State.RUNNING, State.ENDING)  # a job may run
+LIVE_STATES = (*OPEN_STATES, State.UPLOADING)  # a worker has something to do
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from rtcloud.store.sealing import Sealer
 from rtcloud.store.tables import nodes, task_events, task_files, tasks, workers
 from rtcloud.tasks import lifecycle
 from rtcloud.tasks.kinds import Reaction, TaskKind
-from rtcloud.tasks.lifecycle import OPEN_STATES, Desired, State, Task, TaskFile
+from rtcloud.tasks.lifecycle import LIVE_STATES, OPEN_STATES, Desired, State, Task, TaskFile
 from rtcloud.tasks.protocol import AnyJobEvent, Ended, FileClosed, FileOpened, Left
 from rtcloud.tasks.task import NewTask, TaskView
 from rtcloud.tasks.task import TaskFile as ViewedFile
@@ -58,7 +58,7 @@ class Held:
 
 def list_mine(connection: Connection, worker: str) -> list[Held]:
     statement = select(tasks.c.task_id, tasks.c.desired_state, tasks.c.revision, tasks.c.state)
-    rows = connection.execute(statement.where(tasks.c.worker == worker, tasks.c.state != State.ENDED))
+    rows = connection.execute(statement.where(tasks.c.worker == worker, tasks.c.state.in_(LIVE_STATES)))
     return [Held(row.task_id, Desired(row.desired_state), row.revision, row.state in OPEN_STATES) for row in rows]
 
 
@@ -217,7 +217,7 @@ def pending_files(connection: Connection, worker: str, *, limit: int, without: S
     wanted = (
         select(*_FILE_COLUMNS)
         .join(tasks, tasks.c.task_id == task_files.c.task_id)
-        .where(tasks.c.worker == worker, tasks.c.state != State.ENDED, _is_pending())
+        .where(tasks.c.worker == worker, tasks.c.state.in_(LIVE_STATES), _is_pending())
         .where(tasks.c.task_id.not_in(list(without)))
         .order_by(task_files.c.task_id, task_files.c.attempt, task_files.c.sequence, task_files.c.name)
         .limit(limit)
@@ -334,7 +334,7 @@ def _free(dead: Sequence[str], now_ms: int) -> ColumnElement[bool]:
     holder = select(workers.c.id).where(
         workers.c.id == tasks.c.worker, workers.c.lease_until_ms > now_ms, workers.c.id.not_in(list(dead))
     )
-    return and_(tasks.c.state != State.ENDED, or_(tasks.c.worker.is_(None), ~exists(holder)))
+    return and_(tasks.c.state.in_(LIVE_STATES), or_(tasks.c.worker.is_(None), ~exists(holder)))
 
 
 def _task(row: Row[Any], sealer: Sealer) -> Task:

@@ -6,35 +6,26 @@ completed, and its journal is read, so nothing that was in the pipe is lost.
 
 import asyncio
 import contextlib
-import fcntl
 import logging
-import os
-import signal
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import BinaryIO
+from collections.abc import Callable, Sequence
 
 import msgspec
 from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
 
 from rtcloud.callbacks import outbox
-from rtcloud.clock import Clock
-from rtcloud.store.bus import Bus
-from rtcloud.store.database import Database, DatabaseClosedError
-from rtcloud.store.objects import safe_segment
-from rtcloud.store.sealing import Sealer
+from rtcloud.store.database import DatabaseClosedError
 from rtcloud.tasks import lifecycle, records
+from rtcloud.tasks.attempts import GivenUpError, is_sound, sole, write_pid
+from rtcloud.tasks.context import WorkerContext
 from rtcloud.tasks.journal import read_journal
 from rtcloud.tasks.kinds import TaskKind
 from rtcloud.tasks.lifecycle import CloseFiles, Desired, Leave, Rest, StartJob, Task
 from rtcloud.tasks.process import JobProcess, JobProtocolError
 from rtcloud.tasks.protocol import (
-    LOCK,
     AnyJobEvent,
     Ended,
     FileClosed,
-    FileOpened,
     Heartbeat,
     Instruction,
     Noted,
@@ -44,60 +35,10 @@ from rtcloud.tasks.protocol import (
     Update,
 )
 
-PID = "job.pid"
 _REPLAYED_AT_ONCE = 200
 
 _log = logging.getLogger(__name__)
 _events = msgspec.json.Decoder(AnyJobEvent)
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """Seconds."""
-
-    silence: float = 5.0  # without a line: the job is killed
-    first_line: float = 15.0  # a job that starts has to load its codecs first
-    exit: float = 5.0  # from the end of its events to the end of the process
-    closing: float = 10.0  # from EOF on its stdin
-    orphan: float = 6.0  # for the job of a dead worker, which saw EOF when that died
-    token: float = 240.0  # between two robot tokens
-    again: float = 1.0  # after an unexpected failure of ours
-
-
-@dataclass(slots=True)
-class Counters:
-    """For /metrics."""
-
-    jobs_started: int = 0
-    jobs_restarted: int = 0
-    jobs_killed_silent: int = 0
-    jobs_killed_broken: int = 0
-    running: int = 0  # goes up and down
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerContext:
-    """What every part of a worker uses."""
-
-    worker: str
-    database: Database
-    sealer: Sealer
-    bus: Bus
-    clock: Clock
-    kinds: Mapping[str, TaskKind]
-    spool: Path
-    command: Sequence[str]
-    make_robot_token: Callable[[Task], str]
-    environment: Mapping[str, str]
-    timing: Timing = field(default_factory=Timing)
-    counters: Counters = field(default_factory=Counters)
-
-    def directory(self, task_id: str) -> Path:
-        return self.spool / safe_segment(task_id)
-
-
-class _DrainedError(Exception):
-    """The worker drains while this task waits for something."""
 
 
 class Runner:
@@ -107,8 +48,6 @@ class Runner:
         self._job: JobProcess | None = None
         self._wake = asyncio.Event()
         self._draining = False
-        self._desired = Desired.RUNNING
-        self._stop_code = 0
         self._told_stop = False
         self._told_revision = 0
         self._token_at = 0.0
@@ -119,7 +58,7 @@ class Runner:
             try:
                 if await self._step():
                     return
-            except (records.LeaseLostError, DatabaseClosedError, _DrainedError):
+            except (records.LeaseLostError, DatabaseClosedError, GivenUpError):
                 return
             except Exception:
                 _log.exception("task failed, trying again", extra={"task_id": self._task_id})
@@ -130,7 +69,7 @@ class Runner:
         self._draining = True
         self._wake.set()
         if self._job is not None:
-            self._job.end_instructions()
+            self._let_go(self._job)
 
     def abandon(self) -> None:
         """The task is another worker's now: the job must not go on."""
@@ -193,14 +132,11 @@ class Runner:
         return False
 
     async def _retire(self, task: Task, kind: TaskKind, attempt: int) -> None:
-        directory = self._context.directory(self._task_id) / str(attempt)
-        loop, now_ms = asyncio.get_running_loop(), self._context.clock.now_ms()
-        with contextlib.ExitStack() as held:
-            lock = await loop.run_in_executor(None, _open_lock, directory)
-            if lock is None:
-                return
-            held.enter_context(lock)
-            await self._lock(lock, directory)
+        context, directory = self._context, self._context.directory(self._task_id) / str(attempt)
+        loop, now_ms = asyncio.get_running_loop(), context.clock.now_ms()
+        if not directory.is_dir():
+            return
+        async with sole(directory, context.clock, context.timing.orphan, is_given_up=lambda: self._draining):
             try:
                 await loop.run_in_executor(None, kind.recover, directory, now_ms)
             except Exception:
@@ -208,25 +144,6 @@ class Runner:
             events = [event for event in await loop.run_in_executor(None, read_journal, directory) if is_sound(event)]
         for first in range(0, len(events), _REPLAYED_AT_ONCE):
             await self._apply(kind, attempt, events[first : first + _REPLAYED_AT_ONCE])
-
-    async def _lock(self, lock: BinaryIO, directory: Path) -> None:
-        """Wait until the attempt's process is gone; after a while, make it go."""
-        timing, clock = self._context.timing, self._context.clock
-        began, killed = clock.monotonic(), False
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
-                waited = clock.monotonic() - began
-            if waited > timing.orphan and not killed:
-                killed = True
-                _kill_orphan(directory)
-            if waited > 2 * timing.orphan:
-                raise TimeoutError(f"the process of {directory} does not end")
-            if self._draining:
-                raise _DrainedError
-            await asyncio.sleep(0.05)
 
     async def _start(self, task: Task, kind: TaskKind, start: StartJob) -> None:
         signal_url = await self._context.database.read(records.signal_url)
@@ -262,7 +179,7 @@ class Runner:
             self._context.counters.jobs_restarted += 1
         _log.info("job starts", extra={"task_id": self._task_id, "attempt": start.attempt, "finish": start.finish})
         job = await JobProcess.start(self._context.command, self._context.environment)
-        _write_pid(directory, job.pid)
+        write_pid(directory, job.pid)
         await self._watch(job, kind, order, task)
 
     # -- while a job runs ----------------------------------------------------------------------------------------
@@ -278,12 +195,12 @@ class Runner:
                 self._tell(job, Stop(leave_code=task.leave_code or 0))
                 self._told_stop = True
             if self._draining:
-                job.end_instructions()
+                self._let_go(job)
             else:
                 current = await self._load()
                 await self.refresh(current.desired, current.revision)
             await self._follow(job, kind, order.attempt)
-            async with asyncio.timeout(timing.closing if self._draining else timing.exit):
+            async with asyncio.timeout(timing.exit):
                 await job.wait()
         except TimeoutError:
             self._context.counters.jobs_killed_silent += 1
@@ -324,15 +241,14 @@ class Runner:
                 return
 
     async def _read(self, job: JobProcess, patience: float) -> bytes | None:
-        """A line. A job that was let go may be silent while it closes its files."""
+        """A line. A job that was let go may be silent while it closes its files: its time is measured by itself."""
         try:
             async with asyncio.timeout(patience):
                 return await job.read_line()
         except TimeoutError:
             if not self._draining:
                 raise
-        async with asyncio.timeout(self._context.timing.closing):
-            return await job.read_line()
+        return await job.read_line()
 
     async def _apply(self, kind: TaskKind, attempt: int, events: Sequence[AnyJobEvent]) -> None:
         context = self._context
@@ -343,11 +259,22 @@ class Runner:
                     connection, context.sealer, kind, self._task_id, context.worker, attempt, event, now_ms
                 )
 
-        await self._write(work)
+        while True:
+            try:
+                await self._write(work)
+                break
+            except OperationalError:  # locked for long, or the disk is full: the job need not die of it
+                extra = {"task_id": self._task_id, "attempt": attempt}
+                _log.exception("a job's report cannot be written, trying again", extra=extra)
+                await asyncio.sleep(context.timing.again)
         if any(isinstance(event, FileClosed) for event in events):
             context.bus.publish(records.FILES_TOPIC, self._task_id)
 
     # -- helpers -------------------------------------------------------------------------------------------------
+
+    def _let_go(self, job: JobProcess) -> None:
+        job.end_instructions()
+        asyncio.get_running_loop().call_later(self._context.timing.closing, job.kill)
 
     def _tell(self, job: JobProcess, instruction: Instruction) -> None:
         job.send(msgspec.json.encode(instruction) + b"\n")
@@ -371,51 +298,6 @@ class Runner:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._wake.wait()
-
-
-def is_sound(event: AnyJobEvent) -> bool:
-    """Whether the event can be believed: it is numbered, and a file is a plain name in the job's own directory."""
-    if event.sequence <= 0 or abs(event.at_ms) > 1 << 52:
-        return False
-    if isinstance(event, FileOpened | FileClosed):
-        name = event.name
-        numbers = (event.begin_ms, event.end_ms, event.size) if isinstance(event, FileClosed) else (event.begin_ms,)
-        texts = (event.kind, event.track_type, event.user_id)
-        return (
-            0 < len(name.encode(errors="replace")) <= 250
-            and safe_segment(name) == name
-            and not name.startswith(".")
-            and name not in (LOCK, PID)
-            and all(0 <= number < 1 << 52 for number in numbers)
-            and all(len(text) <= 64 and text.isprintable() for text in texts)
-            and (not isinstance(event, FileClosed) or len(event.media_id) <= 8)
-        )
-    return True
-
-
-def _open_lock(directory: Path) -> BinaryIO | None:
-    try:
-        return (directory / LOCK).open("ab")
-    except FileNotFoundError:
-        return None
-
-
-def _write_pid(directory: Path, pid: int) -> None:
-    (directory / PID).write_text(f"{pid} {boot_id()}\n")
-
-
-def _kill_orphan(directory: Path) -> None:
-    """The job whose lock is still held. Its number is believed only within the boot that gave it."""
-    try:
-        pid, boot = (directory / PID).read_text().split()
-        if boot == boot_id():
-            os.killpg(int(pid), signal.SIGKILL)
-    except (OSError, ValueError):
-        _log.warning("the process of an attempt cannot be found", extra={"spool": str(directory)})
-
-
-def boot_id() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def _websocket(url: str) -> str:

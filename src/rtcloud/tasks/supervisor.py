@@ -21,9 +21,11 @@ from rtcloud.store.database import Database, DatabaseClosedError
 from rtcloud.store.objects import Objects
 from rtcloud.store.sealing import Sealer
 from rtcloud.tasks import records
+from rtcloud.tasks.attempts import boot_id
+from rtcloud.tasks.context import Timing, WorkerContext
 from rtcloud.tasks.kinds import TaskKind
 from rtcloud.tasks.lifecycle import Task
-from rtcloud.tasks.runner import Runner, Timing, WorkerContext, boot_id
+from rtcloud.tasks.runner import Runner
 from rtcloud.tasks.uploader import Uploader
 
 LEASE_MS = 10_000

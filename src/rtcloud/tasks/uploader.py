@@ -21,8 +21,8 @@ from rtcloud.callbacks import outbox
 from rtcloud.store.database import DatabaseClosedError
 from rtcloud.store.objects import Objects, StorageError
 from rtcloud.tasks import records
+from rtcloud.tasks.context import WorkerContext
 from rtcloud.tasks.lifecycle import State, TaskFile
-from rtcloud.tasks.runner import WorkerContext
 
 CONCURRENCY = 4
 BATCH = 512

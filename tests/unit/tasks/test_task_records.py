@@ -1,0 +1,208 @@
+"""The rows of tasks against a database in memory: applied once, fenced, ended with the last upload."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, create_engine, insert, select
+
+from rtcloud.egress.recording.events import RecordingKind
+from rtcloud.rooms.ids import RoomRef
+from rtcloud.store import tables
+from rtcloud.store.sealing import Sealer
+from rtcloud.tasks import records
+from rtcloud.tasks.attempts import is_sound
+from rtcloud.tasks.protocol import AnyJobEvent, Ended, FileClosed, FileOpened, Heartbeat, Left, Started
+from rtcloud.tasks.task import NewTask
+
+SEALER, KIND = Sealer(bytes(32)), RecordingKind()
+REQUEST = {
+    "SdkAppId": 1400,
+    "RoomId": "77",
+    "UserId": "robot",
+    "RecordParams": {"RecordMode": 2, "OutputFormat": 0},
+    "StorageParams": {"CloudStorage": {"Vendor": 0, "Region": "r", "Bucket": "b", "SecretKey": "topsecret"}},
+}
+
+
+class Rows:
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.sequence = 0
+
+    def event(self, event: AnyJobEvent, *, worker: str = "w1", attempt: int = 0) -> AnyJobEvent:
+        if not event.sequence:
+            self.sequence += 1
+            event.sequence = self.sequence
+        records.apply_event(self.connection, SEALER, KIND, "T", worker, attempt, event, 1000)
+        return event
+
+    def closed(self, name: str, kind: str = "segment") -> AnyJobEvent:
+        return self.event(FileClosed(at_ms=1, name=name, kind=kind, begin_ms=0, end_ms=1, size=1))
+
+    @property
+    def task(self) -> Any:
+        return self.connection.execute(select(tables.tasks)).one()
+
+    @property
+    def told(self) -> list[int]:
+        return list(self.connection.execute(select(tables.callbacks.c.event_type)).scalars())
+
+    def pending(self) -> list[str]:
+        return [file.name for file in records.pending_files(self.connection, "w1", limit=10)]
+
+
+@pytest.fixture
+def rows() -> Iterator[Rows]:
+    engine = create_engine("sqlite://")
+    tables.metadata.create_all(engine)
+    with engine.connect() as connection:
+        connection.execute(
+            insert(tables.callback_targets).values(sdk_app_id=1400, event_group=3, url="", key_sealed=b"")
+        )
+        params = json.dumps(REQUEST).encode()
+        records.accept(
+            connection, SEALER, NewTask("T", "recording", RoomRef(1400, True, "77"), "robot", params, 10**12, 5)
+        )
+        records.renew_lease(connection, "w1", pid=1, boot_id="b", until_ms=10_000)
+        records.claim(connection, "w1", [], 1000)
+        records.begin_attempt(connection, "T", "w1")
+        yield Rows(connection)
+    engine.dispose()
+
+
+def test_a_report_read_twice_changes_nothing(rows: Rows) -> None:
+    started, closed = rows.event(Started(at_ms=1)), rows.closed("a.ts")
+    (file,) = records.pending_files(rows.connection, "w1", limit=10)
+    records.mark_uploaded(rows.connection, SEALER, KIND, file, "w1", 1000)
+    rows.event(started)
+    rows.event(closed)
+    assert rows.told == [301, 303]
+    assert rows.pending() == []
+
+
+def test_a_worker_that_lost_the_task_can_write_nothing(rows: Rows) -> None:
+    records.renew_lease(rows.connection, "w2", pid=2, boot_id="b", until_ms=30_000)
+    assert records.claim(rows.connection, "w2", [], 9_999) == []
+    assert records.claim(rows.connection, "w2", [], 10_001) == ["T"]
+    with pytest.raises(records.LeaseLostError):
+        rows.event(Started(at_ms=1))
+    with pytest.raises(records.LeaseLostError):
+        records.begin_attempt(rows.connection, "T", "w1")
+    assert rows.told == []
+
+
+def test_the_tasks_of_a_dead_worker_are_free_before_its_lease_ends(rows: Rows) -> None:
+    records.renew_lease(rows.connection, "w2", pid=2, boot_id="b", until_ms=30_000)
+    assert records.claim(rows.connection, "w2", ["w1"], 2_000) == ["T"]
+    assert records.other_workers(rows.connection, "w2") == []
+
+
+def test_a_file_rewritten_while_it_went_up_goes_again(rows: Rows) -> None:
+    rows.closed("a.m3u8", "index")
+    (old,) = records.pending_files(rows.connection, "w1", limit=10)
+    rows.closed("a.m3u8", "index")
+    assert not records.mark_uploaded(rows.connection, SEALER, KIND, old, "w1", 1000)
+    (new,) = records.pending_files(rows.connection, "w1", limit=10)
+    assert records.mark_uploaded(rows.connection, SEALER, KIND, new, "w1", 1000)
+    assert rows.pending() == []
+
+
+def test_files_go_up_in_the_order_of_their_closing(rows: Rows) -> None:
+    for name, kind in (("z.ts", "segment"), ("a.m3u8", "index"), ("b.ts", "segment"), ("a.m3u8", "index")):
+        rows.closed(name, kind)
+    assert rows.pending() == ["z.ts", "b.ts", "a.m3u8"]
+    assert records.pending_files(rows.connection, "w1", limit=10, without=["T"]) == []
+
+
+def test_the_last_upload_after_the_end_ends_the_task(rows: Rows) -> None:
+    rows.event(Started(at_ms=1))
+    rows.event(FileOpened(at_ms=1, name="a.ts", kind="segment", begin_ms=0))
+    assert rows.pending() == []
+    rows.closed("a.ts")
+    rows.closed("a.m3u8", "index")
+    records.stop(rows.connection, "T", 0)
+    rows.event(Left(at_ms=1, leave_code=0))
+    rows.event(Ended(at_ms=1))
+    assert (rows.task.state, rows.task.leave_code) == ("uploading", 0)
+    assert records.count_open(rows.connection, 1400, "recording") == 0
+    for file in records.pending_files(rows.connection, "w1", limit=10):
+        records.mark_uploaded(rows.connection, SEALER, KIND, file, "w1", 2000)
+    assert (rows.task.state, rows.task.ended_ms, rows.task.worker) == ("ended", 2000, None)
+    assert rows.told == [301, 303, 307, 302, 304, 305]
+    assert rows.connection.execute(select(tables.task_events)).all() == []
+
+
+def test_a_file_gone_from_the_spool_does_not_hold_the_task_back(rows: Rows) -> None:
+    rows.closed("a.ts")
+    (file,) = records.pending_files(rows.connection, "w1", limit=10)
+    records.stop(rows.connection, "T", 0)
+    rows.event(Left(at_ms=1, leave_code=0))
+    rows.event(Ended(at_ms=1))
+    records.mark_lost(rows.connection, SEALER, KIND, file, "w1", 2000)
+    assert rows.task.state == "ended"
+
+
+def test_what_is_still_open_when_no_job_is_left_is_forgotten(rows: Rows) -> None:
+    rows.event(FileOpened(at_ms=1, name="a.ts", kind="segment", begin_ms=0))
+    records.leave(rows.connection, SEALER, KIND, "T", "w1", 3, 2000)
+    records.close_files(rows.connection, SEALER, KIND, "T", "w1", 2000)
+    assert rows.task.state == "ended"
+    assert records.count_files(rows.connection, "T") == {}
+
+
+def test_a_stop_code_is_kept_from_the_first_stop(rows: Rows) -> None:
+    records.stop(rows.connection, "T", 2)
+    records.stop(rows.connection, "T", 0)
+    assert records.load_mine(rows.connection, SEALER, "T", "w1").stop_code == 2
+
+
+def test_a_view_is_of_the_application_and_shows_whole_files(rows: Rows) -> None:
+    rows.event(FileOpened(at_ms=1, name="b.m3u8", kind="index", begin_ms=0))
+    rows.closed("a.m3u8", "index")
+    assert records.view(rows.connection, "T", 1401, ["index"]) is None
+    view = records.view(rows.connection, "T", 1400, ["index"])
+    assert view is not None
+    assert [file.name for file in view.files] == ["a.m3u8"]
+
+
+def test_the_request_is_sealed(rows: Rows) -> None:
+    assert b"topsecret" not in rows.task.params_sealed
+    assert b"topsecret" in records.load_mine(rows.connection, SEALER, "T", "w1").params
+
+
+def closed(**changes: Any) -> FileClosed:
+    given = {"sequence": 1, "at_ms": 1, "name": "a.ts", "kind": "segment", "begin_ms": 0, "end_ms": 1, "size": 1}
+    return FileClosed(**(given | changes))
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        Heartbeat(at_ms=1),
+        Started(sequence=-1, at_ms=1),
+        Started(sequence=1, at_ms=1 << 60),
+        closed(name=""),
+        closed(name="../a"),
+        closed(name=".."),
+        closed(name="/etc/passwd"),
+        closed(name="a/b"),
+        closed(name=".hidden"),
+        closed(name="job.lock"),
+        closed(name="job.pid"),
+        closed(name="nul\0"),
+        closed(name="x" * 300),
+        closed(size=-1),
+        closed(end_ms=1 << 62),
+        closed(kind="k" * 100),
+        closed(user_id="line\nbreak"),
+        closed(media_id="m" * 20),
+    ],
+)
+def test_reports_that_no_job_of_ours_makes_are_not_believed(event: AnyJobEvent) -> None:
+    assert not is_sound(event)
+
+
+def test_usual_reports_are() -> None:
+    assert is_sound(closed(name="ha1_1400_YWJj.._20330531094551825.ts", user_id="用户", end_ms=1_700_000_000_000))
