@@ -65,24 +65,29 @@ async def test_two_pages_decode_each_others_h264_and_audio(
 
 
 async def test_a_vp8_subscriber_gets_the_simulcast_layer_it_asks_for(shared_server: Server, open_caller: Open) -> None:
-    publish: dict[str, object] = {"codec": "vp8", "simulcast": True, "audio": False}
-    alice, bob = await pair(open_caller, shared_server, 1003, publish=publish)
-    video = await bob.sees("alice")
-    assert video["mimeType"] == "video/VP8"
+    alice, bob = await open_caller("alice"), await open_caller("bob")
+    await alice.join(shared_server, 1003)
+    await bob.join(shared_server, 1003)
+    await alice.publish(color=RED, codec="vp8", simulcast=True, width=1280, height=720, fps=15)
+    await bob.publish(color=BLUE, codec="vp8")
+    assert (await bob.sees("alice"))["mimeType"] == "video/VP8"
+    assert (await alice.sees("bob"))["mimeType"] == "video/VP8"
 
     async def layers() -> int:
         return sum(1 for stats in await alice.call("sent") if stats.get("framesEncoded", 0) > 10)
 
-    assert await eventually(layers, "alice sends more than one layer", within=20) >= 2
+    async def all_layers() -> bool:
+        return await layers() == 3
+
+    await eventually(all_layers, "alice sends three layers", within=30)
 
     async def width_is(wanted: int) -> bool:
         return bool((await bob.received("alice", "video")).get("frameWidth") == wanted)
 
-    for quality, width in (("low", 160), ("high", 640), ("medium", 320)):
+    for quality, width in (("low", 320), ("high", 1280), ("medium", 640)):
         await bob.call("setQuality", "alice", quality)
         await eventually(lambda width=width: width_is(width), f"bob gets the {width} wide layer", within=20)  # type: ignore[misc]
     assert is_near(await bob.color_of("alice"), RED)
-    assert (await alice.sees("bob"))["mimeType"] == "video/VP8"
 
 
 async def test_a_late_subscriber_sees_at_once(shared_server: Server, open_caller: Open) -> None:

@@ -60,8 +60,8 @@ class SdkUser:
                 heard = np.concatenate([heard, np.frombuffer(event.frame.data, np.int16)])[-RATE // 2 :]
                 if len(heard) == RATE // 2 and np.abs(heard).max() > 300:
                     spectrum = np.abs(np.fft.rfft(heard * np.hanning(len(heard))))
-                    spectrum[: 2 * 50] = 0
-                    self.tones[user_id] = float(np.argmax(spectrum[: 2 * 2000]) / 2)
+                    # Half a second: lines of 2 Hz. Below 50 Hz is noise, the page's beep is above 1500 Hz.
+                    self.tones[user_id] = 50 + 2.0 * float(np.argmax(spectrum[25:750]))
         finally:
             await stream.aclose()
 

@@ -84,8 +84,8 @@ class Kit {
         videoCodec: codec,
         simulcast,
         backupCodec: false,
-        videoEncoding: { maxBitrate: 1_000_000, maxFramerate: wanted.fps },
-        videoSimulcastLayers: simulcast ? [VideoPresets.h90, VideoPresets.h180] : [],
+        videoEncoding: { maxBitrate: simulcast ? 1_700_000 : 1_000_000, maxFramerate: wanted.fps },
+        videoSimulcastLayers: simulcast ? [VideoPresets.h180, VideoPresets.h360] : [],
       };
       await participant.publishTrack(source.video, publishing);
     }
