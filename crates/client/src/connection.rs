@@ -335,7 +335,7 @@ impl Connection {
             }
         }
         self.offer_again = false;
-        let Some((offer, pending)) = self.sections.offer(&mut self.rtc, restart_ice) else {
+        let Some((sdp, pending)) = self.sections.offer(&mut self.rtc, restart_ice) else {
             return;
         };
         self.requests += 1;
@@ -343,10 +343,7 @@ impl Connection {
         if restart_ice || !self.answered {
             self.fail_at = Some(self.now.instant + CONNECT_TIMEOUT);
         }
-        self.ready.push_back(Output::Event(PeerEvent::Offer {
-            request: self.requests,
-            sdp: offer.to_sdp_string(),
-        }));
+        self.ready.push_back(Output::Event(PeerEvent::Offer { request: self.requests, sdp }));
     }
 
     fn accept_answer(&mut self, request: u32, sdp: &str, mid_to_track: &[(String, String)]) {
@@ -484,9 +481,7 @@ impl Connection {
                 }
             }
             Event::KeyframeRequest(request) => {
-                let sender = self.sections.senders.iter().find(|sender| sender.mid == Some(request.mid));
-                if let Some(sender) = sender {
-                    let cid = sender.cid.clone();
+                if let Some(cid) = self.sections.cid(request.mid) {
                     self.ready.push_back(Output::Event(PeerEvent::KeyframeRequested { cid }));
                 }
             }

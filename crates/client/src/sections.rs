@@ -2,10 +2,11 @@
 //!
 //! An offer that is given up (its answer never came) leaves nothing behind: what it added is added again to the next
 //! one. Receive sections are offered `recvonly` in every offer, also those the server answered `inactive`, so the
-//! server may use any of them at each answer.
+//! server may use any of them at each answer. The section of a track that was removed is offered `inactive` and taken
+//! again by the next track of its kind: sections can never leave an SDP, so a long session would grow without end.
 
 use str0m::Rtc;
-use str0m::change::{SdpOffer, SdpPendingOffer};
+use str0m::change::SdpPendingOffer;
 use str0m::channel::{ChannelConfig, ChannelId, Reliability};
 use str0m::format::Codec;
 use str0m::media::{Direction, MediaKind, Mid, Pt};
@@ -15,13 +16,15 @@ use crate::error::PeerError;
 use crate::receiving::Receiver;
 use crate::send_clock::SendClock;
 
-/// Sections of one connection, dead ones included.
+/// Sections of one connection.
 const MAX_SECTIONS: usize = 256;
 
 /// One track that we send.
 #[derive(Debug)]
 pub(crate) struct Sender {
     pub(crate) cid: String,
+    /// The cid that the engine knows the section by: that of its first track.
+    first_cid: String,
     stream: String,
     pub(crate) kind: MediaKind,
     pub(crate) codec: Codec,
@@ -71,9 +74,18 @@ impl Sections {
         if self.senders.iter().any(|sender| sender.cid == cid && !sender.removed) {
             return Err(PeerError::DuplicateTrack(cid));
         }
+        let free = |sender: &&mut Sender| sender.removed && sender.mid.is_some() && sender.kind == kind;
+        if let Some(sender) = self.senders.iter_mut().find(free) {
+            sender.cid = cid;
+            sender.codec = codec;
+            sender.pt = None;
+            sender.removed = false;
+            return Ok(());
+        }
         self.reserve(1)?;
         let rate = if kind == MediaKind::Audio { 48_000 } else { 90_000 };
         self.senders.push(Sender {
+            first_cid: cid.clone(),
             cid,
             stream,
             kind,
@@ -93,7 +105,9 @@ impl Sections {
         for sender in &mut self.senders {
             sender.removed |= sender.cid == cid;
         }
+        let before = self.senders.len();
         self.senders.retain(|sender| !sender.removed || sender.mid.is_some() || sender.offered.is_some());
+        self.made -= before - self.senders.len();
     }
 
     pub(crate) fn want(&mut self, audio: usize, video: usize) -> Result<(), PeerError> {
@@ -117,7 +131,7 @@ impl Sections {
     }
 
     /// An offer with everything that is wanted and not in force.
-    pub(crate) fn offer(&mut self, rtc: &mut Rtc, restart_ice: bool) -> Option<(SdpOffer, SdpPendingOffer)> {
+    pub(crate) fn offer(&mut self, rtc: &mut Rtc, restart_ice: bool) -> Option<(String, SdpPendingOffer)> {
         let mut api = rtc.sdp_api();
         if self.channels.is_none() {
             let lossy = api.add_channel_with_config(ChannelConfig {
@@ -131,13 +145,14 @@ impl Sections {
         }
         for sender in &mut self.senders {
             match (sender.mid, sender.removed) {
-                (Some(mid), true) => api.stop_media(mid),
+                (Some(mid), true) => api.set_direction(mid, Direction::Inactive),
+                (Some(mid), false) => api.set_direction(mid, Direction::SendOnly),
                 (None, false) => {
                     let (stream, cid) = (sender.stream.clone(), sender.cid.clone());
                     let mid = api.add_media(sender.kind, Direction::SendOnly, Some(stream), Some(cid), None);
                     sender.offered = Some(mid);
                 }
-                _ => {}
+                (None, true) => {}
             }
         }
         for receiver in &self.receivers {
@@ -162,7 +177,12 @@ impl Sections {
         if restart_ice {
             api.ice_restart(true);
         }
-        api.apply()
+        let (offer, pending) = api.apply()?;
+        let mut sdp = offer.to_sdp_string();
+        for sender in self.senders.iter().filter(|sender| sender.cid != sender.first_cid) {
+            sdp = sdp.replace(&sender.first_cid, &sender.cid);
+        }
+        Some((sdp, pending))
     }
 
     /// The answer to the last offer is in force.
@@ -174,14 +194,6 @@ impl Sections {
             sender.mid = sender.mid.or(sender.offered.take());
             sender.pt = None;
         }
-        let before = self.senders.len();
-        self.senders.retain(|sender| {
-            let gone = |mid| rtc.media(mid).is_none_or(|media| media.stopped());
-            !(sender.removed && sender.mid.is_some_and(gone))
-        });
-        // Their slots are used again by later sections.
-        self.made -= before - self.senders.len();
-
         // Streams that never sent would report an RTP time of zero, and a stream's first report comes with its first
         // packet only if it was declared just before it: so streams exist from their first frame on.
         let mut api = rtc.direct_api();
@@ -201,6 +213,12 @@ impl Sections {
 
     pub(crate) fn sender(&mut self, cid: &str) -> Option<&mut Sender> {
         self.senders.iter_mut().find(|sender| sender.cid == cid && !sender.removed)
+    }
+
+    /// The track that is sent on a section.
+    pub(crate) fn cid(&self, mid: Mid) -> Option<String> {
+        let sender = self.senders.iter().find(|sender| sender.mid == Some(mid) && !sender.removed);
+        sender.map(|sender| sender.cid.clone())
     }
 
     pub(crate) fn receiver(&mut self, mid: Mid) -> Option<&mut Receiver> {

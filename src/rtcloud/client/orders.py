@@ -112,7 +112,7 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The server took the publication; its ``track_id`` is set."""
+    """The server took the publication, its ``track_id`` is set, and frames can be sent."""
 
     cid: str
 

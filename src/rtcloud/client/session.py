@@ -82,6 +82,8 @@ class Session:
         self._told: set[str] = set()
         self._late: set[str] = set()
         self._announced: set[str] = set()
+        self._offered: dict[int, set[str]] = {}  # by request: the publications in that offer
+        self._negotiated: set[str] = set()
         self._speaking: dict[str, float] = {}
         self._socket = 0
         self._attempts = 0
@@ -176,7 +178,8 @@ class Session:
                 publication = self.publications.get(published.cid)
                 if publication is not None:
                     publication.track_id = published.track.sid
-                    yield Accepted(published.cid)
+                    if publication.cid in self._negotiated:
+                        yield Accepted(publication.cid)
             case "track_unpublished":
                 for publication in list(self.publications.values()):
                     if publication.track_id == response.track_unpublished.track_sid:
@@ -208,6 +211,7 @@ class Session:
                 yield from self._offer(event, now)
             case peer.Answered():
                 self._answered = True
+                yield from self._negotiate(event.request)
                 yield from self._tell_subscribed()
                 yield from self._check_ready()
             case peer.AnswerRejected():
@@ -232,6 +236,7 @@ class Session:
 
     def _offer(self, event: peer.OfferMade, now: float) -> Iterator[Order]:
         offer = rtc.SessionDescription(type="offer", sdp=event.sdp, id=event.request)
+        self._offered = {event.request: {cid for cid in self.publications if cid in event.sdp}}
         if self.state == "joined":
             yield Send(rtc.SignalRequest(offer=offer))
         elif self.state == "joining":
@@ -271,6 +276,8 @@ class Session:
         self._mapped.clear()
         self._told.clear()
         self._late.clear()
+        self._offered.clear()
+        self._negotiated.clear()
         self._ping_at = self._silent_at = None
         yield MakePeer()
         for publication in self.publications.values():
@@ -383,6 +390,7 @@ class Session:
             self._late.add(publication.cid)  # perhaps too late for the offer under way: in the next one
 
     def unpublish(self, cid: str) -> Iterator[Order]:
+        self._negotiated.discard(cid)
         if self.publications.pop(cid, None) is not None and self.state != "over":
             yield RemoveTrack(cid)
             if self.state == "joined":
@@ -432,6 +440,14 @@ class Session:
         return rtc.SignalRequest(sync_state=state)
 
     # smaller things ---------------------------------------------------------------------------------------------------
+
+    def _negotiate(self, request: int) -> Iterator[Order]:
+        """Publications of that offer can be sent from now on."""
+        fresh = self._offered.pop(request, set()) - self._negotiated
+        self._negotiated |= fresh
+        for cid in sorted(fresh & self.publications.keys()):
+            if self.publications[cid].track_id:
+                yield Accepted(cid)
 
     def _tell_subscribed(self) -> Iterator[Order]:
         if not self._answered:
