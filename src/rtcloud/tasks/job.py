@@ -8,6 +8,7 @@ groups, and the worker says what it wants on stdin.
 """
 
 import asyncio
+import contextlib
 import fcntl
 import importlib
 import logging
@@ -89,9 +90,13 @@ class JobShell:
             except msgspec.DecodeError:
                 _log.warning("instruction does not parse", extra={"size": len(line)})
                 continue
-            loop.call_soon_threadsafe(self.instructions.put_nowait, instruction)
+            self._hand_over(loop, instruction)
         self.gone.set()
-        loop.call_soon_threadsafe(self.instructions.put_nowait, None)
+        self._hand_over(loop, None)
+
+    def _hand_over(self, loop: asyncio.AbstractEventLoop, instruction: AnyInstruction | None) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits for it
+            loop.call_soon_threadsafe(self.instructions.put_nowait, instruction)
 
     def _write_events(self) -> None:
         """Journals and sends. When nobody reads the pipe any more, the journal alone goes on."""

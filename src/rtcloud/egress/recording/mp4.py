@@ -5,7 +5,7 @@ split at ``MAX_BYTES`` or at the wanted duration, at a keyframe. Each file appea
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -110,14 +110,12 @@ def make_whole(
     extension: str = "mp4",
     max_minutes: int = 1440,
     max_bytes: int = MAX_BYTES,
-    opened: Callable[[str, int], None] = lambda name, begin_ms: None,
 ) -> list[Product]:
     """Blocking; minutes long for a long recording. Segments that are missing or do not read are left out."""
     sources = sorted((source for source in sources if source.path.exists()), key=lambda source: source.begin_ms)
     if not sources:
         return []
     begin_ms = min(source.attempt_begin_ms for source in sources)
-    opened(names.whole(None, extension), begin_ms)
     writer = _Writer(directory, extension, max_minutes * 60 * TICKS, max_bytes)
     try:
         for source in sources:
