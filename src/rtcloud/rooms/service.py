@@ -118,8 +118,7 @@ class RoomService:
         found = self._sessions.get(participant_id)
         if found is None or participant_id not in found[0].room.sessions:
             return False
-        live, earlier = found
-        earlier(facts.Dismiss("left"))
+        live, _ = found
         self._sessions[participant_id] = (live, deliver)
         return live.post(facts.Resumed(participant_id))
 
@@ -127,11 +126,6 @@ class RoomService:
         """False: the session is gone or its room is overloaded."""
         found = self._sessions.get(participant_id)
         return found is not None and found[0].post(fact)
-
-    def owns(self, participant_id: str, deliver: Deliver) -> bool:
-        """Whether ``deliver`` is still where that session's notices go."""
-        found = self._sessions.get(participant_id)
-        return found is not None and found[1] is deliver
 
     def drive(self, command: media.AnyCommand) -> bool:
         """A media command of one session (SDP, candidates). False when the media node is overloaded."""
