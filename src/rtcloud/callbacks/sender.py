@@ -27,7 +27,7 @@ from rtcloud.store.database import Database, DatabaseClosedError
 from rtcloud.store.sealing import Sealer, SealError
 
 CONCURRENCY = 128
-PER_APPLICATION = 32
+PER_APPLICATION = 16
 POLL_SECONDS = 1.0
 ANSWER_BYTES = 64 * 1024
 
