@@ -11,7 +11,7 @@ use crate::command::{Event, Kind};
 use crate::layer::{self, Candidate};
 use crate::rewriter::Incoming;
 use crate::room::Room;
-use crate::track::Source;
+use crate::track::{LossMeter, Source};
 
 /// A publisher is asked for a key picture of one stream at most this often.
 const KEYFRAME_INTERVAL: Duration = Duration::from_millis(300);
@@ -27,11 +27,12 @@ impl Room {
         let track = &mut self.tracks[index];
         let publisher = &mut self.participants[track.participant];
         let source = &mut track.sources[source_index];
+        let seq = *packet.seq_no;
         source.last = now;
+        source.loss.count(seq);
         if track.muted {
             return;
         }
-        let seq = *packet.seq_no;
         if packet.payload.is_empty() {
             for subscription in &track.subscriptions {
                 let subscription = &self.subscriptions[*subscription];
@@ -137,6 +138,7 @@ impl Room {
                             rate,
                             clock: Default::default(),
                             last: now,
+                            loss: LossMeter::default(),
                             wanted: true,
                             asked_at: None,
                         });
@@ -154,6 +156,7 @@ impl Room {
                 // The one before may still be in the table; it is this source no longer.
                 self.transports[slot].streams.retain(|s, at| *s == ssrc || *at != (index, source_index));
                 source.clock = Default::default();
+                source.loss = LossMeter::default();
             }
             (source.ssrc, source.codec, source.rate) = (ssrc, codec, rate);
             for subscription in &self.tracks[index].subscriptions {

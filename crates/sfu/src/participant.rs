@@ -1,6 +1,6 @@
 //! A participant of a room and the quality of its connection.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::clock::PublisherClock;
 use crate::ids::ParticipantId;
@@ -8,11 +8,10 @@ use crate::ids::ParticipantId;
 /// Sums over one period.
 #[derive(Debug, Default)]
 pub(crate) struct QualitySums {
-    pub(crate) uplink: Mean,
     pub(crate) downlink: Mean,
     pub(crate) rtt: Option<Duration>,
-    pub(crate) bytes_up: u64,
-    pub(crate) bytes_down: u64,
+    /// Statistics came since the last report.
+    pub(crate) fresh: bool,
 }
 
 /// A mean of fractions.
@@ -46,4 +45,5 @@ pub(crate) struct Participant {
     pub(crate) subscriptions: Vec<usize>,
     pub(crate) clock: PublisherClock,
     pub(crate) quality: QualitySums,
+    pub(crate) quality_at: Instant,
 }

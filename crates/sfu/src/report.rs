@@ -6,8 +6,10 @@ use str0m::stats::{MediaEgressStats, MediaIngressStats, PeerStats};
 
 use crate::command::{Event, TransportState};
 use crate::room::Room;
-use crate::transport::STATS_INTERVAL;
+use crate::transport::Transport;
 
+/// A little less than the interval of statistics, so that each of them is told.
+const QUALITY_INTERVAL: Duration = Duration::from_millis(4500);
 const SPEAKERS_INTERVAL: Duration = Duration::from_millis(500);
 /// Clients check consent every few seconds and report more often.
 const DISCONNECTED_AFTER: Duration = Duration::from_secs(7);
@@ -31,10 +33,7 @@ impl Room {
                 self.events.push(Event::Speakers { speakers });
             }
         }
-        if now >= self.quality_at {
-            self.quality_at = now + STATS_INTERVAL;
-            self.report_quality();
-        }
+        self.report_quality(now);
     }
 
     fn check_silence(&mut self, slot: usize, now: Instant) {
@@ -52,38 +51,47 @@ impl Room {
         }
     }
 
-    fn report_quality(&mut self) {
-        let seconds = STATS_INTERVAL.as_secs();
+    /// Statistics of all transports of a participant come within one interval; they are told together.
+    fn report_quality(&mut self, now: Instant) {
         for (_, participant) in &mut self.participants {
-            let sums = std::mem::take(&mut participant.quality);
-            let connected = participant.transports.iter().any(|slot| self.transports[*slot].is_connected());
-            if connected {
-                self.events.push(Event::Quality {
-                    participant: participant.id.clone(),
-                    uplink_loss: sums.uplink.value(),
-                    downlink_loss: sums.downlink.value(),
-                    rtt_ms: sums.rtt.map_or(-1.0, |rtt| rtt.as_secs_f64() * 1000.0),
-                    uplink_bitrate: sums.bytes_up * 8 / seconds,
-                    downlink_bitrate: sums.bytes_down * 8 / seconds,
-                });
+            let due = now.saturating_duration_since(participant.quality_at) >= QUALITY_INTERVAL;
+            if !due || !participant.quality.fresh {
+                continue;
             }
+            participant.quality_at = now;
+            let sums = std::mem::take(&mut participant.quality);
+            let connected = || participant.transports.iter().map(|t| &self.transports[*t]).filter(|t| t.is_connected());
+            if connected().next().is_none() {
+                continue;
+            }
+            let (mut expected, mut lost) = (0, 0);
+            for track in &participant.tracks {
+                for source in &mut self.tracks[*track].sources {
+                    let counted = source.loss.take();
+                    expected += counted.0;
+                    lost += counted.1;
+                }
+            }
+            let bits = |rate: fn(&Transport) -> f64| connected().map(rate).sum::<f64>().round() as u64;
+            self.events.push(Event::Quality {
+                participant: participant.id.clone(),
+                uplink_loss: if expected == 0 { 0.0 } else { lost as f64 / expected as f64 },
+                downlink_loss: sums.downlink.value(),
+                rtt_ms: sums.rtt.map_or(-1.0, |rtt| rtt.as_secs_f64() * 1000.0),
+                uplink_bitrate: bits(|t| t.traffic.up),
+                downlink_bitrate: bits(|t| t.traffic.down),
+            });
         }
     }
 
     pub(crate) fn handle_peer_stats(&mut self, slot: usize, stats: &PeerStats) {
         let transport = &mut self.transports[slot];
-        let (up, down) = transport.counted;
-        transport.counted = (stats.bytes_rx, stats.bytes_tx);
-        let sums = &mut self.participants[transport.participant].quality;
-        sums.bytes_up += stats.bytes_rx.saturating_sub(up);
-        sums.bytes_down += stats.bytes_tx.saturating_sub(down);
+        transport.traffic.count(stats.timestamp, stats.bytes_rx, stats.bytes_tx);
+        self.participants[transport.participant].quality.fresh = true;
     }
 
     pub(crate) fn handle_ingress_stats(&mut self, slot: usize, stats: &MediaIngressStats) {
         let sums = &mut self.participants[self.transports[slot].participant].quality;
-        if let Some(loss) = stats.loss {
-            sums.uplink.add(loss);
-        }
         sums.rtt = sums.rtt.or(stats.rtt);
     }
 

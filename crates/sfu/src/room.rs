@@ -42,7 +42,6 @@ pub struct Room {
     pub(crate) routes: Vec<Route>,
     pub(crate) dirty: Vec<usize>,
     pub(crate) speakers_at: Instant,
-    pub(crate) quality_at: Instant,
     closing: Vec<Transport>,
     serial: u32,
     tick_at: Instant,
@@ -67,7 +66,6 @@ impl Room {
             routes: Vec::new(),
             dirty: Vec::new(),
             speakers_at: epoch,
-            quality_at: epoch,
             closing: Vec::new(),
             serial: 0,
             tick_at: epoch,
@@ -357,6 +355,7 @@ impl Room {
             subscriptions: Vec::new(),
             clock: PublisherClock::new(self.epoch),
             quality: QualitySums::default(),
+            quality_at: now,
         });
         self.names.insert(id, index);
         if !single {

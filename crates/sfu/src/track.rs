@@ -10,6 +10,36 @@ use crate::clock::StreamClock;
 use crate::command::{Kind, Layer};
 use crate::ids::TrackId;
 
+/// Loss on the way to us: of the numbers that went by, how many did not come in their turn. What was repaired by
+/// retransmission comes late and so counts as lost, as it was.
+#[derive(Debug, Default)]
+pub(crate) struct LossMeter {
+    highest: Option<u64>,
+    expected: u64,
+    came: u64,
+}
+
+impl LossMeter {
+    pub(crate) fn count(&mut self, seq: u64) {
+        let passed = match self.highest {
+            Some(highest) if seq <= highest => return,
+            // A jump is a new beginning.
+            Some(highest) if seq - highest < 3000 => seq - highest,
+            _ => 1,
+        };
+        self.highest = Some(seq);
+        self.expected += passed;
+        self.came += 1;
+    }
+
+    /// Expected and lost since the last call.
+    pub(crate) fn take(&mut self) -> (u64, u64) {
+        let counted = (self.expected, self.expected - self.came);
+        (self.expected, self.came) = (0, 0);
+        counted
+    }
+}
+
 /// One stream of a track: the only one, or a simulcast layer.
 #[derive(Debug)]
 pub(crate) struct Source {
@@ -19,6 +49,7 @@ pub(crate) struct Source {
     pub(crate) rate: u32,
     pub(crate) clock: StreamClock,
     pub(crate) last: Instant,
+    pub(crate) loss: LossMeter,
     /// Somebody needs a key picture of it.
     pub(crate) wanted: bool,
     pub(crate) asked_at: Option<Instant>,

@@ -27,7 +27,7 @@ use crate::rewriter::{Outgoing, Rewriter};
 /// How often reports go out; receivers wait for the first ones to play in step.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// How often statistics are taken.
-pub(crate) const STATS_INTERVAL: Duration = Duration::from_secs(5);
+const STATS_INTERVAL: Duration = Duration::from_secs(5);
 /// Bytes that may wait in the data channels of one transport.
 const MAX_BUFFERED: usize = 4 * 1024 * 1024;
 /// Packets kept for retransmission, per video stream.
@@ -101,6 +101,24 @@ pub(crate) struct Channels {
     pub(crate) lossy: Option<ChannelId>,
 }
 
+/// Media bits per second, from counts of bytes.
+#[derive(Debug, Default)]
+pub(crate) struct Traffic {
+    pub(crate) up: f64,
+    pub(crate) down: f64,
+    counted: Option<(Instant, u64, u64)>,
+}
+
+impl Traffic {
+    pub(crate) fn count(&mut self, at: Instant, up: u64, down: u64) {
+        if let Some((before, up_before, down_before)) = self.counted.replace((at, up, down)) {
+            let seconds = at.saturating_duration_since(before).as_secs_f64().max(0.001);
+            self.up = up.saturating_sub(up_before) as f64 * 8.0 / seconds;
+            self.down = down.saturating_sub(down_before) as f64 * 8.0 / seconds;
+        }
+    }
+}
+
 /// One peer connection.
 pub(crate) struct Transport {
     pub(crate) key: TransportKey,
@@ -116,8 +134,7 @@ pub(crate) struct Transport {
     pub(crate) last_heard: Instant,
     pub(crate) timeout: Instant,
     pub(crate) dirty: bool,
-    /// Media bytes received and sent, as last counted.
-    pub(crate) counted: (u64, u64),
+    pub(crate) traffic: Traffic,
     /// Tracks that come in, by media line.
     pub(crate) incoming: Vec<(Mid, usize)>,
     /// Track and source of incoming streams, found so far.
@@ -171,7 +188,7 @@ impl Transport {
             last_heard: now,
             timeout: now,
             dirty: true,
-            counted: (0, 0),
+            traffic: Traffic::default(),
             incoming: Vec::new(),
             streams: HashMap::new(),
             codecs: HashMap::new(),
