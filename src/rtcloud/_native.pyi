@@ -2,6 +2,8 @@
 
 from typing import final
 
+__all__ = ["Frame", "Node", "Peer", "__version__", "probe_access_unit", "protocol_samples"]
+
 __version__: str
 
 @final
