@@ -1,16 +1,18 @@
 """The mixer: tracks in, one H.264 and one AAC stream out, driven by the caller's time.
 
-It has no thread and reads no clock. ``push`` takes frames as they come; ``advance(until)`` composes and encodes
-everything up to that moment of local time, which the caller keeps behind the real one by as long as it waits for late
-frames. Changes of the arrangement take effect at the moment they are given for, like media, so a picture disappears in
-the recording when its sender left the room.
+It reads no clock, and every call is done when it returns. ``push`` takes frames as they come; ``advance(until)``
+composes and encodes everything up to that moment of local time, which the caller keeps behind the real one by as long
+as it waits for late frames. Changes of the arrangement take effect at the moment they are given for, like media, so a
+picture disappears in the recording when its sender left the room.
 
 Invariants: output times are continuous from the origin, the placed time of the first frame ever pushed; one frame per
 tick unless the caller is in a hurry; an audio block never waits for a track.
 """
 
+import os
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -25,6 +27,9 @@ from rtcloud.mixer.video import Canvas, Encoded, Scaler, VideoDecoder
 
 #: in a hurry, pictures further behind than this are not composed
 SKIP_BEHIND_US = 500_000
+#: decoding is spread over threads when each gets at least so many tracks
+TRACKS_PER_THREAD = 4
+THREADS = min(4, os.cpu_count() or 1)
 BLOCK_US = audio.BLOCK * 1_000_000 // RATE
 
 
@@ -95,6 +100,7 @@ class _VideoTrack:
     scaler: Scaler = field(default_factory=Scaler)
     picture: VideoFrame | None = None
     changed: bool = False
+    due: bool = False  # whether frames of it were due at this tick
     fit: Fit | None = None
 
 
@@ -113,6 +119,7 @@ class Mixer:
         self._cells: dict[str, Rect] = {}
         self._asked: dict[str, SubscriptionWanted] = {}
         self._origin_us: int | None = None
+        self._pool = ThreadPoolExecutor(THREADS, "mixer-decode")  # starts threads only when they are needed
         self._tick = 0
         self._block = 0
         self._limiter = audio.Limiter()
@@ -191,7 +198,6 @@ class Mixer:
         """Compose and encode everything before ``until_us``. In a ``hurry`` pictures that are far behind are left
         out; the time runs on without them."""
         if self._origin_us is None:
-            self._apply_changes(until_us)
             return
         while True:
             picture_us = self._picture_us() if self._h264 else None
@@ -211,10 +217,12 @@ class Mixer:
         """Advance to ``end_us``, flush the encoders; the length of the output in ticks of 1/90000 s."""
         self.advance(end_us)
         if self._origin_us is None:
+            self._pool.shutdown()
             return 0
         for encoder in (self._h264, self._aac):
             for packet in encoder.flush() if encoder else ():
                 self._write(packet)
+        self._pool.shutdown()
         picture_end = self._tick * 90_000 // self._form.fps if self._h264 else 0
         sound_end = self._block * audio.BLOCK * 90_000 // RATE if self._aac else 0
         return max(picture_end, sound_end)
@@ -237,33 +245,52 @@ class Mixer:
     def _compose(self, at_us: int, *, skip: bool) -> None:
         assert self._h264 is not None
         assert self._canvas is not None
-        # a picture is shown at the tick nearest to it
-        half_tick = min(500_000 // self._form.fps, self._form.patience_us // 2)
-        for track_id, track in self._video.items():
-            self._decode(track_id, track, at_us + half_tick)
         tick = self._tick
         self._tick += 1
         keyframe = any(tick % interval == 0 for interval in self._keyframe_ticks)
-        if skip and not keyframe:
+        skip = skip and not keyframe
+        # a picture is shown at the tick nearest to it
+        self._prepare(at_us + min(500_000 // self._form.fps, self._form.patience_us // 2), self._canvas, paint=not skip)
+        if skip:
             self.skipped_pictures += 1
             return
-        for track_id, cell in self._cells.items():
-            self._paint(self._canvas, self._video[track_id], cell)
         for packet in self._h264.encode(self._canvas.frame, tick, keyframe):
             self._write(packet)
 
+    def _prepare(self, due_us: int, canvas: Canvas, *, paint: bool) -> None:
+        """Decodes what is due and paints what changed; many tracks on several threads, as each has a decoder, a
+        scaler and a cell of its own."""
+
+        def work(share: list[str]) -> None:
+            for track_id in share:
+                track, cell = self._video[track_id], self._cells.get(track_id)
+                self._decode(track_id, track, due_us)
+                if paint and cell is not None:
+                    self._paint(canvas, track, cell)
+
+        tracks = list(self._video)
+        threads = min(THREADS, len(tracks) // TRACKS_PER_THREAD)
+        if threads > 1:
+            others = [self._pool.submit(work, tracks[index::threads]) for index in range(1, threads)]
+            work(tracks[::threads])
+            for other in others:
+                other.result()
+        else:
+            work(tracks)
+        for track_id, track in self._video.items():
+            if track.due and track.decoder.asks_keyframe(due_us):
+                self._wish(KeyframeWanted(track_id))
+
     def _decode(self, track_id: str, track: _VideoTrack, due_us: int) -> None:
         frames = track.timeline.due(due_us)
-        if track_id not in self._wanted and track_id not in self._cells:
-            if frames:
-                track.decoder.reset()
-            return
-        for _, frame in frames:
+        is_shown = track_id in self._wanted or track_id in self._cells
+        track.due = is_shown and bool(frames)
+        if not is_shown and frames:
+            track.decoder.reset()
+        for _, frame in frames if is_shown else ():
             picture = track.decoder.decode(frame)
             if picture is not None:
                 track.picture, track.changed = picture, True
-        if frames and track.decoder.asks_keyframe(due_us):
-            self._wish(KeyframeWanted(track_id))
 
     def _paint(self, canvas: Canvas, track: _VideoTrack, cell: Rect) -> None:
         if track.picture is None or not track.changed:
@@ -278,6 +305,9 @@ class Mixer:
     # Arrangement --------------------------------------------------------------------------------------------------
 
     def _at(self, at_us: int, change: Callable[[], None]) -> None:
+        if self._origin_us is None:  # what is true at the beginning need not wait for its moment
+            change()
+            return
         if self._changes:
             at_us = max(at_us, self._changes[-1][0])
         self._changes.append((at_us, change))
