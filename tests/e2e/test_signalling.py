@@ -60,6 +60,15 @@ def memory_kib(server: Server) -> int:
     return int(found[1])
 
 
+async def until_closed(socket: ClientConnection, *messages: bytes | str) -> None:
+    """Say these and read on; ends with the exception of the closed socket."""
+    for message in messages:
+        await socket.send(message)
+    async with asyncio.timeout(5):
+        while True:
+            await socket.recv()
+
+
 def is_well(server: Server) -> bool:
     return server.alive and httpx.get(f"{server.url}/readyz").status_code == 200
 
@@ -118,7 +127,7 @@ async def test_a_wrong_token_is_refused_before_the_socket_opens(shared_server: S
     with pytest.raises(InvalidStatus) as caught:
         await websockets.connect(f"ws://127.0.0.1:{shared_server.port}/{path}?access_token=a.b.c")
     assert caught.value.response.status_code == 401
-    validated = httpx.get(f"{shared_server.url}/{path}/validate?access_token=a.b.c")
+    validated = await asyncio.to_thread(httpx.get, f"{shared_server.url}/{path}/validate?access_token=a.b.c")
     assert validated.status_code == 401
     assert validated.headers["access-control-allow-origin"] == "*"
 
@@ -139,10 +148,7 @@ async def test_what_is_no_message_ends_the_session(shared_server: Server, messag
     async with opened(shared_server, "noisy", "noise") as socket:
         await read(socket, "join")
         with pytest.raises(ConnectionClosed):
-            await socket.send(message)
-            async with asyncio.timeout(5):
-                while True:
-                    await socket.recv()
+            await until_closed(socket, message)
     assert is_well(shared_server)
 
 
@@ -172,11 +178,7 @@ async def test_a_flood_of_messages_ends_the_session(shared_server: Server) -> No
         await read(socket, "join")
         ping = rtc.SignalRequest(ping=1).SerializeToString()
         with pytest.raises(ConnectionClosed):
-            for _ in range(20_000):
-                await socket.send(ping)
-            async with asyncio.timeout(5):
-                while True:
-                    await socket.recv()
+            await until_closed(socket, *[ping] * 20_000)
     assert is_well(shared_server)
 
 
@@ -219,11 +221,15 @@ async def test_random_messages_and_datagrams_neither_stop_nor_grow_the_server(sh
 
 async def test_an_endless_request_head_is_cut(shared_server: Server) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", shared_server.port)
-    with pytest.raises(ConnectionError):
-        writer.write(b"GET /?")
-        for _ in range(200):
-            writer.write(b"a" * 65536)
+    writer.write(b"GET /?")
+    sent = 0
+    while not reader.at_eof() and sent < 100_000_000:
+        writer.write(b"a" * 65536)
+        sent += 65536
+        try:
             await writer.drain()
-        raise ConnectionResetError if await reader.read() == b"" else AssertionError
+        except ConnectionError:
+            break
+    assert sent < 20_000_000
     writer.close()
     assert is_well(shared_server)
