@@ -116,11 +116,15 @@ mod tests {
     fn speakers_are_merged() {
         let queue = EventQueue::new().unwrap();
         let room = RoomId::from("r");
-        let speaker = |name: &str, active| SpeakerLevel { participant: ParticipantId::from(name), level: 0.5, active };
+        let speaker =
+            |name: &str, active| SpeakerLevel { participant: ParticipantId::from(name), level: 0.5, active };
         queue.push(&room, [Event::Speakers { speakers: vec![speaker("a", true), speaker("b", true)] }]);
         queue.push(&room, [Event::Speakers { speakers: vec![speaker("a", false)] }]);
         let events = queue.drain(1);
-        assert_eq!(events[0].body, Event::Speakers { speakers: vec![speaker("a", false), speaker("b", true)] });
+        assert_eq!(
+            events[0].body,
+            Event::Speakers { speakers: vec![speaker("a", false), speaker("b", true)] }
+        );
         assert!(queue.drain(1).is_empty());
     }
 }

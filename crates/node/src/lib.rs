@@ -105,7 +105,8 @@ impl Node {
             counters: Counters::default(),
             cpu: (0..=shards).map(|_| AtomicU64::new(0)).collect(),
         });
-        let stop = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC).map_err(std::io::Error::from)?;
+        let stop =
+            eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC).map_err(std::io::Error::from)?;
         let mut node = Self { shared, stop, queue_size: config.queue_size, threads: Vec::new() };
         node.spawn(transport)?;
         Ok(node)

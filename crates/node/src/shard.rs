@@ -78,7 +78,8 @@ impl Shard {
         let mut used = Vec::new();
         loop {
             let wait = self.wait();
-            let Mail { commands, batches, stop } = shared.mailboxes[self.index].take(wait, std::mem::take(&mut used));
+            let Mail { commands, batches, stop } =
+                shared.mailboxes[self.index].take(wait, std::mem::take(&mut used));
             let now = Instant::now();
             shared.queued.fetch_sub(commands.len(), Relaxed);
             for command in commands {

@@ -1,7 +1,8 @@
 //! Data messages between participants: `livekit.DataPacket`, rewritten on the wire.
 //!
-//! Who sent a message is ours to say: whatever a client writes there is replaced. Every other field is kept byte for
-//! byte, known or not, so that new kinds of messages pass. Speaker reports (field 3) come from the server only.
+//! Who sent a message is ours to say: whatever a client writes there is replaced, in the packet and in the user message
+//! in it, where older clients read it. Every other field is kept byte for byte, known or not, so that new kinds of
+//! messages pass. Speaker reports come from the server only. Receivers may be named in either place.
 
 use thiserror::Error;
 
@@ -11,10 +12,14 @@ use crate::ids::ParticipantId;
 pub const MAX_MESSAGE: usize = 64 * 1024;
 
 const KIND: u64 = 1;
+const USER: u64 = 2;
 const SPEAKER: u64 = 3;
 const PARTICIPANT_IDENTITY: u64 = 4;
 const DESTINATION_IDENTITIES: u64 = 5;
 const PARTICIPANT_SID: u64 = 17;
+const USER_PARTICIPANT_SID: u64 = 1;
+const USER_PARTICIPANT_IDENTITY: u64 = 5;
+const USER_DESTINATION_IDENTITIES: u64 = 6;
 const LENGTH_DELIMITED: u64 = 2;
 const MAX_DESTINATIONS: usize = 1024;
 
@@ -70,10 +75,10 @@ fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-fn put_text(out: &mut Vec<u8>, field: u64, text: &str) {
+fn put_bytes(out: &mut Vec<u8>, field: u64, content: &[u8]) {
     put_varint(out, field << 3 | LENGTH_DELIMITED);
-    put_varint(out, text.len() as u64);
-    out.extend_from_slice(text.as_bytes());
+    put_varint(out, content.len() as u64);
+    out.extend_from_slice(content);
 }
 
 /// Takes one field off `rest`: its number and, if it is length-delimited, its content.
@@ -118,6 +123,7 @@ pub fn rewrite(
         put_varint(&mut out, 1);
     }
     let mut destinations = Vec::new();
+    let mut user_destinations = Vec::new();
     let mut rest = packet;
     while !rest.is_empty() {
         let before = rest;
@@ -125,21 +131,56 @@ pub fn rewrite(
         match number {
             KIND | PARTICIPANT_IDENTITY | PARTICIPANT_SID => continue,
             SPEAKER => return Err(DataError::Forbidden),
-            DESTINATION_IDENTITIES => {
+            DESTINATION_IDENTITIES => push_name(&mut destinations, content)?,
+            USER => {
                 let content = content.ok_or(DataError::Malformed)?;
-                let name = str::from_utf8(content).map_err(|_| DataError::Malformed)?;
-                if destinations.len() == MAX_DESTINATIONS {
-                    return Err(DataError::TooManyDestinations);
-                }
-                destinations.push(name.to_owned());
+                let user = rewrite_user(content, identity, participant, &mut user_destinations)?;
+                put_bytes(&mut out, USER, &user);
+                continue;
             }
             _ => {}
         }
         out.extend_from_slice(&before[..before.len() - rest.len()]);
     }
-    put_text(&mut out, PARTICIPANT_IDENTITY, identity);
-    put_text(&mut out, PARTICIPANT_SID, participant.as_str());
+    if destinations.is_empty() {
+        destinations = user_destinations;
+    }
+    put_bytes(&mut out, PARTICIPANT_IDENTITY, identity.as_bytes());
+    put_bytes(&mut out, PARTICIPANT_SID, participant.as_str().as_bytes());
     Ok(Rewritten { packet: out, destinations })
+}
+
+fn rewrite_user(
+    user: &[u8],
+    identity: &str,
+    participant: &ParticipantId,
+    destinations: &mut Vec<String>,
+) -> Result<Vec<u8>, DataError> {
+    let mut out = Vec::with_capacity(user.len() + identity.len() + participant.as_str().len() + 8);
+    let mut rest = user;
+    while !rest.is_empty() {
+        let before = rest;
+        let (number, content) = field(&mut rest).ok_or(DataError::Malformed)?;
+        match number {
+            USER_PARTICIPANT_SID | USER_PARTICIPANT_IDENTITY => continue,
+            USER_DESTINATION_IDENTITIES => push_name(destinations, content)?,
+            _ => {}
+        }
+        out.extend_from_slice(&before[..before.len() - rest.len()]);
+    }
+    put_bytes(&mut out, USER_PARTICIPANT_SID, participant.as_str().as_bytes());
+    put_bytes(&mut out, USER_PARTICIPANT_IDENTITY, identity.as_bytes());
+    Ok(out)
+}
+
+fn push_name(names: &mut Vec<String>, content: Option<&[u8]>) -> Result<(), DataError> {
+    let content = content.ok_or(DataError::Malformed)?;
+    let name = str::from_utf8(content).map_err(|_| DataError::Malformed)?;
+    if names.len() == MAX_DESTINATIONS {
+        return Err(DataError::TooManyDestinations);
+    }
+    names.push(name.to_owned());
+    Ok(())
 }
 
 #[cfg(test)]
@@ -151,19 +192,33 @@ mod tests {
     }
 
     fn text(field: u64, value: &str) -> Vec<u8> {
+        bytes(field, value.as_bytes())
+    }
+
+    fn bytes(field: u64, value: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
-        put_text(&mut out, field, value);
+        put_bytes(&mut out, field, value);
         out
     }
 
     #[test]
     fn the_sender_is_replaced_and_the_rest_is_kept() {
-        let user = text(2, "payload");
+        let chat = text(9, "payload");
         let unknown = [0xf8, 0x07, 0x96, 0x01];
-        let packet = [text(4, "mallory"), user.clone(), text(17, "PA_9"), unknown.to_vec()].concat();
+        let packet = [text(4, "mallory"), chat.clone(), text(17, "PA_9"), unknown.to_vec()].concat();
         let sent = run(&packet).unwrap();
-        assert_eq!(sent.packet, [user, unknown.to_vec(), text(4, "alice"), text(17, "PA_1")].concat());
+        assert_eq!(sent.packet, [chat, unknown.to_vec(), text(4, "alice"), text(17, "PA_1")].concat());
         assert!(sent.destinations.is_empty());
+    }
+
+    #[test]
+    fn a_user_message_names_its_sender_and_may_name_receivers() {
+        let content = [text(1, "PA_9"), text(2, "hi"), text(5, "mallory"), text(6, "bob")].concat();
+        let sent = run(&bytes(2, &content)).unwrap();
+        assert_eq!(sent.destinations, ["bob"]);
+        let content = [text(2, "hi"), text(6, "bob"), text(1, "PA_1"), text(5, "alice")].concat();
+        assert_eq!(sent.packet, [bytes(2, &content), text(4, "alice"), text(17, "PA_1")].concat());
+        assert_eq!(run(&bytes(2, &[0x0a, 9])), Err(DataError::Malformed));
     }
 
     #[test]

@@ -175,13 +175,21 @@ impl Room {
         let Some(source) = track.sources.iter_mut().find(|s| s.rid == feedback.rid) else { return };
         let info = &feedback.sender_info;
         let clock = &mut self.participants[track.participant].clock;
-        clock.handle_report(&mut source.clock, feedback.received_at, info.ntp_time, info.rtp_time.numer() as u32);
+        clock.handle_report(
+            &mut source.clock,
+            feedback.received_at,
+            info.ntp_time,
+            info.rtp_time.numer() as u32,
+        );
     }
 
     /// A subscriber needs a key picture of what it gets.
     pub(crate) fn handle_keyframe_request(&mut self, slot: usize, mid: Mid, now: Instant) {
         let section = self.transports[slot].sections.iter().position(|s| s.mid == mid);
-        let found = self.subscriptions.iter().find(|(_, s)| s.place.is_some() && s.place == section.map(|x| (slot, x)));
+        let found = self
+            .subscriptions
+            .iter()
+            .find(|(_, s)| s.place.is_some() && s.place == section.map(|x| (slot, x)));
         let Some((_, subscription)) = found else { return };
         let (index, Some(source)) = (subscription.track, subscription.current) else { return };
         if let Some(source) = self.tracks[index].sources.get_mut(source) {

@@ -26,9 +26,7 @@ mod speakers;
 mod track;
 mod transport;
 
-pub use command::{
-    Command, Event, Kind, Layer, MidMap, SpeakerLevel, Target, TransportState,
-};
+pub use command::{Command, Event, Kind, Layer, MidMap, SpeakerLevel, Target, TransportState};
 pub use ids::{ParticipantId, RoomId, TrackId, TransportKey};
 pub use output::{Datagram, Output, Route};
 pub use room::Room;

@@ -167,7 +167,8 @@ impl Room {
     /// Makes the offers that are wanted, and asks for those that clients make.
     pub(crate) fn settle(&mut self, now: Instant) {
         let wanted = |t: &crate::transport::Transport| t.negotiation.wanted && t.rtc.is_alive();
-        let slots: Vec<usize> = self.transports.iter().filter(|(_, t)| wanted(t)).map(|(slot, _)| slot).collect();
+        let slots: Vec<usize> =
+            self.transports.iter().filter(|(_, t)| wanted(t)).map(|(slot, _)| slot).collect();
         for slot in slots {
             match self.transports[slot].target {
                 Target::Single => self.ask(slot),
@@ -240,7 +241,9 @@ impl Room {
         }
         for section in &mut transport.sections {
             match section.usage {
-                Use::Taken(_) if !section.negotiated => api.set_direction(section.mid, RtcDirection::SendOnly),
+                Use::Taken(_) if !section.negotiated => {
+                    api.set_direction(section.mid, RtcDirection::SendOnly)
+                }
                 Use::Left => {
                     section.usage = Use::Leaving;
                     api.set_direction(section.mid, RtcDirection::Inactive);

@@ -60,7 +60,8 @@ impl Room {
             }
             participant.quality_at = now;
             let sums = std::mem::take(&mut participant.quality);
-            let connected = || participant.transports.iter().map(|t| &self.transports[*t]).filter(|t| t.is_connected());
+            let connected =
+                || participant.transports.iter().map(|t| &self.transports[*t]).filter(|t| t.is_connected());
             if connected().next().is_none() {
                 continue;
             }

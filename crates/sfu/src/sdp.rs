@@ -187,7 +187,9 @@ fn set_msid(block: &mut Vec<String>, stream: &str, track: &str) {
 fn prefer_codec(block: &mut [String], codec: &str) {
     let mut first = Vec::new();
     for line in block.iter() {
-        let Some((pt, name)) = line.strip_prefix("a=rtpmap:").and_then(|l| l.split_once(' ')) else { continue };
+        let Some((pt, name)) = line.strip_prefix("a=rtpmap:").and_then(|l| l.split_once(' ')) else {
+            continue;
+        };
         if name.split('/').next().is_some_and(|n| n.eq_ignore_ascii_case(codec)) {
             first.push(pt.to_owned());
         }
@@ -201,8 +203,7 @@ fn prefer_codec(block: &mut [String], codec: &str) {
             .and_then(|l| l.split(' ').next())
             .map(str::to_owned)
     };
-    let order: Vec<String> =
-        first.iter().flat_map(|pt| [Some(pt.clone()), repairs(pt)]).flatten().collect();
+    let order: Vec<String> = first.iter().flat_map(|pt| [Some(pt.clone()), repairs(pt)]).flatten().collect();
     if let Some(line) = block.first_mut() {
         let parts: Vec<&str> = line.split(' ').collect();
         if parts.len() > 3 {
@@ -275,7 +276,8 @@ mod tests {
     #[test]
     fn any_text_is_survived() {
         for text in ["", "m=", "m=audio\r\na=mid:", "a=mid:0", "\n\n\r\n", "m=video 9\r\na=msid:"] {
-            let plan = HashMap::from([(String::new(), Finish { codec: Some("x".into()), ..Default::default() })]);
+            let plan =
+                HashMap::from([(String::new(), Finish { codec: Some("x".into()), ..Default::default() })]);
             finish(&clean(text), &plan);
             read(text);
         }

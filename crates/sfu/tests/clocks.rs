@@ -25,7 +25,7 @@ fn offsets(world: &World, subscriber: usize, from: usize) -> Vec<f64> {
     let base = SystemTime::UNIX_EPOCH;
     let offset = |r: &str0m::media::SenderFeedback| {
         let info = r.sender_info;
-        let ntp = info.ntp_time.duration_since(base).unwrap().as_secs_f64();
+        let ntp = info.ntp_time.duration_since(base).expect("a time after 1970").as_secs_f64();
         ntp - info.rtp_time.numer() as f64 / f64::from(info.rtp_time.denom())
     };
     world.clients[subscriber].reports[from..].iter().map(offset).collect()

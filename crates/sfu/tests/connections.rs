@@ -117,7 +117,9 @@ fn a_restart_takes_back_an_offer_that_was_never_answered() {
     // The client is not told of this offer.
     let participant = ParticipantId::from("bob");
     let now = world.now;
-    world.room.handle_command(Command::Subscribe { participant: participant.clone(), track: "camera".into() }, now);
+    world
+        .room
+        .handle_command(Command::Subscribe { participant: participant.clone(), track: "camera".into() }, now);
     let mut lost = rtcloud_sfu::Output::default();
     world.room.poll(now, &mut lost);
     assert!(lost.events.iter().any(|e| matches!(e, Event::Offered { .. })));
@@ -142,7 +144,9 @@ fn messages_carry_their_sender_and_find_their_receivers() {
 
     // A user packet that claims to be from mallory.
     let claimed = [&[0x22, 7][..], b"mallory", &[0x12, 4, 0x12, 2], b"hi"].concat();
-    let mut expected = [&[0x12, 4, 0x12, 2][..], b"hi", &[0x22, 10], b"alice-user", &[0x8a, 1, 5], b"alice"].concat();
+    let user = [&[0x12, 2][..], b"hi", &[0x0a, 5], b"alice", &[0x2a, 10], b"alice-user"].concat();
+    let sender = [&[0x22, 10][..], b"alice-user", &[0x8a, 1, 5], b"alice"].concat();
+    let mut expected = [&[0x12, user.len() as u8][..], &user, &sender].concat();
     world.send_message(alice, "_reliable", &claimed);
     world.run(50 * MS);
     assert_eq!(world.clients[bob].messages, [(true, expected.clone())]);
@@ -159,7 +163,11 @@ fn messages_carry_their_sender_and_find_their_receivers() {
 
     // Between the modes, and from the server.
     world.send_message(carol_sends, "_reliable", &claimed);
-    world.command(Command::SendData { participants: vec!["bob".into()], reliable: true, packet: vec![0x12, 0] });
+    world.command(Command::SendData {
+        participants: vec!["bob".into()],
+        reliable: true,
+        packet: vec![0x12, 0],
+    });
     world.run(50 * MS);
     assert_eq!(world.clients[alice].messages.len(), 1);
     assert_eq!(world.clients[bob].messages.len(), 4);

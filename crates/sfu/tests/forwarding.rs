@@ -48,12 +48,8 @@ fn video_reaches_a_subscriber_whole_and_named() {
             codec: name.to_owned(),
         };
         assert!(world.events.contains(&started));
-        let receiving = Event::Receiving {
-            participant: "bob".into(),
-            track: "camera".into(),
-            width: 1280,
-            height: 720,
-        };
+        let receiving =
+            Event::Receiving { participant: "bob".into(), track: "camera".into(), width: 1280, height: 720 };
         assert!(world.events.contains(&receiving));
     }
 }
@@ -334,7 +330,9 @@ fn quality_is_measured() {
         world.run(33 * MS);
     }
     let last = world.events.iter().rev().find_map(|e| match e {
-        Event::Quality { participant, uplink_loss, uplink_bitrate, .. } if participant.as_str() == "alice" => {
+        Event::Quality { participant, uplink_loss, uplink_bitrate, .. }
+            if participant.as_str() == "alice" =>
+        {
             Some((*uplink_loss, *uplink_bitrate))
         }
         _ => None,

@@ -1,6 +1,7 @@
 //! A room, str0m clients and a network between them, all in simulated time.
 
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -47,6 +48,8 @@ pub(crate) struct Client {
     sequences: HashMap<(Mid, Option<Rid>), u64>,
 }
 
+pub(crate) type Lose = Box<dyn FnMut(bool, &[u8]) -> bool>;
+
 pub(crate) struct World {
     pub(crate) now: Instant,
     pub(crate) start: Instant,
@@ -58,7 +61,7 @@ pub(crate) struct World {
     routes: HashMap<String, TransportKey>,
     addresses: HashMap<SocketAddr, TransportKey>,
     /// Says which datagrams are lost; true for those toward clients.
-    pub(crate) lose: Option<Box<dyn FnMut(bool, &[u8]) -> bool>>,
+    pub(crate) lose: Option<Lose>,
 }
 
 impl World {
@@ -152,7 +155,13 @@ impl World {
     }
 
     /// Announces a track and offers it. Returns its media line.
-    pub(crate) fn publish(&mut self, client: usize, track: &str, kind: Kind, layers: &[(&str, u32, u32)]) -> Mid {
+    pub(crate) fn publish(
+        &mut self,
+        client: usize,
+        track: &str,
+        kind: Kind,
+        layers: &[(&str, u32, u32)],
+    ) -> Mid {
         self.publish_with(client, track, kind, layers, "")
     }
 
@@ -165,7 +174,8 @@ impl World {
         codec: &str,
     ) -> Mid {
         let cid = format!("cid-{track}");
-        let layer = |&(rid, width, height): &(&str, u32, u32)| Layer { rid: rid.into(), width, height, bitrate: 0 };
+        let layer =
+            |&(rid, width, height): &(&str, u32, u32)| Layer { rid: rid.into(), width, height, bitrate: 0 };
         self.command(Command::PublishTrack {
             participant: self.clients[client].id.clone(),
             track: TrackId::from(track),
@@ -185,7 +195,8 @@ impl World {
         let media = if kind == Kind::Audio { MediaKind::Audio } else { MediaKind::Video };
         let mut mid = None;
         self.offer(client, |api| {
-            mid = Some(api.add_media(media, Direction::SendOnly, Some("stream".into()), Some(cid), simulcast));
+            mid =
+                Some(api.add_media(media, Direction::SendOnly, Some("stream".into()), Some(cid), simulcast));
         });
         mid.unwrap()
     }
@@ -229,7 +240,8 @@ impl World {
 
     pub(crate) fn connect(&mut self, client: usize) {
         self.run_until("connected", |w| {
-            w.clients[client].rtc.is_connected() && w.is_connected(&w.clients[client].id, w.clients[client].target)
+            w.clients[client].rtc.is_connected()
+                && w.is_connected(&w.clients[client].id, w.clients[client].target)
         });
     }
 
@@ -241,7 +253,15 @@ impl World {
     }
 
     /// One frame of H.264, VP8 or Opus, in so many packets.
-    pub(crate) fn send(&mut self, client: usize, mid: Mid, rid: Option<&str>, codec: Codec, key: bool, packets: usize) {
+    pub(crate) fn send(
+        &mut self,
+        client: usize,
+        mid: Mid,
+        rid: Option<&str>,
+        codec: Codec,
+        key: bool,
+        packets: usize,
+    ) {
         self.send_at(client, mid, rid, codec, key, packets, self.now);
     }
 
@@ -283,7 +303,11 @@ impl World {
             let stream = api.stream_tx_by_mid(mid, rid).expect("a stream to send");
             let rtp = RtpWrite::new(pt, (*seq).into(), (at * rate / 1000) as u32, captured + c.skew, payload)
                 .marker(n + 1 == packets)
-                .ext_vals(ExtensionValues { audio_level: c.level, voice_activity: c.level.map(|_| true), ..Default::default() })
+                .ext_vals(ExtensionValues {
+                    audio_level: c.level,
+                    voice_activity: c.level.map(|_| true),
+                    ..Default::default()
+                })
                 .nackable(codec != Codec::Opus);
             stream.write_rtp(rtp);
         }
@@ -394,7 +418,8 @@ impl World {
     fn handle_event(&mut self, event: &Event) {
         match event {
             Event::Answered { participant, target, sdp, mid_to_track, .. } => {
-                let c = self.clients.iter_mut().find(|c| c.id == *participant && c.target == *target).unwrap();
+                let c =
+                    self.clients.iter_mut().find(|c| c.id == *participant && c.target == *target).unwrap();
                 let answer = SdpAnswer::from_sdp_string(sdp).expect("an answer that parses");
                 let pending = c.pending.take().expect("an offer that was made");
                 c.rtc.sdp_api().accept_answer(pending, answer).expect("an answer that is right");
@@ -404,7 +429,8 @@ impl World {
                 c.timeout = self.now;
             }
             Event::Offered { participant, request, sdp, mid_to_track } => {
-                let found = self.clients.iter_mut().find(|c| c.id == *participant && c.target == Target::Subscriber);
+                let found =
+                    self.clients.iter_mut().find(|c| c.id == *participant && c.target == Target::Subscriber);
                 let c = found.unwrap();
                 let offer = SdpOffer::from_sdp_string(sdp).expect("an offer that parses");
                 let answer = c.rtc.sdp_api().accept_offer(offer).expect("an offer that is right");
@@ -428,8 +454,10 @@ impl World {
                 if !api.has_changes() {
                     // A browser offers again although nothing of its own changed; here a direction must be touched.
                     let free = c.description.split("m=").skip(1).find(|m| m.contains("a=inactive"));
-                    let free = free.or_else(|| c.description.split("m=").skip(1).find(|m| m.contains("a=sendonly")));
-                    let mid = free.and_then(|m| m.split("a=mid:").nth(1)).and_then(|m| m.split("\r\n").next());
+                    let free =
+                        free.or_else(|| c.description.split("m=").skip(1).find(|m| m.contains("a=sendonly")));
+                    let mid =
+                        free.and_then(|m| m.split("a=mid:").nth(1)).and_then(|m| m.split("\r\n").next());
                     let mid = Mid::from(mid.expect("a section of ours"));
                     api.set_direction(mid, Direction::Inactive);
                     api.set_direction(mid, Direction::RecvOnly);
