@@ -1,6 +1,7 @@
 """A customer's callback server that is down for half a minute, and a server that is killed: nothing is lost."""
 
 import asyncio
+import json
 import time
 from pathlib import Path
 
@@ -51,8 +52,10 @@ def in_order_of_happening(received: list[Received]) -> bool:
 
 
 async def whole_story(receiver: Receiver) -> None:
-    await receiver.expect(102, within=75)
-    assert set(receiver.types()) >= WHOLE_STORY
+    async def told() -> bool:
+        return set(receiver.types()) >= WHOLE_STORY
+
+    await eventually(told, "the whole story", within=75, seen=receiver.types)
     assert all(each.signed for each in receiver.received)
     assert in_order_of_happening(receiver.received)
 
@@ -77,6 +80,11 @@ async def test_all_is_told_after_the_server_was_killed(tmp_path: Path, receiver:
         server.set_callbacks(receiver.url, receiver.key)
         receiver.down()
         await hold_call(server, 4002)
+
+        async def room_is_closed() -> bool:
+            return json.loads(await asyncio.to_thread(server.admin, "rooms", "--json")) == []
+
+        await eventually(room_is_closed, "the room is closed")
         server.kill()
         receiver.up()
         server.start()

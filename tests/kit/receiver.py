@@ -106,13 +106,13 @@ class Receiver:
         return [each.type for each in self.received]
 
     def wait_for(self, event_type: int, where: Wanted = lambda _: True, within: float = 15.0) -> Received:
-        return wait_until(lambda: self.of(event_type, where), f"callback {event_type} of {self.types()}", within)[0]
+        return wait_until(lambda: self.of(event_type, where), f"callback {event_type}", within, self.types)[0]
 
     async def expect(self, event_type: int, where: Wanted = lambda _: True, within: float = 15.0) -> Received:
         async def found() -> list[Received]:
             return self.of(event_type, where)
 
-        return (await eventually(found, f"callback {event_type} of {self.types()}", within))[0]
+        return (await eventually(found, f"callback {event_type}", within, self.types))[0]
 
     def _take(self, headers: dict[str, str], raw: bytes) -> None:
         sign = base64.b64encode(hmac.new(self.key.encode(), raw, hashlib.sha256).digest()).decode()
