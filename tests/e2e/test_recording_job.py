@@ -17,7 +17,7 @@ import pytest
 from rtcloud.clock import SystemClock
 from rtcloud.egress.recording import job
 from rtcloud.egress.recording.recovery import recover
-from rtcloud.tasks.job import JobShell
+from rtcloud.tasks.job import JobShell, Lines
 from rtcloud.tasks.journal import read_journal
 from rtcloud.tasks.process import JobProcess
 from rtcloud.tasks.protocol import AnyJobEvent, Ended, FileClosed, Left, Order, Started, Stop
@@ -66,10 +66,9 @@ class Job:
 
     def __post_init__(self) -> None:
         Path(self.order.spool).mkdir(parents=True)
-        reader, self._instructions = os.pipe()
+        self._reader, self._instructions = os.pipe()
         self._events, self._events_end = os.pipe()
-        self._stdin = os.fdopen(reader, "rb")
-        self.shell = JobShell(self.order, self._stdin, self._events_end, SystemClock())
+        self.shell = JobShell(self.order, Lines(self._reader), self._events_end, SystemClock())
 
     def tell(self, instruction: Stop) -> None:
         os.write(self._instructions, msgspec.json.encode(instruction) + b"\n")
@@ -86,8 +85,8 @@ class Job:
             self.events = [event for line in events for event in [decoder.decode(line)] if event.sequence]
         if self._instructions >= 0:
             self.let_go()
-        await asyncio.sleep(0.05)  # the reading thread sees the end
-        self._stdin.close()
+        await asyncio.to_thread(self.shell.gone.wait, 5)  # the reading thread has seen the end
+        os.close(self._reader)
         return status
 
     def closed(self, kind: str) -> list[FileClosed]:

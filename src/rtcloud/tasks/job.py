@@ -15,12 +15,10 @@ import logging
 import os
 import queue
 import signal
-import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
 
@@ -33,7 +31,7 @@ EVENTS_FD = 3
 CLOSE_WITHIN = 5.0
 #: events waiting for a pipe nobody empties; beyond this heartbeats are left out
 MAX_WAITING = 100
-MAX_ORDER = 4 << 20
+MAX_LINE = 4 << 20
 #: kind of order → "module:coroutine function", which gets the shell and returns the exit status
 KINDS = {"recording": "rtcloud.egress.recording.job:run"}
 
@@ -41,10 +39,32 @@ _log = logging.getLogger(__name__)
 _instructions = msgspec.json.Decoder(AnyInstruction)
 
 
+class Lines:
+    """Lines of a descriptor. Not a buffered file: its lock, held by a thread that waits in it, would abort the
+    interpreter's end."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._buffer = bytearray()
+
+    def next(self) -> bytes | None:
+        """The next line without its end; None at the end of the stream, and for what is longer than ``MAX_LINE``."""
+        searched = 0
+        while (end := self._buffer.find(b"\n", searched)) < 0:
+            searched = len(self._buffer)
+            data = os.read(self._descriptor, 1 << 16) if searched <= MAX_LINE else b""
+            if not data:
+                return None
+            self._buffer += data
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        return line
+
+
 class JobShell:
     """What a job's coroutine sees of the worker. ``report`` may be called from any thread, the rest on the loop."""
 
-    def __init__(self, order: Order, stdin: BinaryIO, events_fd: int, clock: Clock) -> None:
+    def __init__(self, order: Order, stdin: Lines, events_fd: int, clock: Clock) -> None:
         self.order = order
         self.clock = clock
         self.directory = Path(order.spool)
@@ -82,7 +102,7 @@ class JobShell:
             await asyncio.sleep(1)
 
     def _read_instructions(self, loop: asyncio.AbstractEventLoop) -> None:
-        while line := self._stdin.readline(MAX_ORDER):
+        while (line := self._stdin.next()) is not None:
             if not line.strip():
                 continue
             try:
@@ -112,14 +132,14 @@ class JobShell:
                 reader_gone = True
 
 
-def main(stdin: BinaryIO | None = None, events_fd: int = EVENTS_FD, clock: Clock | None = None) -> int:
+def main(stdin_fd: int = 0, events_fd: int = EVENTS_FD, clock: Clock | None = None) -> int:
     """The command ``rtcloud job``; the exit status: 0 done (or let go by the worker), 1 failed, 2 not startable."""
-    stdin = stdin if stdin is not None else sys.stdin.buffer
+    stdin = Lines(stdin_fd)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     try:
-        order = msgspec.json.decode(stdin.readline(MAX_ORDER), type=Order)
+        order = msgspec.json.decode(stdin.next() or b"", type=Order)
     except msgspec.DecodeError as error:
         _log.error("order does not parse", extra={"reason": str(error)})
         return 2

@@ -2,7 +2,6 @@
 
 import asyncio
 import fcntl
-import io
 import os
 import threading
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ import pytest
 
 from rtcloud.clock import SystemClock
 from rtcloud.tasks import job
-from rtcloud.tasks.job import JobShell
+from rtcloud.tasks.job import JobShell, Lines
 from rtcloud.tasks.journal import Journal, read_journal
 from rtcloud.tasks.protocol import JOURNAL, LOCK, AnyJobEvent, Heartbeat, Noted, Order, Started, Stop, Token
 
@@ -40,8 +39,8 @@ class Worker:
     """The worker's ends of the two pipes."""
 
     def __init__(self) -> None:
-        reader, self._stdin = os.pipe()
-        self.stdin = os.fdopen(reader, "rb")
+        self._reader, self._stdin = os.pipe()
+        self.stdin = Lines(self._reader)
         self._events, self.events_fd = os.pipe()
 
     def send(self, line: bytes) -> None:
@@ -67,7 +66,7 @@ def worker() -> Iterator[Worker]:
     for thread in threading.enumerate():
         if thread.name == "job-stdin":
             thread.join(5)
-    worker.stdin.close()
+    os.close(worker._reader)
 
 
 async def test_instructions_arrive_in_order_and_rubbish_is_passed_over(tmp_path: Path, worker: Worker) -> None:
@@ -141,23 +140,33 @@ def test_a_journal_goes_on_after_a_torn_line(tmp_path: Path) -> None:
     assert [event.sequence for event in read_journal(tmp_path)] == [1, 2]
 
 
+def started_with(line: bytes, events_fd: int = 1) -> int:
+    reader, writer = os.pipe()
+    os.write(writer, line)
+    os.close(writer)
+    try:
+        return job.main(reader, events_fd)
+    finally:
+        os.close(reader)
+
+
 @pytest.mark.parametrize("line", [b"", b"nonsense\n", b'{"task_id":1}\n'])
 def test_what_is_no_order_is_refused(line: bytes) -> None:
-    assert job.main(io.BytesIO(line), events_fd=1) == 2
+    assert started_with(line) == 2
 
 
 def test_an_unknown_kind_is_refused(tmp_path: Path) -> None:
     line = msgspec.json.encode(order(tmp_path, "juggling")) + b"\n"
-    assert job.main(io.BytesIO(line), events_fd=1) == 2
+    assert started_with(line) == 2
 
 
 def test_two_processes_never_work_on_one_attempt(tmp_path: Path) -> None:
     with (tmp_path / LOCK).open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         line = msgspec.json.encode(order(tmp_path)) + b"\n"
-        assert job.main(io.BytesIO(line), events_fd=1) == 2
+        assert started_with(line) == 2
 
 
 def test_without_the_descriptor_for_events_it_does_not_start(tmp_path: Path) -> None:
     line = msgspec.json.encode(order(tmp_path)) + b"\n"
-    assert job.main(io.BytesIO(line), events_fd=987) == 2
+    assert started_with(line, 987) == 2
