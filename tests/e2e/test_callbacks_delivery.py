@@ -1,5 +1,5 @@
 """The sender against real HTTP receivers: order, retries, hostile answers, restarts. The schedule is the documented
-one divided by fifty."""
+one, made shorter."""
 
 import asyncio
 import contextlib
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, insert, update
 
 from rtcloud.callbacks import outbox
 from rtcloud.callbacks.events import room_event
@@ -19,16 +19,16 @@ from rtcloud.callbacks.signing import is_signed
 from rtcloud.callbacks.targets import set_targets
 from rtcloud.clock import SystemClock
 from rtcloud.rooms.ids import RoomRef
+from rtcloud.store import tables
 from rtcloud.store.bus import LocalBus
 from rtcloud.store.database import SqliteDatabase, open_database
 from rtcloud.store.sealing import Sealer
-from rtcloud.store.tables import accounts, applications
 
 pytestmark = pytest.mark.e2e
 
 APP = 1400
 KEY = "0123456789abcdefABCDEF0123456789"
-QUICK = Schedule(timeout_ms=100, interval_ms=200, lifetime_ms=1200)
+QUICK = Schedule(timeout_ms=1000, interval_ms=200, lifetime_ms=4000)
 SEALER = Sealer(bytes(32))
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n" + b'{"code":0}'
 
@@ -39,6 +39,7 @@ class Receiver:
 
     answer: Callable[[int], bytes | None] = lambda _: OK  # by number of the request; None: say nothing
     port: int = 0
+    delay: float = 0.0
     bodies: list[bytes] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
 
@@ -64,6 +65,7 @@ class Receiver:
                 self.bodies.append(await reader.readexactly(int(lower["content-length"])))
                 self.headers.append(headers)
                 answer = self.answer(len(self.bodies))
+                await asyncio.sleep(self.delay)
                 if answer is None:
                     await reader.read()
                     return
@@ -77,9 +79,9 @@ class Receiver:
 
 async def fill(database: SqliteDatabase, port: int, rooms: int = 1, *, key: str = KEY) -> None:
     def work(connection: Connection) -> None:
-        connection.execute(insert(accounts).values(uin="1", created_ms=1))
+        connection.execute(insert(tables.accounts).values(uin="1", created_ms=1))
         values = {"account_uin": "1", "name": "", "secret_key_sealed": b"", "settings": "{}", "created_ms": 1}
-        connection.execute(insert(applications).values(sdk_app_id=APP, **values))
+        connection.execute(insert(tables.applications).values(sdk_app_id=APP, **values))
         set_targets(connection, SEALER, APP, url=f"http://127.0.0.1:{port}/in?a=1", key=key)
         now_ms = SystemClock().now_ms()
         for event_type in (101, 201, 203):
@@ -241,7 +243,7 @@ def test_a_dead_room_does_not_hold_back_the_others(tmp_path: Path) -> None:
         receiver.answer = lambda _: None if json.loads(receiver.bodies[-1])["EventInfo"]["RoomId"] == 0 else OK
         async with receiver.listening():
             await fill(database, receiver.port, rooms=50)
-            async with sending(database) as sender:
+            async with sending(database, Schedule()) as sender:
                 await until(lambda: sender.counters.delivered >= 147, 20)
                 assert sender.counters.parked == 0
 
@@ -257,10 +259,26 @@ def test_what_was_pending_is_delivered_by_the_next_sender(tmp_path: Path) -> Non
                 await until(lambda: len(receiver.bodies) >= 1)
             assert await database.read(outbox.count_by_state) == {"pending": 3}
             receiver.answer = lambda _: OK
-            await asyncio.sleep(QUICK.lifetime_ms / 1000)  # the time between the two does not count
+            long_ago = {"created_ms": tables.callbacks.c.created_ms - 3_600_000}  # the time between does not count
+            await database.write(lambda connection: connection.execute(update(tables.callbacks).values(long_ago)))
             async with sending(database) as sender:
                 await until_states(database, {"delivered": 3})
                 assert sender.counters.parked == 0
+
+    run(scenario, tmp_path)
+
+
+def test_an_attempt_under_way_is_finished_when_the_sender_stops(tmp_path: Path) -> None:
+    async def scenario(database: SqliteDatabase) -> None:
+        receiver = Receiver(delay=0.3)
+        async with receiver.listening():
+            await fill(database, receiver.port)
+            async with sending(database, Schedule()):
+                await until(lambda: len(receiver.bodies) == 1)
+            assert await database.read(outbox.count_by_state) == {"delivered": 1, "pending": 2}
+            async with sending(database, Schedule()):
+                await until_states(database, {"delivered": 3})
+        assert receiver.types == [101, 201, 203]
 
     run(scenario, tmp_path)
 

@@ -33,7 +33,7 @@ pytestmark = pytest.mark.e2e
 APP = 1400
 TASK = "task-1.."
 JOB = (sys.executable, str(Path(__file__).with_name("job_script.py")))
-QUICK = Timing(silence=1.0, first_line=10.0, exit=1.0, closing=3.0, orphan=1.0, token=0.2, again=0.1)
+QUICK = Timing(silence=2.0, first_line=15.0, exit=3.0, closing=3.0, orphan=1.0, token=0.2, again=0.1)
 SEALER = Sealer(bytes(32))
 
 

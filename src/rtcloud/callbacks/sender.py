@@ -6,6 +6,7 @@ application take at most ``PER_APPLICATION`` of the ``CONCURRENCY`` places. Answ
 """
 
 import asyncio
+import contextlib
 import logging
 from collections import Counter
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from rtcloud.store.sealing import Sealer, SealError
 CONCURRENCY = 128
 PER_APPLICATION = 16
 POLL_SECONDS = 1.0
+GRACE_SECONDS = 1.0  # for attempts under way when it is stopped
 ANSWER_BYTES = 64 * 1024
 
 _log = logging.getLogger(__name__)
@@ -101,14 +103,28 @@ class Sender:
         self._running_since_ms = self._clock.now_ms()
         with self._bus.subscribe(outbox.TOPIC) as hints:
             async with asyncio.TaskGroup() as attempts:
-                while True:
-                    try:
-                        await self._start_due(attempts, hints)
-                    except DatabaseClosedError:
-                        return
-                    except Exception:
-                        _log.exception("reading the outbox failed")
-                    await hints.wait(self._poll_seconds)
+                try:
+                    await self._deliver(attempts, hints)
+                except asyncio.CancelledError:
+                    await self._finish_attempts(hints)
+                    raise
+
+    async def _deliver(self, attempts: asyncio.TaskGroup, hints: Subscription) -> None:
+        while True:
+            try:
+                await self._start_due(attempts, hints)
+            except DatabaseClosedError:
+                return
+            except Exception:
+                _log.exception("reading the outbox failed")
+            await hints.wait(self._poll_seconds)
+
+    async def _finish_attempts(self, hints: Subscription) -> None:
+        """What was sent and is answered soon need not be sent again after the next start."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GRACE_SECONDS):
+                while self._rooms:
+                    await hints.wait(GRACE_SECONDS)
 
     async def _start_due(self, attempts: asyncio.TaskGroup, hints: Subscription) -> None:
         while (free := CONCURRENCY - len(self._rooms)) > 0:
