@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from benches.figures import Figure
-from tests.kit.server import Server
+from tests.kit.server import Server, resident_mib
 
 BUDGET_MIB = 200.0
 
@@ -13,6 +13,5 @@ BUDGET_MIB = 200.0
 def run() -> list[Figure]:
     with tempfile.TemporaryDirectory() as folder, Server(Path(folder) / "data") as server:
         time.sleep(3)
-        status = Path(f"/proc/{server.pid}/status").read_text()
-    kib = int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1])
-    return [Figure("memory", "serve, idle", kib / 1024, "MiB", BUDGET_MIB)]
+        resident = resident_mib(server.pid)
+    return [Figure("memory", "serve, idle", resident, "MiB", BUDGET_MIB)]

@@ -8,7 +8,7 @@ want() { # PACKAGE TEST...
   shift
   "$@" >/dev/null 2>&1 || missing+=("$package")
 }
-has_cjk_font() { ls /usr/share/fonts/opentype/noto/NotoSansCJK* /usr/share/fonts/*/*CJK*; }
+has_cjk_font() { find /usr/share/fonts -name '*CJK*' | grep -q .; }
 has_compiler() { command -v cc && command -v c++; }
 has_cmake() { command -v cmake; }
 
