@@ -1,6 +1,7 @@
 """The whole recorder job against a room without a network: what is in the files, to the pixel and the millisecond."""
 
 import asyncio
+import errno
 import fcntl
 import json
 import os
@@ -16,6 +17,7 @@ import pytest
 
 from rtcloud.clock import SystemClock
 from rtcloud.egress.recording import job
+from rtcloud.egress.recording.hls import HlsWriter
 from rtcloud.egress.recording.recovery import recover
 from rtcloud.tasks.job import JobShell, Lines
 from rtcloud.tasks.journal import read_journal
@@ -299,6 +301,25 @@ async def test_finishing_after_the_robot_left_makes_what_is_missing_without_join
     (mp4,) = second.closed("mp4")
     assert mp4.name == "1400000001_3560.mp4"
     assert abs(Media.read(second.path(mp4)).duration - 1.5) < 0.3
+
+
+async def test_a_full_disk_fails_the_attempt_and_leaves_the_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder = Job(order(tmp_path), FakeClientRoom([Person("jane", BLUE, 300)]))
+    written = 0
+
+    def append(writer: HlsWriter, segment: object, data: bytes) -> None:
+        nonlocal written
+        written += len(data)
+        if written > 20_000:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(HlsWriter, "_append", append)
+    assert await recorder.run() == 1
+    assert recorder.room.left
+    assert not any(isinstance(event, Left | Ended) for event in recorder.events)
+    assert "recorder failed" in caplog.text
 
 
 KILLED = """

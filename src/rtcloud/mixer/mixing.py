@@ -84,6 +84,16 @@ Wish = KeyframeWanted | SubscriptionWanted
 
 
 @dataclass(slots=True)
+class MixCounts:
+    """What went wrong since the beginning, all tracks together."""
+
+    skipped_pictures: int = 0  # not composed, in a hurry
+    undecodable: int = 0  # packets and frames
+    late_sounds: int = 0  # packets that came after their moment
+    sound_jumps: int = 0  # runs of packets that had to be placed anew
+
+
+@dataclass(slots=True)
 class _AudioTrack:
     clock: UserClock
     decoder: audio.OpusDecoder
@@ -123,7 +133,7 @@ class Mixer:
         self._tick = 0
         self._block = 0
         self._limiter = audio.Limiter()
-        self.skipped_pictures = 0
+        self._counts = MixCounts()
         gop = min(form.gop_seconds, form.segment_seconds) * form.fps
         self._keyframe_ticks = (form.gop_seconds * form.fps, form.segment_seconds * form.fps)
         self._canvas = Canvas(form.width, form.height, form.background) if form.video else None
@@ -131,6 +141,11 @@ class Mixer:
         self._aac = AacEncoder(form.sample_rate, form.channels, form.audio_bitrate) if form.audio else None
 
     # Input --------------------------------------------------------------------------------------------------------
+
+    @property
+    def counts(self) -> MixCounts:
+        """Tracks are counted when they end; complete after ``finish``."""
+        return self._counts
 
     @property
     def origin_us(self) -> int | None:
@@ -214,8 +229,11 @@ class Mixer:
                 return
 
     def finish(self, end_us: int) -> int:
-        """Advance to ``end_us``, flush the encoders; the length of the output in ticks of 1/90000 s."""
+        """Advance to ``end_us``, flush the encoders, give up all tracks; the length of the output in ticks of 1/90000
+        s."""
         self.advance(end_us)
+        for track_id in list(self._owners):
+            self._drop(track_id)
         if self._origin_us is None:
             self._pool.shutdown()
             return 0
@@ -252,7 +270,7 @@ class Mixer:
         # a picture is shown at the tick nearest to it
         self._prepare(at_us + min(500_000 // self._form.fps, self._form.patience_us // 2), self._canvas, paint=not skip)
         if skip:
-            self.skipped_pictures += 1
+            self._counts.skipped_pictures += 1
             return
         for packet in self._h264.encode(self._canvas.frame, tick, keyframe):
             self._write(packet)
@@ -339,13 +357,21 @@ class Mixer:
             self._wish(wanted)
 
     def _drop(self, track_id: str) -> None:
-        self._audio.pop(track_id, None)
-        self._video.pop(track_id, None)
+        self._count(self._audio.pop(track_id, None), self._video.pop(track_id, None))
         self._cells.pop(track_id, None)
         self._asked.pop(track_id, None)
         user_id = self._owners.pop(track_id, None)
         if user_id is not None and user_id not in self._owners.values():
             self._users.pop(user_id, None)
+
+    def _count(self, sound: _AudioTrack | None, picture: _VideoTrack | None) -> None:
+        """Takes over what an ended track has counted."""
+        if sound is not None:
+            self._counts.undecodable += sound.decoder.errors
+            self._counts.late_sounds += sound.timeline.late
+            self._counts.sound_jumps += sound.timeline.jumps
+        if picture is not None:
+            self._counts.undecodable += picture.decoder.errors
 
     def _user_clock(self, track_id: str, user_id: str) -> UserClock:
         self._owners[track_id] = user_id

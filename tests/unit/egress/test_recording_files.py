@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -231,6 +232,20 @@ def test_mp4_is_split_at_a_keyframe_by_size_and_by_time(tmp_path: Path) -> None:
     by_size = make_whole(sources(attempt.directory), tmp_path, NAMES, max_bytes=whole // 3)
     assert len(by_size) >= 3
     assert all(product.size < whole // 2 for product in by_size)
+
+
+def test_times_wrap_after_a_day_without_a_trace(tmp_path: Path) -> None:
+    """MPEG's clock has 33 bits: it begins anew after 26.5 hours."""
+    wrap_s = 2**33 // 90_000
+    attempt = Attempt(tmp_path / "0")
+    for packet in encode(20):
+        attempt.writer.write(replace(packet, time=packet.time + (wrap_s - 5) * 90_000))
+    attempt.close(wrap_s + 15)
+    first, second = sources(attempt.directory)
+    assert first.begin_ms == BEGIN_MS + (wrap_s - 5) * 1000
+    (product,) = make_whole([first, second], tmp_path, NAMES, max_minutes=10**6)
+    assert abs(product.end_ms - product.begin_ms - 20_000) < 60
+    assert decode_everything(tmp_path / product.name)["video"] == 200
 
 
 def test_aac_alone_can_be_the_product(tmp_path: Path) -> None:

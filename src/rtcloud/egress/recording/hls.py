@@ -6,6 +6,7 @@ counters run on across them. The index names closed segments only and is replace
 """
 
 import os
+import shutil
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -74,6 +75,16 @@ def replace_file(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+
+
+def keep_file(directory: Path, name: str) -> None:
+    """Holds on to a closed segment: by a second link, or a copy where the file system has none."""
+    kept = directory / KEEP / name
+    kept.unlink(missing_ok=True)
+    try:
+        os.link(directory / name, kept)
+    except OSError:
+        shutil.copyfile(directory / name, kept)
 
 
 @dataclass(slots=True)
@@ -177,7 +188,7 @@ class HlsWriter:
         os.close(segment.descriptor)
         closed = Segment(segment.name, self._ms(segment.start), self._ms(end))
         if self._keep:
-            os.link(self._directory / closed.name, self._directory / KEEP / closed.name)
+            keep_file(self._directory, closed.name)
         self._segments.append(closed)
         self._report(
             FileClosed(

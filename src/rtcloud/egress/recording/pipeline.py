@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Concatenate, ParamSpec
 
@@ -201,8 +201,8 @@ class Pipeline:
         length = self._mixer.finish(end_us)
         if self._hls is not None:
             self._hls.close(length)
-        if self._mixer.skipped_pictures or self.dropped_frames:
-            _log.warning(
-                "the machine was too slow for this mix",
-                extra={"skipped_pictures": self._mixer.skipped_pictures, "dropped_frames": self.dropped_frames},
-            )
+        counts = asdict(self._mixer.counts) | {"dropped_frames": self.dropped_frames}
+        if self._mixer.counts.skipped_pictures or self.dropped_frames:
+            _log.warning("the machine was too slow for this mix", extra=counts)
+        else:
+            _log.info("recording closed", extra=counts)

@@ -11,7 +11,7 @@ from pathlib import Path
 import av
 import msgspec
 
-from rtcloud.egress.recording.hls import KEEP, Segment, Tracks, render_index, replace_file
+from rtcloud.egress.recording.hls import KEEP, Segment, Tracks, keep_file, render_index, replace_file
 from rtcloud.egress.recording.mp4 import Source
 from rtcloud.egress.recording.mpegts import PACKET
 from rtcloud.egress.recording.naming import FileNames
@@ -112,9 +112,7 @@ def _complete(directory: Path, opened: FileOpened, facts: AttemptFacts, now_ms: 
         path.unlink()
         return None
     if facts.keep:
-        kept = directory / KEEP / opened.name
-        kept.unlink(missing_ok=True)
-        os.link(path, kept)
+        keep_file(directory, opened.name)
     return FileClosed(
         at_ms=now_ms,
         name=opened.name,
