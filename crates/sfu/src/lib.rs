@@ -43,7 +43,32 @@ pub fn generate_certificate() -> Option<DtlsCert> {
 pub mod fuzzing {
     use std::collections::HashMap;
 
+    use str0m::format::Codec;
+    use str0m::rtp::Vp8Descriptor;
+
+    use crate::codec;
+    use crate::rewriter::{Incoming, Rewriter};
     use crate::sdp::{self, Finish};
+
+    /// Reads a media payload as every codec's.
+    pub fn read_payload(payload: &[u8]) {
+        for codec in [Codec::H264, Codec::Vp8, Codec::Vp9, Codec::Av1, Codec::Opus] {
+            let _ = codec::starts_keyframe(codec, payload);
+        }
+        let mut rewriter = Rewriter::new(0);
+        let vp8 = Vp8Descriptor::parse(payload).ok();
+        for (i, byte) in payload.iter().enumerate() {
+            let seq = u64::from(*byte) << (i % 57);
+            match byte % 4 {
+                0 => rewriter.skip(seq),
+                1 => rewriter.change_source(),
+                _ => {
+                    let packet = Incoming { seq, time: seq as u32, wall: f64::from(*byte) * 1e9, rate: 90_000, vp8 };
+                    let _ = rewriter.map(&packet);
+                }
+            }
+        }
+    }
 
     /// Runs every edit of a session description over any text.
     pub fn edit_sdp(text: &str) {
