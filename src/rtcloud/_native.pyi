@@ -95,3 +95,6 @@ class Peer:
 
 def probe_access_unit(packets: int, size: int, keyframe: bool, unix_us: int) -> bytes:
     """For load tests: an H.264 access unit of ``packets`` NAL units whose packets say when they were sent."""
+
+def probe_opus_packet(size: int, unix_us: int) -> bytes:
+    """For load tests: an Opus packet that says when it was sent."""

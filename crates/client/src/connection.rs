@@ -391,7 +391,7 @@ impl Connection {
         let Some(pt) = pt else { return false };
         sender.pt = Some(pt);
         let ticks = if sender.kind == MediaKind::Audio { opus_ticks(&data) } else { 0 };
-        let time = sender.clock.rtp_time(capture_us, ticks);
+        let (time, capture_us) = sender.clock.stamp(capture_us, ticks);
         let age = Duration::from_micros(self.now.unix_us.saturating_sub(capture_us));
         let wallclock = self.now.instant.checked_sub(age).unwrap_or(self.now.instant);
         let rate = codec_rate(sender.kind);
@@ -496,6 +496,9 @@ impl Connection {
         counters.bytes_received.add(data.data.len() as u64);
         if !data.contiguous {
             counters.gaps.add(1);
+        }
+        if let Some(sent_us) = probe::frame_sent_us(&data.data) {
+            counters.delay(self.now.unix_us.saturating_sub(sent_us));
         }
         let now = self.now;
         let Some(receiver) = self.sections.receiver(data.mid) else { return };

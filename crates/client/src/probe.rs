@@ -23,15 +23,30 @@ pub fn access_unit(packets: usize, size: usize, keyframe: bool, unix_us: u64) ->
         unit.extend_from_slice(&[0, 0, 0, 1]);
         let end = unit.len() + size.max(2 + MARK.len() + TIME_BYTES);
         unit.push(if keyframe { 0x65 } else { 0x41 });
-        unit.extend_from_slice(&MARK);
-        for group in 0..TIME_BYTES {
-            unit.push(0x80 | ((unix_us >> (7 * group)) & 0x7f) as u8);
-        }
+        mark(&mut unit, unix_us);
         // first_mb_in_slice = 0 only in the first slice
         unit.push(if index == 0 { 0x88 } else { 0x42 });
         unit.resize(end, 0xa5);
     }
     unit
+}
+
+/// One Opus packet of `size` bytes that says it was sent at `unix_us`. It decodes to noise.
+pub fn opus_packet(size: usize, unix_us: u64) -> Vec<u8> {
+    let mut packet = vec![0xfc];
+    mark(&mut packet, unix_us);
+    packet.resize(size.max(packet.len()), 0xa5);
+    packet
+}
+
+fn mark(payload: &mut Vec<u8>, unix_us: u64) {
+    payload.extend_from_slice(&MARK);
+    payload.extend((0..TIME_BYTES).map(|group| 0x80 | ((unix_us >> (7 * group)) & 0x7f) as u8));
+}
+
+/// The time inside a whole frame, if its first packet is marked.
+pub fn frame_sent_us(frame: &[u8]) -> Option<u64> {
+    sent_us(frame).or_else(|| sent_us(frame.strip_prefix(&[0, 0, 0, 1])?))
 }
 
 /// The time inside one packet's payload, if it is marked.
@@ -66,6 +81,8 @@ mod tests {
             assert_eq!(sent_us(&unit[4..]), Some(time));
             assert_eq!(unit.len(), 2 * 1104);
         }
+        assert_eq!(sent_us(&opus_packet(120, 5)), Some(5));
+        assert_eq!(frame_sent_us(&access_unit(2, 1100, false, 7)), Some(7));
         assert_eq!(sent_us(b"\x41\xf2rtc\x80"), None);
         assert_eq!(sent_us(b""), None);
     }

@@ -191,7 +191,7 @@ impl Sections {
             self.receivers.push(Receiver::new(mid, kind));
         }
         for sender in &mut self.senders {
-            sender.mid = sender.mid.or(sender.offered.take());
+            sender.mid = sender.mid.or_else(|| sender.offered.take());
             sender.pt = None;
         }
         // Streams that never sent would report an RTP time of zero, and a stream's first report comes with its first

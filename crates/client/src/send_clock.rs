@@ -1,10 +1,12 @@
-//! From the capture time of a frame to be sent to its RTP time.
+//! From the capture time of a frame to be sent to its RTP time, and back to the moment that this RTP time stands for.
 //!
 //! Video: the capture time in 90 kHz ticks. Audio: receivers expect each packet to begin exactly where the one before
 //! ended, so while the given times agree with the running length of the packets to within `SLACK_US` the running
-//! length wins; beyond that (silence, drift) the clock jumps to the given time.
+//! length wins; beyond that (silence, drift) the clock jumps to the given time. Given times are late now and then but
+//! never early, so the running length stands for the earliest of them, with a slow rise that follows drift.
 
 const SLACK_US: i64 = 15_000;
+const RISE: i64 = 64;
 
 /// The RTP clock of one track that we send.
 #[derive(Debug, Clone)]
@@ -12,27 +14,35 @@ pub struct SendClock {
     rate: u64,
     offset: u64,
     expected: Option<u64>,
+    shift_us: i64,
 }
 
 impl SendClock {
     /// `rate` ticks per second; `offset` is where the RTP time starts (RFC 3550 wants it random).
     pub fn new(rate: u32, offset: u32) -> Self {
-        Self { rate: u64::from(rate), offset: u64::from(offset), expected: None }
+        Self { rate: u64::from(rate.max(1)), offset: u64::from(offset), expected: None, shift_us: 0 }
     }
 
-    /// RTP time (extended, never wrapping) of a frame captured at `capture_us` that lasts `ticks` (0: not known).
-    pub fn rtp_time(&mut self, capture_us: u64, ticks: u32) -> u64 {
+    /// RTP time (extended, never wrapping) of a frame captured at `capture_us` that lasts `ticks` (0: not known), and
+    /// the Unix time in µs that it stands for.
+    pub fn stamp(&mut self, capture_us: u64, ticks: u32) -> (u64, u64) {
         let given = (u128::from(capture_us) * u128::from(self.rate) / 1_000_000) as u64 + self.offset;
-        let time = match self.expected {
-            Some(expected) if ticks > 0 && self.us(given.abs_diff(expected)) <= SLACK_US => expected,
-            _ => given,
-        };
+        let running = self.expected.filter(|expected| {
+            ticks > 0
+                && (u128::from(given.abs_diff(*expected)) * 1_000_000 / u128::from(self.rate)) as i64
+                    <= SLACK_US
+        });
+        let time = running.unwrap_or(given);
         self.expected = (ticks > 0).then(|| time + u64::from(ticks));
-        time
-    }
-
-    fn us(&self, ticks: u64) -> i64 {
-        (u128::from(ticks) * 1_000_000 / u128::from(self.rate.max(1))) as i64
+        if running.is_none() {
+            self.shift_us = 0;
+            return (time, capture_us);
+        }
+        let stands_for = (u128::from(time - self.offset) * 1_000_000 / u128::from(self.rate)) as i64;
+        let late = capture_us as i64 - stands_for;
+        self.shift_us =
+            if late < self.shift_us { late } else { self.shift_us + (late - self.shift_us) / RISE };
+        (time, (stands_for + self.shift_us) as u64)
     }
 }
 
@@ -61,23 +71,31 @@ mod tests {
     #[test]
     fn video_follows_the_capture_time() {
         let mut clock = SendClock::new(90_000, 7);
-        assert_eq!(clock.rtp_time(1_000_000, 0), 90_007);
-        assert_eq!(clock.rtp_time(1_033_333, 0), 93_006);
+        assert_eq!(clock.stamp(1_000_000, 0), (90_007, 1_000_000));
+        assert_eq!(clock.stamp(1_033_333, 0), (93_006, 1_033_333));
     }
 
     #[test]
     fn jitter_of_audio_is_smoothed() {
         let mut clock = SendClock::new(48_000, 0);
-        assert_eq!(clock.rtp_time(1_000_000, 960), 48_000);
-        assert_eq!(clock.rtp_time(1_023_000, 960), 48_960);
-        assert_eq!(clock.rtp_time(1_038_000, 960), 49_920);
+        assert_eq!(clock.stamp(1_000_000, 960), (48_000, 1_000_000));
+        assert_eq!(clock.stamp(1_026_400, 960), (48_960, 1_020_100));
+        assert_eq!(clock.stamp(1_040_000, 960), (49_920, 1_040_000));
+    }
+
+    #[test]
+    fn a_late_first_packet_does_not_delay_the_others() {
+        let mut clock = SendClock::new(48_000, 9);
+        assert_eq!(clock.stamp(1_012_000, 960).1, 1_012_000);
+        assert_eq!(clock.stamp(1_020_000, 960), (48_000 + 576 + 960 + 9, 1_020_000));
+        assert_eq!(clock.stamp(1_040_000, 960).1, 1_040_000);
     }
 
     #[test]
     fn a_pause_of_audio_is_kept() {
         let mut clock = SendClock::new(48_000, 0);
-        clock.rtp_time(1_000_000, 960);
-        assert_eq!(clock.rtp_time(2_000_000, 960), 96_000);
+        clock.stamp(1_000_000, 960);
+        assert_eq!(clock.stamp(2_000_000, 960), (96_000, 2_000_000));
     }
 
     #[test]

@@ -1,11 +1,15 @@
 //! A connection against an ICE-lite counterpart of the same library, in simulated time: no sockets, no clocks.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rtcloud_client::{Connection, Counters, Frame, Now, Order, Output, PeerConfig, PeerEvent, TransportState};
+use rtcloud_client::{
+    Connection, Counters, Frame, Now, Order, Output, PeerConfig, PeerEvent, TransportState,
+};
 use str0m::change::SdpOffer;
 use str0m::format::Codec;
 use str0m::media::{Direction, KeyframeRequestKind, MediaKind, MediaTime, Mid};
@@ -88,7 +92,8 @@ impl World {
     fn answer(&mut self, mid_to_track: &[(Mid, &str)]) -> String {
         let (request, offer) = self.offers.pop().expect("an offer");
         let answer = self.server.sdp_api().accept_offer(SdpOffer::from_sdp_string(&offer).unwrap()).unwrap();
-        let mid_to_track = mid_to_track.iter().map(|(mid, track)| (mid.to_string(), track.to_string())).collect();
+        let mid_to_track =
+            mid_to_track.iter().map(|(mid, track)| (mid.to_string(), track.to_string())).collect();
         self.order(Order::AcceptAnswer { request, sdp: answer.to_sdp_string(), mid_to_track });
         offer
     }
@@ -231,9 +236,11 @@ fn a_published_track_arrives_with_its_capture_times() {
     for event in &world.server_events {
         match event {
             Event::SenderFeedback(feedback) => {
-                let unix_us = feedback.sender_info.ntp_time.duration_since(UNIX_EPOCH).unwrap().as_micros() as i64;
+                let unix_us =
+                    feedback.sender_info.ntp_time.duration_since(UNIX_EPOCH).unwrap().as_micros() as i64;
                 assert!(feedback.sender_info.sender_packet_count > 0, "a report before the first packet");
-                report = report.or(Some((feedback.sender_info.rtp_time.numer() as u32, unix_us, frames.len())));
+                report =
+                    report.or(Some((feedback.sender_info.rtp_time.numer() as u32, unix_us, frames.len())));
             }
             Event::MediaData(data) => {
                 assert!(data.contiguous);
@@ -384,7 +391,10 @@ fn a_removed_track_leaves_its_section_to_the_next() {
         world.server_events.clear();
         world.write(&cid, &keyframe());
         world.run_for(Duration::from_millis(100));
-        assert!(world.server_events.iter().any(|event| matches!(event, Event::MediaData(_))), "round {round}");
+        assert!(
+            world.server_events.iter().any(|event| matches!(event, Event::MediaData(_))),
+            "round {round}"
+        );
         world.order(Order::RemoveTrack { cid: cid.clone() });
         world.order(Order::CreateOffer { restart_ice: false });
         let offer = world.answer(&[]);

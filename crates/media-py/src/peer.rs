@@ -149,6 +149,12 @@ fn probe_access_unit<'py>(
     )
 }
 
+/// An Opus packet for load tests that carries the time it was sent.
+#[pyfunction]
+fn probe_opus_packet(py: Python<'_>, size: usize, unix_us: u64) -> Bound<'_, PyBytes> {
+    PyBytes::new(py, &rtcloud_client::probe::opus_packet(size.min(1400), unix_us))
+}
+
 fn pack<'py, T: serde::Serialize>(py: Python<'py>, value: &T) -> PyResult<Bound<'py, PyBytes>> {
     let bytes = rmp_serde::to_vec_named(value).map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
     Ok(PyBytes::new(py, &bytes))
@@ -168,5 +174,6 @@ fn raise(error: PeerError) -> PyErr {
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Frame>()?;
     module.add_class::<Peer>()?;
-    module.add_function(wrap_pyfunction!(probe_access_unit, module)?)
+    module.add_function(wrap_pyfunction!(probe_access_unit, module)?)?;
+    module.add_function(wrap_pyfunction!(probe_opus_packet, module)?)
 }

@@ -17,6 +17,16 @@ _events = msgspec.msgpack.Decoder(list[AnyPeerEvent])
 _stats = msgspec.msgpack.Decoder(PeerStats)
 
 
+def marked_video(packets: int, size: int, *, keyframe: bool, unix_us: int) -> bytes:
+    """For load tests: an H.264 access unit of so many packets that say when they were sent (``PeerStats.delays``)."""
+    return _native.probe_access_unit(packets, size, keyframe, unix_us)
+
+
+def marked_audio(size: int, *, unix_us: int) -> bytes:
+    """The same as an Opus packet."""
+    return _native.probe_opus_packet(size, unix_us)
+
+
 class NativePeer:
     def __init__(self, config: PeerConfig) -> None:
         self._peer = _native.Peer(msgspec.msgpack.encode(config))
