@@ -157,8 +157,6 @@ class Runner:
         if self._draining:
             return
         directory = self._context.directory(self._task_id) / str(start.attempt)
-        await asyncio.get_running_loop().run_in_executor(None, lambda: directory.mkdir(parents=True, exist_ok=True))
-        await self._write(lambda connection, _: records.begin_attempt(connection, self._task_id, self._context.worker))
         order = Order(
             task_id=task.task_id,
             kind=task.kind,
@@ -174,6 +172,8 @@ class Runner:
             revision=task.revision,
             finish=start.finish,
         )
+        await asyncio.get_running_loop().run_in_executor(None, lambda: directory.mkdir(parents=True, exist_ok=True))
+        await self._write(lambda connection, _: records.begin_attempt(connection, self._task_id, self._context.worker))
         self._context.counters.jobs_started += 1
         if start.attempt:
             self._context.counters.jobs_restarted += 1

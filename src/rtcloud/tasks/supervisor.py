@@ -129,10 +129,19 @@ class Supervisor:
         for row in mine:
             runner = self._runners.get(row.task_id)
             if runner is not None:
-                await runner.refresh(row.desired, row.revision)
+                await self._refresh(runner, row)
             elif row.needs_runner:
                 self._runners[row.task_id] = runner = Runner(context, row.task_id)
                 group.create_task(self._run(row.task_id, runner), name=f"task {row.task_id}")
+
+    async def _refresh(self, runner: Runner, row: records.Held) -> None:
+        """A task that cannot be told anything holds no other one back."""
+        try:
+            await runner.refresh(row.desired, row.revision)
+        except (records.LeaseLostError, DatabaseClosedError):
+            pass
+        except Exception:
+            _log.exception("telling a job failed", extra={"task_id": row.task_id})
 
     async def _run(self, task_id: str, runner: Runner) -> None:
         try:
