@@ -133,15 +133,17 @@ class Server:
         maker = TLSSigAPIv2(self.sdk_app_id, self.credentials["sdk_secret_key"])
         return str(maker.gen_sig(user_id, expire_s))
 
-    def join(self, user_id: str, room: int | str, **fields: Any) -> httpx.Response:
-        body = {
+    def join_body(self, user_id: str, room: int | str, **fields: Any) -> dict[str, Any]:
+        return {
             "sdkAppId": self.sdk_app_id,
             "userId": user_id,
             "userSig": self.user_sig(user_id),
             ("roomId" if isinstance(room, int) else "strRoomId"): room,
             **fields,
         }
-        return httpx.post(f"{self.url}/v1/join", json=body, timeout=10)
+
+    def join(self, user_id: str, room: int | str, **fields: Any) -> httpx.Response:
+        return httpx.post(f"{self.url}/v1/join", json=self.join_body(user_id, room, **fields), timeout=10)
 
     def ticket(self, user_id: str, room: int | str, **fields: Any) -> dict[str, str]:
         """``url`` and ``token`` of an accepted join."""
