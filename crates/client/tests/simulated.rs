@@ -239,8 +239,8 @@ fn a_published_track_arrives_with_its_capture_times() {
                 let unix_us =
                     feedback.sender_info.ntp_time.duration_since(UNIX_EPOCH).unwrap().as_micros() as i64;
                 assert!(feedback.sender_info.sender_packet_count > 0, "a report before the first packet");
-                report =
-                    report.or(Some((feedback.sender_info.rtp_time.numer() as u32, unix_us, frames.len())));
+                report = report
+                    .or_else(|| Some((feedback.sender_info.rtp_time.numer() as u32, unix_us, frames.len())));
             }
             Event::MediaData(data) => {
                 assert!(data.contiguous);
