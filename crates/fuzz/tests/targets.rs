@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use rtcloud_fuzz::run;
 use rtcloud_node::{InRoom, decode, encode, samples};
 use rtcloud_sfu::{
-    Command, DtlsCert, Event, Kind, Output, ParticipantId, Room, Route, Target, TransportConfig, data, fuzzing,
+    Command, DtlsCert, Event, Kind, Output, ParticipantId, Room, Route, Target, TransportConfig, data,
+    fuzzing,
 };
 use str0m::media::{Direction, MediaKind, Simulcast, SimulcastLayer};
 use str0m::{Candidate, Input, Output as RtcOutput, Rtc};
@@ -75,7 +76,9 @@ fn data_packets() {
 fn descriptions_are_edited() {
     let now = Instant::now();
     let (_, _, text) = offer(now);
-    run("description edits", &[text.into_bytes()], |input| fuzzing::edit_sdp(&String::from_utf8_lossy(input)));
+    run("description edits", &[text.into_bytes()], |input| {
+        fuzzing::edit_sdp(&String::from_utf8_lossy(input))
+    });
 }
 
 #[test]
@@ -127,7 +130,9 @@ fn offers_and_answers() {
         }
         room.handle_command(Command::Answer { participant: "dual".into(), request: 1, sdp }, now);
         room.poll(now, &mut output);
-        assert!(output.events.iter().any(|e| matches!(e, Event::Answered { .. } | Event::SdpRejected { .. })));
+        assert!(
+            output.events.iter().any(|e| matches!(e, Event::Answered { .. } | Event::SdpRejected { .. }))
+        );
     });
 }
 
@@ -155,7 +160,8 @@ fn datagrams() {
     let (client, server): (SocketAddr, SocketAddr) = (CLIENT.parse().unwrap(), SERVER.parse().unwrap());
 
     // A real session supplies the seeds: checks, handshake, messages.
-    let mut seeds: Vec<Vec<u8>> = vec![vec![0x80, 111, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0x78], vec![0x80, 200, 0, 6]];
+    let mut seeds: Vec<Vec<u8>> =
+        vec![vec![0x80, 111, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0x78], vec![0x80, 200, 0, 6]];
     for _ in 0..500 {
         now += Duration::from_millis(5);
         rtc.handle_input(Input::Timeout(now)).unwrap();
@@ -175,7 +181,8 @@ fn datagrams() {
         room.poll(now, &mut output);
         for datagram in std::mem::take(&mut output.datagrams) {
             let contents = &output.bytes[datagram.range];
-            if let Ok(receive) = str0m::net::Receive::new(str0m::net::Protocol::Udp, server, client, contents) {
+            if let Ok(receive) = str0m::net::Receive::new(str0m::net::Protocol::Udp, server, client, contents)
+            {
                 rtc.handle_input(Input::Receive(now, receive)).unwrap();
             }
         }

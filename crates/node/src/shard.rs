@@ -280,3 +280,70 @@ impl Shard {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mailbox::Mailbox;
+    use crate::socket::Socket;
+    use crate::{EventQueue, Routes};
+
+    fn shard() -> Shard {
+        let socket = Socket::bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
+        let candidates = vec![socket.local_addr().unwrap()];
+        let config = TransportConfig {
+            candidates: candidates.clone(),
+            certificate: rtcloud_sfu::generate_certificate().unwrap(),
+            video_codecs: vec!["h264".to_owned()],
+        };
+        let shared = Shared {
+            socket,
+            candidates,
+            mailboxes: vec![Mailbox::default()],
+            events: EventQueue::new().unwrap(),
+            routes: Routes::default(),
+            queued: Default::default(),
+            counters: Default::default(),
+            cpu: (0..2).map(|_| Default::default()).collect(),
+        };
+        Shard::new(0, Arc::new(shared), Arc::new(config))
+    }
+
+    fn join(shard: &mut Shard, room: &str) -> usize {
+        let body =
+            Command::AddParticipant { participant: "p".into(), identity: "i".to_owned(), single: false };
+        shard.handle_command(InRoom { room: RoomId::from(room), body }, Instant::now());
+        shard.names[&RoomId::from(room)]
+    }
+
+    #[test]
+    fn a_panic_ends_its_room_and_no_other() {
+        let mut shard = shard();
+        let (bad, good) = (join(&mut shard, "bad"), join(&mut shard, "good"));
+        shard.poll_rooms(Instant::now());
+        assert_eq!(shard.by_ufrag.len(), 2);
+        shard.shared.events.drain(100);
+        let panics = |_: &mut Room, _: &mut Output| -> () { panic!("on purpose") };
+        assert!(shard.step(bad, panics).is_none());
+        let events = shard.shared.events.drain(100);
+        assert!(
+            matches!(&events[..], [InRoom { room, body: Event::RoomFailed { .. } }] if room.as_str() == "bad")
+        );
+        assert_eq!((shard.by_ufrag.len(), shard.rooms.len(), shard.signs.len()), (1, 1, 1));
+        assert!(shard.step(good, |room, _| room.participants()) == Some(1));
+        let status = shard.shared.status();
+        assert_eq!((status.rooms, status.participants, status.rooms_failed), (1, 1, 1));
+    }
+
+    #[test]
+    fn a_closed_room_leaves_nothing_behind() {
+        let mut shard = shard();
+        join(&mut shard, "room");
+        shard.poll_rooms(Instant::now());
+        let command = InRoom { room: RoomId::from("room"), body: Command::CloseRoom {} };
+        shard.handle_command(command, Instant::now());
+        shard.poll_rooms(Instant::now());
+        assert!(shard.by_ufrag.is_empty() && shard.rooms.is_empty() && shard.signs.is_empty());
+        assert_eq!(shard.shared.status().participants, 0);
+    }
+}

@@ -257,12 +257,15 @@ impl Room {
             let subscription = &mut self.subscriptions[*subscription_index];
             subscription.target = layer::choose(&layers, subscription.width, subscription.height);
             let Some((to, section)) = subscription.place else { continue };
-            let ready = subscription.enabled
-                && !track.muted
-                && self.transports[to].is_connected()
-                && self.transports[to].sections[section].negotiated;
-            if let (true, Some(target)) = (ready, subscription.target)
-                && subscription.current != Some(target)
+            let (true, Some(target)) = (subscription.enabled && !track.muted, subscription.target) else {
+                continue;
+            };
+            let transport = &mut self.transports[to];
+            // A key picture that this subscriber could not be sent anyway is not asked for, again and again.
+            if subscription.current != Some(target)
+                && transport.is_connected()
+                && transport.sections[section].negotiated
+                && transport.can_send(section, track.sources[target].codec)
             {
                 track.sources[target].wanted = true;
             }

@@ -63,7 +63,8 @@ pub mod fuzzing {
                 0 => rewriter.skip(seq),
                 1 => rewriter.change_source(),
                 _ => {
-                    let packet = Incoming { seq, time: seq as u32, wall: f64::from(*byte) * 1e9, rate: 90_000, vp8 };
+                    let packet =
+                        Incoming { seq, time: seq as u32, wall: f64::from(*byte) * 1e9, rate: 90_000, vp8 };
                     let _ = rewriter.map(&packet);
                 }
             }

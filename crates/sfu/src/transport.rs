@@ -30,8 +30,8 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 const STATS_INTERVAL: Duration = Duration::from_secs(5);
 /// Bytes that may wait in the data channels of one transport.
 const MAX_BUFFERED: usize = 4 * 1024 * 1024;
-/// Packets kept for retransmission, per video stream.
-const RESEND_PACKETS: usize = 1024;
+/// Packets kept for retransmission, per video stream: most of a second of 720p, and most of a subscriber's memory.
+const RESEND_PACKETS: usize = 256;
 
 /// What every transport of a node has in common.
 #[derive(Debug)]
