@@ -55,8 +55,8 @@ class Person:
     mutes: tuple[float, float] = (1e9, 1e9)  # the microphone, from … to
     flashes: tuple[float, ...] = ()
     codec: str = "libx264"
-    width: int = 320
-    height: int = 180
+    width: int = 160
+    height: int = 90
     loses: float = 1e9  # a video frame is lost at this moment
     _video: av.VideoCodecContext | None = None
     _audio: av.AudioCodecContext | None = None

@@ -27,7 +27,7 @@ from tests.e2e.fake_room import BEEP_HZ, BLUE, GREEN, RED, FakeClientRoom, Perso
 
 pytestmark = [pytest.mark.e2e, pytest.mark.anyio]
 
-WIDTH, HEIGHT, FPS = 640, 360, 30
+WIDTH, HEIGHT, FPS = 320, 180, 30
 
 
 def order(spool: Path, *, attempt: int = 0, finish: bool = False, **record: Any) -> Order:
@@ -167,7 +167,7 @@ def near(colour: tuple[int, int, int], other: tuple[int, int, int]) -> bool:
 
 async def test_people_join_mute_and_leave_as_they_did(tmp_path: Path) -> None:
     alice = Person("alice", RED, 440, joins=0.4, flashes=(2.0, 3.0), mutes=(4.0, 4.8))
-    bob = Person("bob", BLUE, 880, joins=1.2, leaves=5.0, codec="libvpx", width=180, height=320)
+    bob = Person("bob", BLUE, 880, joins=1.2, leaves=5.0, codec="libvpx", width=90, height=160)
     recorder = Job(order(tmp_path), FakeClientRoom([alice, bob]))
     running = asyncio.ensure_future(recorder.run())
     await recorder.room.until(6.0)

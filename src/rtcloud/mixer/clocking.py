@@ -10,8 +10,12 @@ Invariant: a placed time is never later than the arrival, nor earlier than ``MAX
 
 #: a capture time further back than this is not believed
 MAX_AGE_US = 5_000_000
-#: the distance of two clocks is followed when it changed by more than this for the whole window
-STEP_US = 100_000
+#: clocks whose distance may as well be a delay of this length are taken for equal
+ALIKE_US = 1_000_000
+#: a frame seen by more than this before its arrival shows the clocks to differ
+EARLY_US = 20_000
+#: the distance of two clocks is followed downwards when it was less by more than this for the whole window
+STEP_US = 500_000
 STEP_WINDOW_US = 2_000_000
 #: a user whose every frame of this period comes later than the mixer waits is moved to be in time
 LATE_WINDOW_US = 3_000_000
@@ -30,17 +34,20 @@ class ServerClock:
         return self._offset_us or 0
 
     def observe(self, arrival_us: int, now_us: int) -> None:
-        """A frame that reached the server at ``arrival_us`` was seen here at ``now_us``. The least delayed frame of a
-        window tells the distance best."""
+        """A frame that reached the server at ``arrival_us`` was seen here at ``now_us``: this much later or, if our
+        clocks differ, it only seems so. Clocks are taken for equal as long as that can be; no frame is seen before it
+        arrived, and the least delayed frame of a window tells a large distance."""
         distance = arrival_us - now_us
         if self._offset_us is None:
+            self._offset_us = 0 if -ALIKE_US < distance <= 0 else distance
+        if distance > self._offset_us + EARLY_US:
             self._offset_us = distance
         if self._window_best_us is None:
             self._window_start_us = now_us
             self._window_best_us = distance
         self._window_best_us = max(self._window_best_us, distance)
         if now_us - self._window_start_us >= STEP_WINDOW_US:
-            if abs(self._window_best_us - self._offset_us) > STEP_US:
+            if self._offset_us - self._window_best_us > STEP_US:
                 self._offset_us = self._window_best_us
             self._window_best_us = None
 

@@ -8,14 +8,28 @@ from rtcloud.mixer.clocking import MAX_AGE_US, ServerClock, UserClock
 PATIENCE = 300_000
 
 
-def test_the_least_delayed_frame_sets_the_distance_and_small_changes_are_ignored() -> None:
+def test_small_delays_do_not_move_a_known_distance() -> None:
     clock = ServerClock()
-    clock.observe(10_000_000, 1_000_000)
     for index in range(400):
         now = 1_000_000 + index * 20_000
         clock.observe(9_000_000 + now - index % 50_000, now)
     assert clock.offset_us == 9_000_000
     assert clock.to_local(clock.to_server(123)) == 123
+
+
+def test_equal_clocks_stay_equal_however_slow_the_reader_begins() -> None:
+    clock = ServerClock()
+    for index in range(500):
+        delay = 400_000 if index < 100 else 300
+        clock.observe(index * 20_000 - delay, index * 20_000)
+        assert clock.offset_us == 0
+
+
+def test_a_frame_from_the_future_shows_the_clocks_to_differ() -> None:
+    clock = ServerClock()
+    clock.observe(1_000_000, 1_100_000)
+    clock.observe(2_000_000, 1_500_000)
+    assert clock.offset_us == 500_000
 
 
 def test_a_step_of_the_servers_clock_is_followed_within_seconds() -> None:
