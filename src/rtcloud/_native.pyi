@@ -2,7 +2,7 @@
 
 from typing import final
 
-__all__ = ["Frame", "Node", "Peer", "__version__", "probe_access_unit", "protocol_samples"]
+__all__ = ["Frame", "Node", "Peer", "__version__", "probe_access_unit", "probe_opus_packet", "protocol_samples"]
 
 __version__: str
 

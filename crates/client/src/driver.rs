@@ -14,9 +14,10 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::event::{EventfdFlags, Timespec, eventfd};
 
-use crate::connection::{Connection, Now, Order, Output};
+use crate::connection::Connection;
 use crate::error::PeerError;
 use crate::inbox::Inbox;
+use crate::order::{Now, Order, Output};
 use crate::protocol::{PeerEvent, TransportState};
 use crate::socket::{ReadBuffer, Socket};
 

@@ -10,6 +10,7 @@ mod counters;
 mod driver;
 mod error;
 mod inbox;
+mod order;
 mod peer;
 pub mod probe;
 mod protocol;
@@ -19,10 +20,11 @@ mod send_clock;
 mod socket;
 
 pub use capture::CaptureClock;
-pub use connection::{Connection, Now, Order, Output};
+pub use connection::Connection;
 pub use counters::{Counter, Counters};
 pub use error::PeerError;
 pub use inbox::{Frame, Inbox};
+pub use order::{Now, Order, Output};
 pub use peer::Peer;
 
 pub use protocol::{PeerConfig, PeerEvent, PeerStats, TransportState};

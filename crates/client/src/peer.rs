@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use str0m::format::Codec;
 
-use crate::connection::{Connection, Order};
+use crate::connection::Connection;
 use crate::counters::Counters;
 use crate::driver::{Driver, Member, Status, now};
 use crate::error::PeerError;
 use crate::inbox::{Frame, Inbox};
+use crate::order::Order;
 use crate::protocol::{PeerConfig, PeerEvent, PeerStats};
 
 /// Bytes of frames that may wait for the thread.

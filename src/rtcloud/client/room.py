@@ -338,7 +338,7 @@ class Room:
             async with connect(
                 url, max_size=MAX_MESSAGE, compression=None, ping_interval=None, close_timeout=1, proxy=None
             ) as socket:
-                writer = asyncio.create_task(_write(socket, outgoing), name="client writer")  # noqa: TID251
+                writer = spawn(_write(socket, outgoing), name=f"client writer {order.number}")
                 try:
                     async for message in socket:
                         if isinstance(message, bytes):
@@ -362,7 +362,8 @@ class Room:
 
 
 async def _write(socket: ClientConnection, outgoing: asyncio.Queue[bytes]) -> None:
-    """Until an empty message, which closes the socket."""
-    while message := await outgoing.get():
-        await socket.send(message)
-    await socket.close()
+    """Until an empty message, which closes the socket. When the socket breaks the reader tells."""
+    with contextlib.suppress(WebSocketException):
+        while message := await outgoing.get():
+            await socket.send(message)
+        await socket.close()

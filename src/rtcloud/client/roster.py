@@ -36,6 +36,9 @@ class Roster:
                     return track
         return None
 
+    def track_ids(self) -> set[str]:
+        return {track.track_id for one in self.participants.values() for track in one.tracks}
+
     def user_of(self, participant_id: str) -> str | None:
         for participant in self.participants.values():
             if participant.participant_id == participant_id:

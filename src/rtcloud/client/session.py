@@ -7,7 +7,6 @@ gone: it is all said again. Retries wait longer each time and end after ``GIVE_U
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal
 
 from google.protobuf.message import DecodeError
@@ -43,6 +42,7 @@ from rtcloud.client.types import (
     SpeakersChanged,
     TrackSubscribed,
 )
+from rtcloud.client.wishes import Wishes
 
 #: From the loss to the end of all attempts to come back.
 GIVE_UP_S = 60.0
@@ -56,17 +56,6 @@ ANSWER_S = 10.0
 _Action = rtc.LeaveRequest.Action
 
 
-@dataclass(slots=True)
-class _Wish:
-    """What the program wants of a remote track; None: what the room does by itself."""
-
-    subscribed: bool | None = None
-    enabled: bool = True
-    width: int = 0
-    height: int = 0
-    is_sized: bool = False
-
-
 class Session:
     def __init__(self, token: str, info: models.ClientInfo, *, auto_subscribe: bool = True) -> None:
         self.token = token
@@ -77,7 +66,7 @@ class Session:
         self.state: Literal["new", "joining", "joined", "resuming", "over"] = "new"
         self._info = info
         self._auto_subscribe = auto_subscribe
-        self._wishes: dict[str, _Wish] = {}
+        self._wishes = Wishes()
         self._mapped: set[str] = set()
         self._told: set[str] = set()
         self._late: set[str] = set()
@@ -404,35 +393,26 @@ class Session:
                 yield Send(_mute(publication))
 
     def subscribe(self, track_id: str, subscribed: bool) -> Iterator[Order]:
-        wish = self._wishes.setdefault(track_id, _Wish())
-        wish.subscribed = subscribed
         if not subscribed:
             self._told.discard(track_id)
+        request = self._wishes.subscribe(track_id, subscribed)
         if self.state == "joined":
-            yield Send(_subscription([track_id], subscribed))
+            yield Send(request)
 
     def size(self, track_id: str, enabled: bool, width: int, height: int) -> Iterator[Order]:
-        wish = self._wishes.setdefault(track_id, _Wish())
-        wish.enabled, wish.width, wish.height, wish.is_sized = enabled, width, height, True
+        request = self._wishes.size(track_id, enabled, width, height)
         if self.state == "joined":
-            yield Send(_setting(track_id, wish))
+            yield Send(request)
 
     def _say_wishes(self) -> Iterator[Order]:
-        present = {track.track_id for one in self.roster.participants.values() for track in one.tracks}
-        self._wishes = {track_id: wish for track_id, wish in self._wishes.items() if track_id in present}
-        for subscribed in (True, False):
-            track_ids = [track_id for track_id, wish in self._wishes.items() if wish.subscribed is subscribed]
-            if track_ids:
-                yield Send(_subscription(track_ids, subscribed))
-        for track_id, wish in self._wishes.items():
-            if wish.is_sized:
-                yield Send(_setting(track_id, wish))
+        self._wishes.forget_others(self.roster.track_ids())
+        for request in self._wishes.requests():
+            yield Send(request)
 
     def _sync_state(self) -> rtc.SignalRequest:
-        against = [track_id for track_id, wish in self._wishes.items() if wish.subscribed is (not self._auto_subscribe)]
-        state = rtc.SyncState(
-            subscription=rtc.UpdateSubscription(track_sids=against, subscribe=not self._auto_subscribe)
-        )
+        against = self._wishes.tracks(subscribed=not self._auto_subscribe)
+        subscription = rtc.UpdateSubscription(track_sids=against, subscribe=not self._auto_subscribe)
+        state = rtc.SyncState(subscription=subscription)
         for publication in self.publications.values():
             if publication.track_id:
                 track = models.TrackInfo(sid=publication.track_id, name=publication.name, muted=publication.muted)
@@ -496,14 +476,3 @@ def _data(event: peer.DataArrived) -> Iterator[Order]:
 
 def _mute(publication: PublicationState) -> rtc.SignalRequest:
     return rtc.SignalRequest(mute=rtc.MuteTrackRequest(sid=publication.track_id, muted=publication.muted))
-
-
-def _subscription(track_ids: list[str], subscribed: bool) -> rtc.SignalRequest:
-    return rtc.SignalRequest(subscription=rtc.UpdateSubscription(track_sids=track_ids, subscribe=subscribed))
-
-
-def _setting(track_id: str, wish: _Wish) -> rtc.SignalRequest:
-    setting = rtc.UpdateTrackSettings(
-        track_sids=[track_id], disabled=not wish.enabled, width=wish.width, height=wish.height
-    )
-    return rtc.SignalRequest(track_setting=setting)
