@@ -13,10 +13,10 @@ READY = "rtcloud ready "
 def main(arguments: list[str]) -> int:
     data = Path(arguments[arguments.index("--data") + 1])
     command = [str(ROOT / ".venv/bin/rtcloud"), "serve", "--demo", "--allow-private", *arguments]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    # The terminal sends Ctrl-C to the whole group: the server drains on its own, a second one ends it at once.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda number, frame: process.terminate())
+    # In a session of its own, so that a Ctrl-C reaches it once and through here: the first drains, a second ends it.
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: process.terminate())
     assert process.stdout is not None
     for line in process.stdout:
         print(line, end="", flush=True)

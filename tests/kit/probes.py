@@ -61,6 +61,14 @@ def decode_all(path: Path) -> str:
     return done.stderr.strip()
 
 
+def cut(path: Path, begin_s: float, length_s: float, to: Path) -> Path:
+    """That part of the file, encoded anew so that it begins exactly there."""
+    span = ["-ss", f"{begin_s:.3f}", "-t", f"{length_s:.3f}"]
+    command = ["ffmpeg", "-v", "error", "-y", *span, "-i", str(path), "-preset", "ultrafast", str(to)]
+    subprocess.run(command, check=True, timeout=300)
+    return to
+
+
 def pictures(path: Path, every_s: float = 0.0) -> list[tuple[float, Picture]]:
     """(seconds, RGB) of the video's frames, at least ``every_s`` apart."""
     found: list[tuple[float, Picture]] = []
