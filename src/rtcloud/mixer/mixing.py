@@ -90,6 +90,7 @@ class MixCounts:
     skipped_pictures: int = 0  # not composed, in a hurry
     undecodable: int = 0  # packets and frames
     late_sounds: int = 0  # packets that came after their moment
+    late_pictures: int = 0  # frames that came after their moment: shown, but too late
     sound_jumps: int = 0  # runs of packets that had to be placed anew
 
 
@@ -110,6 +111,7 @@ class _VideoTrack:
     scaler: Scaler = field(default_factory=Scaler)
     picture: VideoFrame | None = None
     changed: bool = False
+    late: int = 0
     due: bool = False  # whether frames of it were due at this tick
     fit: Fit | None = None
 
@@ -305,7 +307,8 @@ class Mixer:
         track.due = is_shown and bool(frames)
         if not is_shown and frames:
             track.decoder.reset()
-        for _, frame in frames if is_shown else ():
+        for placed_us, frame in frames if is_shown else ():
+            track.late += placed_us < due_us - 2_000_000 // self._form.fps
             picture = track.decoder.decode(frame)
             if picture is not None:
                 track.picture, track.changed = picture, True
@@ -372,6 +375,7 @@ class Mixer:
             self._counts.sound_jumps += sound.timeline.jumps
         if picture is not None:
             self._counts.undecodable += picture.decoder.errors
+            self._counts.late_pictures += picture.late
 
     def _user_clock(self, track_id: str, user_id: str) -> UserClock:
         self._owners[track_id] = user_id
