@@ -122,7 +122,8 @@ class Participant:
     #: when, Unix ms, publications of the earlier session that did not come back are reported as stopped
     return_deadline_ms: int | None = None
     version: int = 0
-    quality: int = 2  # livekit ConnectionQuality: 0 poor, 1 good, 2 excellent, 3 lost
+    #: (livekit ConnectionQuality 0 poor … 2 excellent, score 5 … 1); None until measured
+    quality: tuple[int, float] | None = None
 
     @property
     def connected(self) -> bool:

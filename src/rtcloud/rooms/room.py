@@ -10,7 +10,7 @@ Invariants
 - a presence that was begun is ended exactly once; its end closes its publications (callback 104 alone).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from rtcloud.callbacks.events import ExitReason
 from rtcloud.media import node as media
@@ -154,6 +154,9 @@ class Room:
         )
         others = tuple(p for p in self.participants.values() if p is not participant and p.participant_id)
         yield Notify(fact.participant_id, facts.Welcome(self.sid, participant, others, self.created_ms))
+        known = tuple((other.participant_id, *other.quality) for other in others if other.quality is not None)
+        if known:
+            yield Notify(fact.participant_id, facts.ShowQuality(known))
         yield from self._show(participant)
         for other in others:
             for track in other.tracks.values():
@@ -333,17 +336,14 @@ class Room:
 
     def _show(self, participant: Participant) -> Iterator[Command]:
         participant.version += 1
-        for session in self._sessions_told(lambda p: True):
+        for session in tuple(self.sessions):
             yield Notify(session, facts.ShowParticipants(changed=(participant,)))
-
-    def _sessions_told(self, which: Callable[[Participant], bool]) -> list[str]:
-        return [p.participant_id for p in self.sessions.values() if which(p)]
 
     def _measure(self, participant: Participant, fact: facts.QualityMeasured) -> Iterator[Command]:
         measured = grade(max(fact.uplink_loss, fact.downlink_loss), fact.rtt_ms)
-        if measured.livekit == participant.quality:
+        if participant.quality is not None and measured.livekit == participant.quality[0]:
             return
-        participant.quality = measured.livekit
+        participant.quality = (measured.livekit, measured.score)
         notice = facts.ShowQuality(((participant.participant_id, measured.livekit, measured.score),))
-        for session in self._sessions_told(lambda p: p.connected):
+        for session in tuple(self.sessions):
             yield Notify(session, notice)

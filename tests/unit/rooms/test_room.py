@@ -211,8 +211,12 @@ def test_what_is_received_is_recorded_until_the_end() -> None:
     assert facts.SubscriptionChanged("PA_b", "alice", "video", 0, 0, False) in records(gone)
 
 
-def test_quality_is_told_only_when_it_changes() -> None:
+def test_quality_is_told_when_it_is_known_and_when_it_changes() -> None:
     room = room_of_two()
-    assert room.handle(facts.QualityMeasured("PA_a", 0.0, 0.0, 20), 2000) == []
+    first = room.handle(facts.QualityMeasured("PA_a", 0.0, 0.0, 20), 2000)
+    assert notices(first, "PA_b") == [facts.ShowQuality((("PA_a", 2, 5.0),))]
+    assert room.handle(facts.QualityMeasured("PA_a", 0.01, 0.0, 30), 2500) == []
     commands = room.handle(facts.QualityMeasured("PA_a", 0.25, 0.0, 20), 3000)
     assert notices(commands, "PA_b") == [facts.ShowQuality((("PA_a", 0, 3.0),))]
+    late = room.handle(entered("PA_c", "carol"), 4000)
+    assert facts.ShowQuality((("PA_a", 0, 3.0),)) in notices(late, "PA_c")
