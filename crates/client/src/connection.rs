@@ -171,7 +171,7 @@ impl Connection {
     pub fn handle_timeout(&mut self, now: Now) -> Result<(), PeerError> {
         self.now = now;
         if self.fail_at.is_some_and(|at| at <= now.instant) {
-            self.fail();
+            self.fail("no connectivity");
         }
         for receiver in &mut self.sections.receivers {
             receiver.expire(now.instant, &mut self.frames);
@@ -200,7 +200,7 @@ impl Connection {
                 RtcOutput::Event(event) => self.handle_event(event),
                 RtcOutput::Timeout(at) => {
                     if !self.rtc.is_alive() {
-                        self.fail();
+                        self.fail("the transport ended");
                         if self.ready.is_empty() {
                             return Ok(Output::Closed);
                         }
@@ -360,14 +360,14 @@ impl Connection {
                 IceConnectionState::Disconnected if self.connected => {
                     self.connected = false;
                     self.fail_at = Some(self.now.instant + CONNECT_TIMEOUT);
-                    self.state(TransportState::Disconnected);
+                    self.state(TransportState::Disconnected, "");
                 }
                 IceConnectionState::Connected | IceConnectionState::Completed if self.rtc.is_connected() => {
                     self.set_connected();
                 }
                 _ => {}
             },
-            Event::Closed => self.fail(),
+            Event::Closed => self.fail("the server closed the transport"),
             Event::ChannelOpen(id, _) => self.channel_open(id),
             Event::ChannelClose(id) => match self.sections.channels() {
                 Some((reliable, _)) if reliable == id => self.open.0 = false,
@@ -457,21 +457,21 @@ impl Connection {
         self.fail_at = None;
         if !self.connected {
             self.connected = true;
-            self.state(TransportState::Connected);
+            self.state(TransportState::Connected, "");
         }
     }
 
-    fn fail(&mut self) {
+    fn fail(&mut self, reason: &str) {
         self.fail_at = None;
         self.connected = false;
         if !self.finished {
             self.finished = true;
-            self.state(TransportState::Failed);
+            self.state(TransportState::Failed, reason);
         }
     }
 
-    fn state(&mut self, state: TransportState) {
-        self.ready.push_back(Output::Event(PeerEvent::State { state }));
+    fn state(&mut self, state: TransportState, reason: &str) {
+        self.ready.push_back(Output::Event(PeerEvent::State { state, reason: reason.into() }));
     }
 }
 

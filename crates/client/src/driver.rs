@@ -194,8 +194,7 @@ impl Thread {
                         Ok(Ok(())) => touched.push(id),
                         Ok(Err(error)) => tracing::warn!(%error, "an order to a peer was refused"),
                         Err(_) => {
-                            tracing::error!("a peer panicked");
-                            self.fail(id);
+                            self.fail(id, "a panic was caught".into());
                         }
                     }
                 }
@@ -260,18 +259,19 @@ impl Thread {
                 return;
             }
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "a peer failed"),
-            Err(_) => tracing::error!("a peer panicked"),
+            Ok(Err(error)) => return self.fail(id, error.to_string()),
+            Err(_) => return self.fail(id, "a panic was caught".into()),
         }
-        self.fail(id);
+        self.remove(id);
     }
 
     /// Ends a peer that its owner did not close.
-    fn fail(&mut self, id: u64) {
+    fn fail(&mut self, id: u64, reason: String) {
+        tracing::warn!(reason, "a peer failed");
         if let Some(entry) = self.peers.get_mut(&id)
             && !entry.member.connection.has_failed()
         {
-            entry.member.inbox.push_event(PeerEvent::State { state: TransportState::Failed });
+            entry.member.inbox.push_event(PeerEvent::State { state: TransportState::Failed, reason });
         }
         self.remove(id);
     }

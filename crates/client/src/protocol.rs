@@ -73,6 +73,8 @@ pub enum PeerEvent {
     State {
         /// Its new state.
         state: TransportState,
+        /// Why it failed.
+        reason: String,
     },
     /// Both data channels are open.
     ChannelsOpen,

@@ -487,7 +487,7 @@ fn a_server_that_falls_silent_is_told_as_lost_and_then_failed() {
     let states: Vec<TransportState> = world
         .events
         .iter()
-        .filter_map(|event| if let PeerEvent::State { state } = event { Some(*state) } else { None })
+        .filter_map(|event| if let PeerEvent::State { state, .. } = event { Some(*state) } else { None })
         .collect();
     assert_eq!(states, [TransportState::Connected, TransportState::Disconnected, TransportState::Failed]);
 }

@@ -48,6 +48,7 @@ class StateChanged(PeerEvent, tag="state"):
     """``disconnected`` may come back, ``failed`` is for good."""
 
     state: Literal["connected", "disconnected", "failed"]
+    reason: str = ""
 
 
 class ChannelsOpen(PeerEvent, tag="channels_open"):

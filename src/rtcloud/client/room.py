@@ -20,7 +20,7 @@ from rtcloud.aio import spawn
 from rtcloud.client import orders
 from rtcloud.client.joining import ConnectError, socket_url
 from rtcloud.client.orders import Finish, Order, PublicationState, Tell
-from rtcloud.client.peer import Peer, PeerStats
+from rtcloud.client.peer import Peer, PeerStats, StateChanged
 from rtcloud.client.session import Session
 from rtcloud.client.types import (
     Codec,
@@ -266,6 +266,8 @@ class Room:
         if peer is None:
             return
         for event in peer.events():
+            if isinstance(event, StateChanged) and event.state == "failed":
+                _log.warning("the media connection failed", extra={"why": event.reason})
             if self._peer is peer:  # an event may end this peer
                 self.apply(self.session.peer_event(event, self._clock.monotonic()))
         self._has_frames.set()

@@ -215,7 +215,7 @@ class Session:
                     yield CreateOffer(restart_ice=True)
             case peer.StateChanged():
                 self._transport_up = False
-                yield from self._transport_failed("the transport failed", now)
+                yield from self._transport_failed(event.reason, now)
             case peer.DataArrived():
                 yield from _data(event)
             case peer.KeyframeWanted():
