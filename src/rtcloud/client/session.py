@@ -50,6 +50,8 @@ GIVE_UP_S = 60.0
 MAX_RESUMES = 5
 #: Waits before the first, second, … attempt.
 BACKOFF_S = (0.0, 0.3, 1.0, 2.0, 4.0)
+#: A transport that the server closed is usually explained by a leave message; so long it is waited for.
+EXPLAIN_S = 1.0
 #: The first message of a socket comes within this time.
 ANSWER_S = 10.0
 
@@ -85,16 +87,20 @@ class Session:
         self._ping_at: float | None = None
         self._silent_at: float | None = None
         self._give_up_at: float | None = None
+        self._rejoin_at: float | None = None
 
     # time -----------------------------------------------------------------------------------------------------------
 
     def next_at(self) -> float | None:
-        times = (self._ping_at, self._silent_at, self._give_up_at)
+        times = (self._ping_at, self._silent_at, self._give_up_at, self._rejoin_at)
         return min((at for at in times if at is not None), default=None)
 
     def time_passed(self, now: float) -> Iterator[Order]:
         if self._give_up_at is not None and now >= self._give_up_at:
             yield from self._finish("CONNECTION_TIMEOUT")
+        elif self._rejoin_at is not None and now >= self._rejoin_at:
+            yield Hang()
+            yield from self._rejoin(now)
         elif self._silent_at is not None and now >= self._silent_at:
             self._silent_at = None
             yield from self.socket_lost(self._socket, now)
@@ -203,8 +209,11 @@ class Session:
                 yield from self._negotiate(event.request)
                 yield from self._tell_subscribed()
                 yield from self._check_ready()
+            case peer.AnswerRejected() if not self._ready:
+                yield from self._finish("MEDIA_FAILURE", event.reason)
             case peer.AnswerRejected():
-                yield from self._transport_failed(event.reason, now)
+                yield Hang()
+                yield from self._rejoin(now)
             case peer.StateChanged(state="connected"):
                 self._transport_up = True
                 yield from self._check_ready()
@@ -241,6 +250,8 @@ class Session:
     def _transport_failed(self, why: str, now: float) -> Iterator[Order]:
         if not self._ready:
             yield from self._finish("MEDIA_FAILURE", why)
+        elif self.state == "joined":
+            self._rejoin_at = now + EXPLAIN_S
         else:
             yield Hang()
             yield from self._rejoin(now)
@@ -267,7 +278,7 @@ class Session:
         self._late.clear()
         self._offered.clear()
         self._negotiated.clear()
-        self._ping_at = self._silent_at = None
+        self._ping_at = self._silent_at = self._rejoin_at = None
         yield MakePeer()
         for publication in self.publications.values():
             publication.track_id = ""
@@ -362,7 +373,7 @@ class Session:
 
     def _finish(self, reason: str, message: str = "", status: int = 0) -> Iterator[Order]:
         self.state = "over"
-        self._ping_at = self._silent_at = self._give_up_at = None
+        self._ping_at = self._silent_at = self._give_up_at = self._rejoin_at = None
         yield Tell(Disconnected(reason))
         yield Finish(reason, message, status)
 

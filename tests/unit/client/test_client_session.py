@@ -11,7 +11,7 @@ from livekit.protocol import models, rtc
 from rtcloud.client import orders, peer
 from rtcloud.client.joining import client_info
 from rtcloud.client.orders import PublicationState
-from rtcloud.client.session import GIVE_UP_S, MAX_RESUMES, Session
+from rtcloud.client.session import EXPLAIN_S, GIVE_UP_S, MAX_RESUMES, Session
 from rtcloud.client.types import (
     DataReceived,
     Disconnected,
@@ -90,6 +90,12 @@ class Talk:
 
     def leave(self, action: Any, reason: Any) -> list[orders.Order]:
         return self.receive(rtc.SignalResponse(leave=rtc.LeaveRequest(action=action, reason=reason)))
+
+    def lose_transport(self) -> list[orders.Order]:
+        """And nobody says why."""
+        assert self.peer(peer.StateChanged(state="failed", reason="x")) == []
+        self.now += EXPLAIN_S
+        return self.do(self.session.time_passed(self.now))
 
     def lose_socket(self) -> list[orders.Order]:
         return self.do(self.session.socket_lost(self.session._socket, self.now))
@@ -368,7 +374,7 @@ def test_wishes_are_said_again_after_a_rejoin() -> None:
     talk = entered(ann("TR_1"), auto_subscribe=False)
     talk.do(talk.session.subscribe("TR_1", True))
     talk.do(talk.session.size("TR_1", False, 0, 0))
-    talk.peer(peer.StateChanged(state="failed"))
+    talk.lose_transport()
     talk.offer()
     talk.join(ann("TR_1"))
     assert talk.sent() == ["subscription", "track_setting"]
@@ -376,7 +382,7 @@ def test_wishes_are_said_again_after_a_rejoin() -> None:
 
 def test_publication_made_during_a_rejoin_is_not_forgotten() -> None:
     talk = entered()
-    talk.peer(peer.StateChanged(state="failed"))
+    talk.lose_transport()
     talk.offer()
     talk.do(talk.session.publish(camera()))
     assert talk.names() == ["AddTrack"]
@@ -411,6 +417,27 @@ def test_token_that_no_longer_admits_ends_the_session() -> None:
     talk.lose_socket()
     talk.do(talk.session.socket_refused(talk.session._socket, 401, "expired", talk.now))
     assert talk.told() == [Disconnected("JOIN_FAILURE")]
+
+
+def test_transport_that_is_gone_is_made_anew() -> None:
+    talk = entered()
+    talk.lose_transport()
+    assert talk.names() == ["Hang", "Tell", "MakePeer", "CreateOffer"]
+    assert talk.told() == [Reconnecting()]
+
+
+def test_transport_closed_before_the_leave_arrives_is_no_reason_to_come_back() -> None:
+    talk = entered()
+    assert talk.peer(peer.StateChanged(state="failed", reason="closed")) == []
+    talk.leave(Action.DISCONNECT, Reason.PARTICIPANT_REMOVED)
+    assert talk.told() == [Disconnected("PARTICIPANT_REMOVED")]
+    assert talk.session.next_at() is None
+
+
+def test_unusable_answer_means_a_new_transport() -> None:
+    talk = entered()
+    talk.peer(peer.AnswerRejected(request=1, reason="x"))
+    assert talk.names() == ["Hang", "Tell", "MakePeer", "CreateOffer"]
 
 
 def test_refreshed_token_is_used() -> None:
