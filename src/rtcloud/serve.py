@@ -173,7 +173,7 @@ def _api_routes(foundation: Foundation, rooms: RoomService) -> list[BaseRoute]:
     from rtcloud.gateway.server import Gateway, GatewaySettings, routes
     from rtcloud.tasks.store import TaskStore
 
-    tasks = TaskStore(foundation.database, foundation.sealer, foundation.bus)
+    tasks = TaskStore(foundation.database, foundation.sealer, foundation.bus, foundation.clock)
     services = Services(rooms=rooms, tasks=tasks, clock=foundation.clock)
     settings = GatewaySettings(strict_regions=foundation.config.strict_regions)
     return list(routes(Gateway(foundation.accounts, services, settings=settings)))

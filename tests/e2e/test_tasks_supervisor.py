@@ -157,7 +157,7 @@ def play(tmp_path: Path, scenario: Callable[[House], Awaitable[None]]) -> None:
 
         await database.write(fill)
         try:
-            await scenario(House(tmp_path, database, TaskStore(database, SEALER, bus), bus))
+            await scenario(House(tmp_path, database, TaskStore(database, SEALER, bus, SystemClock()), bus))
         finally:
             await database.close()
 
@@ -361,7 +361,7 @@ def test_the_deaf_job_of_a_killed_worker_process_is_ended_before_the_next_attemp
         environment = os.environ | {"JOB_SCRIPT": script, "PYTHONPATH": os.pathsep.join(sys.path)}
         worker = await asyncio.create_subprocess_exec(sys.executable, __file__, str(tmp_path), env=environment)
         house.database = open_database(tmp_path / "rtcloud.db")
-        house.tasks = TaskStore(house.database, SEALER, house.bus)
+        house.tasks = TaskStore(house.database, SEALER, house.bus, SystemClock())
         try:
             await house.until_told(304)
             pid = house.job_pid(0)
@@ -480,7 +480,7 @@ def test_jobs_never_see_storage_keys_and_get_fresh_tokens(tmp_path: Path) -> Non
 async def _work(path: Path) -> None:
     """A worker process for the test above, with the script of its environment."""
     database, bus = open_database(path / "rtcloud.db"), LocalBus()
-    house = House(path, database, TaskStore(database, SEALER, bus), bus)
+    house = House(path, database, TaskStore(database, SEALER, bus, SystemClock()), bus)
     await house.supervisor(os.environ["JOB_SCRIPT"]).run()
 
 

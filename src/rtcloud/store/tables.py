@@ -158,6 +158,7 @@ tasks = Table(
     Column("params_sealed", LargeBinary, nullable=False),  # the accepted request as JSON; holds storage keys
     Column("desired_state", String(12), nullable=False),  # running, stopped
     Column("stop_code", Integer, nullable=False, default=0),  # LeaveCode if it is stopped from outside
+    Column("stop_ms", BigInteger),  # when it was told to stop: media after it does not count
     Column("state", String(12), nullable=False),  # accepted, running, ending, uploading, ended
     Column("revision", Integer, nullable=False, default=0),  # of the request; grows with each update of it
     Column("attempts", Integer, nullable=False, default=0),  # begun so far; the last is ``attempts - 1``, n = ``han``

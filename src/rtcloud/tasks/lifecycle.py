@@ -43,6 +43,7 @@ class Task:
     params: bytes  # the accepted request, opened: may hold storage keys
     desired: Desired
     stop_code: int
+    stop_ms: int | None
     state: State
     revision: int
     attempts: int

@@ -117,10 +117,11 @@ def accept(connection: Connection, sealer: Sealer, new: NewTask) -> None:
     )
 
 
-def stop(connection: Connection, task_id: str, leave_code: int) -> None:
+def stop(connection: Connection, task_id: str, leave_code: int, now_ms: int) -> None:
     """A task that was stopped already, or whose robot has left, stays as it is."""
     running = (tasks.c.task_id == task_id) & (tasks.c.desired_state == Desired.RUNNING)
-    connection.execute(update(tasks).where(running).values(desired_state=Desired.STOPPED, stop_code=leave_code))
+    stopped = {"desired_state": Desired.STOPPED, "stop_code": leave_code, "stop_ms": now_ms}
+    connection.execute(update(tasks).where(running).values(stopped))
 
 
 def count_open(connection: Connection, sdk_app_id: int, kind: str) -> int:
@@ -347,6 +348,7 @@ def _task(row: Row[Any], sealer: Sealer) -> Task:
         params=sealer.open(values["params_sealed"], purpose=PURPOSE),
         desired=Desired(values["desired_state"]),
         stop_code=values["stop_code"],
+        stop_ms=values["stop_ms"],
         state=State(values["state"]),
         revision=values["revision"],
         attempts=values["attempts"],

@@ -94,7 +94,7 @@ class Runner:
                 self._tell(job, Update(params=params, revision=task.revision))
                 self._told_revision = task.revision
             if task.desired is Desired.STOPPED and not self._told_stop:
-                self._tell(job, Stop(leave_code=task.stop_code))
+                self._tell(job, Stop(leave_code=task.stop_code, at_ms=task.stop_ms or 0))
                 self._told_stop = True
             elif now - self._token_at >= timing.token:
                 self._tell(job, Token(token=self._context.make_robot_token(task)))

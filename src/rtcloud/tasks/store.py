@@ -1,5 +1,6 @@
 """Tasks for those who ask for them (the API): accept, find, stop, count. Everything answered is durable."""
 
+from rtcloud.clock import Clock
 from rtcloud.store.bus import Bus
 from rtcloud.store.database import Database
 from rtcloud.store.sealing import Sealer
@@ -10,7 +11,8 @@ VIEWED = ("index", "mp4")
 
 
 class TaskStore:
-    def __init__(self, database: Database, sealer: Sealer, bus: Bus) -> None:
+    def __init__(self, database: Database, sealer: Sealer, bus: Bus, clock: Clock) -> None:
+        self._clock = clock
         self._database = database
         self._sealer = sealer
         self._bus = bus
@@ -23,7 +25,8 @@ class TaskStore:
         return await self._database.read(lambda connection: records.view(connection, task_id, sdk_app_id, VIEWED))
 
     async def stop(self, task_id: str, leave_code: int = 0) -> None:
-        await self._database.write(lambda connection: records.stop(connection, task_id, leave_code))
+        now_ms = self._clock.now_ms()
+        await self._database.write(lambda connection: records.stop(connection, task_id, leave_code, now_ms))
         self._bus.publish(records.TOPIC, task_id)
 
     async def count_open(self, sdk_app_id: int, kind: str) -> int:

@@ -29,6 +29,7 @@ TASK = Task(
     params=b"{}",
     desired=Desired.RUNNING,
     stop_code=0,
+    stop_ms=None,
     state=State.ACCEPTED,
     revision=0,
     attempts=0,

@@ -47,6 +47,7 @@ def task(output_format: int = 1) -> Task:
         params=request(output_format),
         desired=Desired.RUNNING,
         stop_code=0,
+        stop_ms=None,
         state=State.RUNNING,
         revision=0,
         attempts=1,

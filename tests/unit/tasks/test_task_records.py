@@ -122,7 +122,7 @@ def test_the_last_upload_after_the_end_ends_the_task(rows: Rows) -> None:
     assert rows.pending() == []
     rows.closed("a.ts")
     rows.closed("a.m3u8", "index")
-    records.stop(rows.connection, "T", 0)
+    records.stop(rows.connection, "T", 0, 5_000)
     rows.event(Left(at_ms=1, leave_code=0))
     rows.event(Ended(at_ms=1))
     assert (rows.task.state, rows.task.leave_code) == ("uploading", 0)
@@ -137,7 +137,7 @@ def test_the_last_upload_after_the_end_ends_the_task(rows: Rows) -> None:
 def test_a_file_gone_from_the_spool_does_not_hold_the_task_back(rows: Rows) -> None:
     rows.closed("a.ts")
     (file,) = records.pending_files(rows.connection, "w1", limit=10)
-    records.stop(rows.connection, "T", 0)
+    records.stop(rows.connection, "T", 0, 5_000)
     rows.event(Left(at_ms=1, leave_code=0))
     rows.event(Ended(at_ms=1))
     records.mark_lost(rows.connection, SEALER, KIND, file, "w1", 2000)
@@ -153,8 +153,8 @@ def test_what_is_still_open_when_no_job_is_left_is_forgotten(rows: Rows) -> None
 
 
 def test_a_stop_code_is_kept_from_the_first_stop(rows: Rows) -> None:
-    records.stop(rows.connection, "T", 2)
-    records.stop(rows.connection, "T", 0)
+    records.stop(rows.connection, "T", 2, 5_000)
+    records.stop(rows.connection, "T", 0, 5_000)
     assert records.load_mine(rows.connection, SEALER, "T", "w1").stop_code == 2
 
 

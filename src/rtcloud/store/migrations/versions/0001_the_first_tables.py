@@ -68,6 +68,7 @@ def upgrade() -> None:
         sa.Column("params_sealed", sa.LargeBinary(), nullable=False),
         sa.Column("desired_state", sa.String(length=12), nullable=False),
         sa.Column("stop_code", sa.Integer(), nullable=False),
+        sa.Column("stop_ms", sa.BigInteger(), nullable=True),
         sa.Column("state", sa.String(length=12), nullable=False),
         sa.Column("revision", sa.Integer(), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
