@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import rtcloud
 from rtcloud.config import Config, local_addresses
 
 #: Recordings of an hour at the default bitrate, several at once.
