@@ -116,7 +116,7 @@ pub enum Command {
     Answer {
         /// Who answers.
         participant: ParticipantId,
-        /// The number of our offer.
+        /// The number of our offer, or 0 from a client that does not number.
         request: i64,
         /// The session description.
         sdp: String,

@@ -113,7 +113,9 @@ impl Room {
     pub(crate) fn handle_answer(&mut self, participant: usize, request: i64, text: &str, now: Instant) {
         let Some(slot) = self.find_transport(participant, Target::Subscriber) else { return };
         let transport = &mut self.transports[slot];
-        let Some(open) = transport.negotiation.open.take_if(|open| open.request == request) else { return };
+        // Older clients do not number their answers.
+        let answered = |open: &mut OpenOffer| request == 0 || open.request == request;
+        let Some(open) = transport.negotiation.open.take_if(answered) else { return };
         let answer = read(text).and_then(|_| {
             SdpAnswer::from_sdp_string(&sdp::clean(text)).map_err(|_| "the description cannot be parsed")
         });

@@ -101,7 +101,8 @@ class Offer(Command, tag="offer"):
 
 
 class Answer(Command, tag="answer"):
-    """The client's answer to ``Offered`` number ``request`` (``subscriber``). A late one is ignored."""
+    """The client's answer to ``Offered`` number ``request`` (``subscriber``); 0 from clients that do not number, for
+    the open offer. A late one is ignored."""
 
     participant: str
     request: int

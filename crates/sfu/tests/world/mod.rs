@@ -438,7 +438,9 @@ impl World {
                 c.description = sdp.clone();
                 c.answered += 1;
                 c.timeout = self.now;
-                let (participant, request, sdp) = (participant.clone(), *request, answer.to_sdp_string());
+                // Some clients number their answers and some do not.
+                let request = if request % 2 == 0 { 0 } else { *request };
+                let (participant, sdp) = (participant.clone(), answer.to_sdp_string());
                 self.room.handle_command(Command::Answer { participant, request, sdp }, self.now);
             }
             Event::SectionsNeeded { participant, audio, video } => {
