@@ -19,7 +19,7 @@ use crate::shared::Shared;
 use crate::stun;
 
 /// A turn is not ended by timers sooner than this after the one before: what is due meanwhile is done together.
-const MIN_WAIT: Duration = Duration::from_millis(1);
+const MIN_WAIT: Duration = Duration::from_millis(4);
 const MAX_WAIT: Duration = Duration::from_secs(1);
 /// Addresses remembered for one transport; the oldest give way.
 const MAX_ADDRESSES: usize = 8;

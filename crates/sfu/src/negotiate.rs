@@ -104,7 +104,7 @@ impl Room {
         transport.negotiation.begun = true;
         transport.negotiation.asked = false;
         // What found no section yet, and what left while this offer was under way, is asked for again.
-        transport.negotiation.wanted = true;
+        self.want(slot);
         self.accept_sections(slot, now);
         Ok((text, mids))
     }
@@ -119,7 +119,6 @@ impl Room {
         let answer = read(text).and_then(|_| {
             SdpAnswer::from_sdp_string(&sdp::clean(text)).map_err(|_| "the description cannot be parsed")
         });
-        transport.negotiation.wanted = true;
         let accepted = answer.and_then(|answer| {
             transport.unpark();
             let accepted = transport.rtc.sdp_api().accept_answer(open.pending, answer);
@@ -129,6 +128,7 @@ impl Room {
                 "the description is not acceptable"
             })
         });
+        self.want(slot);
         self.mark_dirty(slot);
         match accepted {
             Ok(()) => {
@@ -150,8 +150,8 @@ impl Room {
     /// was to answer it may never have got it.
     pub(crate) fn restart_ice(&mut self, participant: usize) {
         let Some(slot) = self.find_transport(participant, Target::Subscriber) else { return };
+        self.want(slot);
         let negotiation = &mut self.transports[slot].negotiation;
-        negotiation.wanted = true;
         negotiation.restart = negotiation.begun;
         if let Some(open) = negotiation.open.take() {
             self.withdraw(slot, &open.added);
@@ -162,20 +162,19 @@ impl Room {
     pub(crate) fn want_negotiation(&mut self, participant: usize) {
         let target = if self.participants[participant].single { Target::Single } else { Target::Subscriber };
         if let Some(slot) = self.find_transport(participant, target) {
-            self.transports[slot].negotiation.wanted = true;
+            self.want(slot);
         }
     }
 
-    /// Makes the offers that are wanted, and asks for those that clients make.
-    pub(crate) fn settle(&mut self, now: Instant) {
-        let wanted = |t: &crate::transport::Transport| t.negotiation.wanted && t.rtc.is_alive();
-        let slots: Vec<usize> =
-            self.transports.iter().filter(|(_, t)| wanted(t)).map(|(slot, _)| slot).collect();
-        for slot in slots {
+    /// Makes the offers that are wanted, and asks for those that clients make. One that cannot be made yet is wanted
+    /// again when what it waits for has come.
+    pub(crate) fn settle(&mut self) {
+        for slot in self.take_wanting() {
             match self.transports[slot].target {
+                _ if !self.transports[slot].rtc.is_alive() => {}
                 Target::Single => self.ask(slot),
-                Target::Subscriber => self.offer(slot, now),
-                Target::Publisher => self.transports[slot].negotiation.wanted = false,
+                Target::Subscriber => self.offer(slot),
+                Target::Publisher => {}
             }
         }
     }
@@ -203,7 +202,6 @@ impl Room {
                 Kind::Video => video = video.saturating_sub(1),
             }
         }
-        transport.negotiation.wanted = false;
         if wanted {
             transport.negotiation.asked = true;
             let participant = self.participants[participant].id.clone();
@@ -212,7 +210,7 @@ impl Room {
     }
 
     /// Offers the subscriber connection, unless an offer is open.
-    fn offer(&mut self, slot: usize, _now: Instant) {
+    fn offer(&mut self, slot: usize) {
         if self.transports[slot].negotiation.open.is_some() {
             return;
         }
@@ -272,7 +270,6 @@ impl Room {
             self.subscriptions[*subscription].place = section.map(|section| (slot, section));
         }
         let negotiation = &mut self.transports[slot].negotiation;
-        negotiation.wanted = false;
         let Some((offer, pending)) = made else { return };
         negotiation.begun = true;
         negotiation.requests += 1;

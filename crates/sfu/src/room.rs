@@ -41,6 +41,11 @@ pub struct Room {
     pub(crate) events: Vec<Event>,
     pub(crate) routes: Vec<Route>,
     pub(crate) dirty: Vec<usize>,
+    /// Transports in which something is to be negotiated.
+    wanting: Vec<usize>,
+    /// When each transport wants to be called, by slot. Beside the transports, which are large: looking through all of
+    /// them many times a second would cost more than most packets do.
+    timers: Vec<Option<Instant>>,
     pub(crate) speakers_at: Instant,
     closing: Vec<Transport>,
     serial: u32,
@@ -65,6 +70,8 @@ impl Room {
             events: Vec::new(),
             routes: Vec::new(),
             dirty: Vec::new(),
+            wanting: Vec::new(),
+            timers: Vec::new(),
             speakers_at: epoch,
             closing: Vec::new(),
             serial: 0,
@@ -206,10 +213,9 @@ impl Room {
 
     /// Time has come to [`Room::next_timeout`].
     pub fn handle_timeout(&mut self, now: Instant) {
-        for (slot, transport) in &mut self.transports {
-            if transport.timeout <= now && !transport.dirty {
-                transport.dirty = true;
-                self.dirty.push(slot);
+        for slot in 0..self.timers.len() {
+            if self.timers[slot].is_some_and(|at| at <= now) {
+                self.mark_dirty(slot);
             }
         }
         if now >= self.tick_at {
@@ -222,7 +228,7 @@ impl Room {
     /// next input.
     pub fn poll(&mut self, now: Instant, output: &mut Output) {
         for _ in 0..MAX_ROUNDS {
-            self.settle(now);
+            self.settle();
             let dirty = std::mem::take(&mut self.dirty);
             if dirty.is_empty() {
                 break;
@@ -247,8 +253,7 @@ impl Room {
                 }
             }
         }
-        let timeouts = self.transports.iter().map(|(_, t)| t.timeout);
-        self.timeout = timeouts.fold(self.tick_at, Instant::min);
+        self.timeout = self.timers.iter().copied().flatten().fold(self.tick_at, Instant::min);
         output.events.append(&mut self.events);
         output.routes.append(&mut self.routes);
     }
@@ -259,12 +264,23 @@ impl Room {
         }
     }
 
+    /// Something is to be negotiated in a transport, as soon as it can be.
+    pub(crate) fn want(&mut self, slot: usize) {
+        if !self.wanting.contains(&slot) {
+            self.wanting.push(slot);
+        }
+    }
+
+    pub(crate) fn take_wanting(&mut self) -> Vec<usize> {
+        std::mem::take(&mut self.wanting)
+    }
+
     fn poll_transport(&mut self, slot: usize, now: Instant, output: &mut Output) {
         loop {
             let Some(transport) = self.transports.get_mut(slot) else { return };
             match transport.rtc.poll_output() {
                 Ok(RtcOutput::Timeout(at)) => {
-                    transport.timeout = at;
+                    self.timers[slot] = Some(at);
                     return;
                 }
                 Ok(RtcOutput::Transmit(t)) => output.push(t.source, t.destination, &t.contents),
@@ -332,6 +348,9 @@ impl Room {
         let mut transport = Transport::new(key, participant, target, &self.config, now);
         self.routes.push(Route::Add(transport.local_ufrag(), key));
         entry.insert(transport);
+        if self.timers.len() <= slot {
+            self.timers.resize(slot + 1, None);
+        }
         self.participants[participant].transports.push(slot);
         self.dirty.push(slot);
         slot
@@ -360,7 +379,7 @@ impl Room {
         self.names.insert(id, index);
         if !single {
             let slot = self.add_transport(index, Target::Subscriber, now);
-            self.transports[slot].negotiation.wanted = true;
+            self.want(slot);
         }
     }
 
@@ -376,7 +395,9 @@ impl Room {
         self.speakers.remove(&participant.id);
         for slot in participant.transports {
             let mut transport = self.transports.remove(slot);
+            self.timers[slot] = None;
             self.dirty.retain(|d| *d != slot);
+            self.wanting.retain(|w| *w != slot);
             self.routes.push(Route::Remove(transport.key));
             let _ = transport.rtc.close();
             self.closing.push(transport);

@@ -85,8 +85,6 @@ pub(crate) struct OpenOffer {
 pub(crate) struct Negotiation {
     /// The first description was exchanged.
     pub(crate) begun: bool,
-    /// Something changed that the other side must be told.
-    pub(crate) wanted: bool,
     /// The client was asked to offer.
     pub(crate) asked: bool,
     pub(crate) restart: bool,
@@ -132,7 +130,6 @@ pub(crate) struct Transport {
     pub(crate) negotiation: Negotiation,
     pub(crate) state: Option<TransportState>,
     pub(crate) last_heard: Instant,
-    pub(crate) timeout: Instant,
     pub(crate) dirty: bool,
     pub(crate) traffic: Traffic,
     /// Tracks that come in, by media line.
@@ -186,7 +183,6 @@ impl Transport {
             negotiation: Negotiation::default(),
             state: None,
             last_heard: now,
-            timeout: now,
             dirty: true,
             traffic: Traffic::default(),
             incoming: Vec::new(),
