@@ -23,6 +23,8 @@ from rtcloud.rooms.quality import grade
 LOST_AFTER_MS = 90_000
 #: A user who came back in a new session has this long to publish again what it was sending.
 RETURN_WITHIN_MS = 10_000
+#: Changes of quality wait this long for others to go with.
+QUALITY_WITHIN_MS = 1_000
 
 
 class Room:
@@ -35,6 +37,9 @@ class Room:
         self.sessions: dict[str, Participant] = {}  # by participant id
         self.begun = False
         self.destroyed = False
+        # changed qualities, told together at ``_quality_due_ms``: a notice for each would be n² in a big room
+        self._qualities: dict[str, tuple[int, float]] = {}
+        self._quality_due_ms: int | None = None
 
     def handle(self, fact: Fact, now_ms: int) -> list[Command]:
         if self.destroyed:
@@ -46,6 +51,8 @@ class Room:
         times = [
             t for p in self.participants.values() for t in (p.lost_deadline_ms, p.return_deadline_ms) if t is not None
         ]
+        if self._quality_due_ms is not None:
+            times.append(self._quality_due_ms)
         return min(times, default=None)
 
     def restore(self, participants: list[Participant], now_ms: int) -> None:
@@ -115,7 +122,7 @@ class Room:
                 if owner is not None and found is not None and found.publication not in (None, "audio"):
                     yield self._receives(participant, owner, found, width, height, width > 0)
             case facts.QualityMeasured():
-                yield from self._measure(participant, fact)
+                self._measure(participant, fact, now_ms)
 
     # entering and leaving -----------------------------------------------------------------------------------------
 
@@ -176,8 +183,9 @@ class Room:
         participant.participant_id = ""
         yield Drive(media.RemoveParticipant(room=self.sid, participant=session))
         yield Notify(session, facts.Dismiss(cause))
-        for other in self.sessions.values():
-            yield Notify(other.participant_id, facts.ShowParticipants(gone=((session, participant.user_id),)))
+        notice = facts.ShowParticipants(gone=((session, participant.user_id),))
+        for other in tuple(self.sessions):
+            yield Notify(other, notice)
 
     def _end(self, participant: Participant, reason: ExitReason, cause: facts.LeaveCause) -> Iterator[Command]:
         yield from self._end_session(participant, cause)
@@ -196,6 +204,8 @@ class Room:
             yield facts.RoomDestroyed()
 
     def _expire(self, now_ms: int) -> Iterator[Command]:
+        if self._quality_due_ms is not None and self._quality_due_ms <= now_ms:
+            yield from self._show_qualities()
         for participant in tuple(self.participants.values()):
             if participant.lost_deadline_ms is not None and participant.lost_deadline_ms <= now_ms:
                 yield from self._end(participant, ExitReason.TIMEOUT, "timed_out")
@@ -336,14 +346,22 @@ class Room:
 
     def _show(self, participant: Participant) -> Iterator[Command]:
         participant.version += 1
+        notice = facts.ShowParticipants(changed=(participant,))
         for session in tuple(self.sessions):
-            yield Notify(session, facts.ShowParticipants(changed=(participant,)))
+            yield Notify(session, notice)
 
-    def _measure(self, participant: Participant, fact: facts.QualityMeasured) -> Iterator[Command]:
+    def _measure(self, participant: Participant, fact: facts.QualityMeasured, now_ms: int) -> None:
         measured = grade(max(fact.uplink_loss, fact.downlink_loss), fact.rtt_ms)
         if participant.quality is not None and measured.livekit == participant.quality[0]:
             return
-        participant.quality = (measured.livekit, measured.score)
-        notice = facts.ShowQuality(((participant.participant_id, measured.livekit, measured.score),))
-        for session in tuple(self.sessions):
+        participant.quality = self._qualities[participant.participant_id] = (measured.livekit, measured.score)
+        if self._quality_due_ms is None:
+            self._quality_due_ms = now_ms + QUALITY_WITHIN_MS
+
+    def _show_qualities(self) -> Iterator[Command]:
+        changed = {session: quality for session, quality in self._qualities.items() if session in self.sessions}
+        self._qualities.clear()
+        self._quality_due_ms = None
+        notice = facts.ShowQuality(tuple((session, *quality) for session, quality in changed.items()))
+        for session in tuple(self.sessions) if changed else ():
             yield Notify(session, notice)

@@ -1,6 +1,6 @@
 """Our notions in the protocol's messages, and back. Pure; the only module that knows both vocabularies."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -8,6 +8,7 @@ from livekit.protocol import models, rtc
 
 import rtcloud
 from rtcloud.media import node as media
+from rtcloud.rooms import facts
 from rtcloud.rooms.facts import LeaveCause
 from rtcloud.rooms.ids import RoomRef
 from rtcloud.rooms.participant import Layer, Participant, Role, Source, Track
@@ -206,7 +207,27 @@ def description(kind: str, sdp: str, request: int, mid_to_track: Mapping[str, st
     return rtc.SignalResponse(answer=session) if kind == "answer" else rtc.SignalResponse(offer=session)
 
 
-def speakers(event: media.Speakers) -> rtc.SignalResponse:
+class Shared:
+    """The message of a notice that goes to a whole room, made once: the room delivers one notice to all its sessions,
+    one right after the other. Only the last one is kept."""
+
+    def __init__(self, make: Callable[[Any], rtc.SignalResponse]) -> None:
+        self._make = make
+        self._last: tuple[object, rtc.SignalResponse] | None = None
+
+    def __call__(self, notice: object) -> rtc.SignalResponse:
+        if self._last is None or self._last[0] is not notice:
+            self._last = (notice, self._make(notice))
+        return self._last[1]
+
+
+def _participants(notice: facts.ShowParticipants) -> rtc.SignalResponse:
+    shown = [participant_info(p) for p in notice.changed if p.participant_id]
+    shown += [gone(*one) for one in notice.gone]
+    return rtc.SignalResponse(update=rtc.ParticipantUpdate(participants=shown))
+
+
+def _speakers(event: media.Speakers) -> rtc.SignalResponse:
     changed = [
         models.SpeakerInfo(sid=speaker.participant, level=speaker.level, active=speaker.active)
         for speaker in event.speakers
@@ -214,12 +235,17 @@ def speakers(event: media.Speakers) -> rtc.SignalResponse:
     return rtc.SignalResponse(speakers_changed=rtc.SpeakersChanged(speakers=changed))
 
 
-def quality(qualities: Iterable[tuple[str, int, float]]) -> rtc.SignalResponse:
+def _quality(notice: facts.ShowQuality) -> rtc.SignalResponse:
     updates = [
         rtc.ConnectionQualityInfo(participant_sid=participant, quality=level, score=score)  # type: ignore[arg-type]
-        for participant, level, score in qualities
+        for participant, level, score in notice.qualities
     ]
     return rtc.SignalResponse(connection_quality=rtc.ConnectionQualityUpdate(updates=updates))
+
+
+participants = Shared(_participants)
+speakers = Shared(_speakers)
+quality = Shared(_quality)
 
 
 def _codec_name(codec: str) -> str:

@@ -85,7 +85,7 @@ class _Connection:
                     self._hangup()
 
     def _send(self, response: rtc.SignalResponse) -> None:
-        encoded = response.SerializeToString()
+        encoded = self.server.encoded(response)
         if self.outbox is not None:
             self._put(self.outbox, encoded)
         elif response.WhichOneof("message") in ("update", "track_unpublished"):
@@ -120,6 +120,7 @@ class SignalServer:
         self._secret_key = secret_key
         self._new_id = new_id
         self._connections: dict[str, _Connection] = {}
+        self._last: tuple[rtc.SignalResponse | None, bytes] = (None, b"")
 
     def routes(self) -> list[BaseRoute]:
         return [
@@ -128,6 +129,12 @@ class SignalServer:
             Route("/rtc/v1/validate", self._validate, methods=["GET"]),
             Route("/rtc/validate", self._validate, methods=["GET"]),
         ]
+
+    def encoded(self, response: rtc.SignalResponse) -> bytes:
+        """Its bytes. A notice for a whole room is one object for all its sessions: it is encoded once."""
+        if response is not self._last[0]:
+            self._last = (response, response.SerializeToString())
+        return self._last[1]
 
     def forget(self, connection: _Connection) -> None:
         if self._connections.get(connection.session.participant_id) is connection:

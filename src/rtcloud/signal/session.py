@@ -198,11 +198,8 @@ class Session:
                 yield Send(rtc.SignalResponse(update=rtc.ParticipantUpdate(participants=participants)))
                 if not self.single:
                     yield Drive(media.RestartIce(room=self.room_sid, participant=self.participant_id))
-            case facts.ShowParticipants(changed, gone):
-                participants = [messages.participant_info(p) for p in changed if p.participant_id]
-                participants += [messages.gone(*one) for one in gone]
-                if participants:
-                    yield Send(rtc.SignalResponse(update=rtc.ParticipantUpdate(participants=participants)))
+            case facts.ShowParticipants():
+                yield Send(messages.participants(notice))
             case facts.AcceptTrack(cid, track):
                 published = rtc.TrackPublishedResponse(cid=cid, track=messages.track_info(track))
                 yield Send(rtc.SignalResponse(track_published=published))
@@ -211,8 +208,8 @@ class Session:
                 yield Send(rtc.SignalResponse(track_unpublished=rtc.TrackUnpublishedResponse(track_sid=track_id)))
             case facts.TellPublisher(track_id):
                 yield Send(rtc.SignalResponse(track_subscribed=rtc.TrackSubscribed(track_sid=track_id)))
-            case facts.ShowQuality(qualities):
-                yield Send(messages.quality(qualities))
+            case facts.ShowQuality():
+                yield Send(messages.quality(notice))
             case facts.Dismiss(cause):
                 yield Send(messages.leave(cause))
                 yield Hangup(cause)

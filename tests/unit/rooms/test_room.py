@@ -213,10 +213,14 @@ def test_what_is_received_is_recorded_until_the_end() -> None:
 
 def test_quality_is_told_when_it_is_known_and_when_it_changes() -> None:
     room = room_of_two()
-    first = room.handle(facts.QualityMeasured("PA_a", 0.0, 0.0, 20), 2000)
-    assert notices(first, "PA_b") == [facts.ShowQuality((("PA_a", 2, 5.0),))]
-    assert room.handle(facts.QualityMeasured("PA_a", 0.01, 0.0, 30), 2500) == []
-    commands = room.handle(facts.QualityMeasured("PA_a", 0.25, 0.0, 20), 3000)
-    assert notices(commands, "PA_b") == [facts.ShowQuality((("PA_a", 0, 3.0),))]
-    late = room.handle(entered("PA_c", "carol"), 4000)
-    assert facts.ShowQuality((("PA_a", 0, 3.0),)) in notices(late, "PA_c")
+    room.handle(facts.QualityMeasured("PA_a", 0.0, 0.0, 20), 2000)
+    room.handle(facts.QualityMeasured("PA_b", 0.15, 0.0, 20), 2900)
+    assert room.deadline() == 3000
+    first = room.handle(facts.TimePassed(), 3000)
+    assert notices(first, "PA_b") == [facts.ShowQuality((("PA_a", 2, 5.0), ("PA_b", 1, 4.0)))]
+    room.handle(facts.QualityMeasured("PA_a", 0.01, 0.0, 30), 3500)
+    assert room.deadline() is None
+    room.handle(facts.QualityMeasured("PA_a", 0.25, 0.0, 20), 4000)
+    assert notices(room.handle(facts.TimePassed(), 5000), "PA_b") == [facts.ShowQuality((("PA_a", 0, 3.0),))]
+    late = room.handle(entered("PA_c", "carol"), 6000)
+    assert facts.ShowQuality((("PA_a", 0, 3.0), ("PA_b", 1, 4.0))) in notices(late, "PA_c")
