@@ -102,7 +102,8 @@ class SubscriptionChosen:
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionSized:
-    """What a subscriber shows of a track. 0 × 0: as large as there is."""
+    """What a subscriber shows of a track. 0 × 0: as large as there is, or the announced layer of ``quality`` (0 low,
+    1 medium, 2 high)."""
 
     participant_id: str
     track_ids: tuple[str, ...]
@@ -110,6 +111,7 @@ class SubscriptionSized:
     width: int
     height: int
     fps: int
+    quality: int = 2
 
 
 @dataclass(frozen=True, slots=True)

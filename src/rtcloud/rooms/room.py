@@ -104,17 +104,7 @@ class Room:
             case facts.SubscriptionSized():
                 for track_id in fact.track_ids:
                     if track_id in participant.subscribed:
-                        yield Drive(
-                            media.SetSubscription(
-                                room=self.sid,
-                                participant=participant.participant_id,
-                                track=track_id,
-                                enabled=fact.enabled,
-                                width=fact.width,
-                                height=fact.height,
-                                fps=fact.fps,
-                            )
-                        )
+                        yield self._size(participant, track_id, fact)
             case facts.MediaStarted(_, track_id, codec):
                 yield from self._media_started(participant, track_id, codec)
             case facts.Receiving(_, track_id, width, height):
@@ -323,6 +313,25 @@ class Room:
                 yield from self._close_subscription(participant, track_id)
                 participant.subscribed.discard(track_id)
                 yield Drive(media.Unsubscribe(room=self.sid, participant=participant.participant_id, track=track_id))
+
+    def _size(self, participant: Participant, track_id: str, fact: facts.SubscriptionSized) -> Drive:
+        width, height = fact.width, fact.height
+        _, track = self._find(track_id)
+        if not (width or height) and track is not None:
+            named = (layer for layer in track.layers if layer.quality == fact.quality)
+            layer = next(named, None) if fact.quality < 2 else None
+            width, height = (layer.width, layer.height) if layer is not None else (0, 0)
+        return Drive(
+            media.SetSubscription(
+                room=self.sid,
+                participant=participant.participant_id,
+                track=track_id,
+                enabled=fact.enabled,
+                width=width,
+                height=height,
+                fps=fact.fps,
+            )
+        )
 
     def _close_subscription(self, subscriber: Participant, track_id: str) -> Iterator[Command]:
         owner, track = self._find(track_id)

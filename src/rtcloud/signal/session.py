@@ -116,8 +116,10 @@ class Session:
                         self.participant_id,
                         tuple(setting.track_sids[:MAX_NAMES]),
                         not setting.disabled,
-                        *_size(setting),
+                        min(setting.width, 16384),
+                        min(setting.height, 16384),
                         min(setting.fps, 240),
+                        setting.quality,
                     )
                 )
             case "leave":
@@ -256,10 +258,3 @@ class Session:
 
 class _Candidate(msgspec.Struct):
     candidate: str = ""
-
-
-def _size(setting: rtc.UpdateTrackSettings) -> tuple[int, int]:
-    """A quality without a size stands for the usual size of that layer."""
-    if setting.width or setting.height:
-        return min(setting.width, 16384), min(setting.height, 16384)
-    return {0: (320, 180), 1: (640, 360)}.get(setting.quality, (0, 0))

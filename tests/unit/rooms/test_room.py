@@ -4,7 +4,7 @@ from rtcloud.callbacks.events import ExitReason
 from rtcloud.media import node as media
 from rtcloud.rooms import facts
 from rtcloud.rooms.facts import Drive, Notify
-from rtcloud.rooms.participant import Device, Permission, Role, Source, Track
+from rtcloud.rooms.participant import Device, Layer, Permission, Role, Source, Track
 from rtcloud.rooms.room import LOST_AFTER_MS, RETURN_WITHIN_MS, Room
 
 
@@ -200,6 +200,23 @@ def test_an_explicit_choice_wins_over_automatic_subscription() -> None:
     assert media.Unsubscribe(room="RM_1", participant="PA_b", track="TR_1") in drives(off)
     on = room.handle(facts.SubscriptionChosen("PA_b", ("TR_1",), True), 4000)
     assert media.Subscribe(room="RM_1", participant="PA_b", track="TR_1") in drives(on)
+
+
+def test_a_quality_names_the_announced_layer() -> None:
+    room = room_of_two()
+    layers = (Layer(0, "q", 160, 120, 80_000), Layer(1, "h", 320, 240, 200_000), Layer(2, "f", 640, 480, 600_000))
+    publish(room, "PA_a", track("TR_1", layers=layers))
+
+    def sized(width: int, height: int, quality: int) -> tuple[int, int]:
+        fact = facts.SubscriptionSized("PA_b", ("TR_1",), True, width, height, 0, quality)
+        [command] = drives(room.handle(fact, 3000))
+        assert isinstance(command, media.SetSubscription)
+        return command.width, command.height
+
+    assert sized(0, 0, 0) == (160, 120)
+    assert sized(0, 0, 1) == (320, 240)
+    assert sized(0, 0, 2) == (0, 0)
+    assert sized(200, 100, 0) == (200, 100)
 
 
 def test_what_is_received_is_recorded_until_the_end() -> None:

@@ -110,13 +110,13 @@ def test_candidates_are_json_and_broken_ones_are_ignored() -> None:
     assert say(session, trickle=rtc.TrickleRequest(candidateInit="{")) == []
 
 
-def test_a_quality_without_a_size_stands_for_the_usual_size() -> None:
+def test_a_wish_for_a_quality_or_a_size_is_passed_on() -> None:
     setting = rtc.UpdateTrackSettings(track_sids=["TR_1"], quality=models.VideoQuality.MEDIUM)
     [command] = say(a_session(), track_setting=setting)
-    assert command == Post(facts.SubscriptionSized("PA_a", ("TR_1",), True, 640, 360, 0))
-    setting = rtc.UpdateTrackSettings(track_sids=["TR_1"], quality=models.VideoQuality.HIGH)
+    assert command == Post(facts.SubscriptionSized("PA_a", ("TR_1",), True, 0, 0, 0, 1))
+    setting = rtc.UpdateTrackSettings(track_sids=["TR_1"], width=99999, height=90, disabled=True)
     [command] = say(a_session(), track_setting=setting)
-    assert command == Post(facts.SubscriptionSized("PA_a", ("TR_1",), True, 0, 0, 0))
+    assert command == Post(facts.SubscriptionSized("PA_a", ("TR_1",), False, 16384, 90, 0, 0))
 
 
 def test_every_cause_of_leaving_has_its_reason_and_action() -> None:
