@@ -65,6 +65,7 @@ gen: $(STAMPS)/native ## write the generated files and the Python lock anew
 	  --no-annotate --no-header --output-file requirements.lock pyproject.toml
 
 fuzz: setup ## feed every parser of network bytes with random input (SECONDS_EACH=)
+	FUZZ_SECONDS=$(or $(SECONDS_EACH),20) cargo test --locked --release --package rtcloud-fuzz
 	$(BIN)/python tools/fuzz.py --seconds $(or $(SECONDS_EACH),20)
 
 clean: ## remove what was built (data/ stays)
