@@ -178,7 +178,8 @@ class SignalServer:
                 await _say_and_close(socket, messages.leave("unknown_session"))
                 return
             outbox = connection.attach()
-            self.rooms.resume(connection.session.participant_id, connection.deliver)
+            if not self.rooms.resume(connection.session.participant_id, connection.deliver):
+                connection.execute([Send(messages.leave("overload")), Hangup("the session cannot be resumed now")])
         else:
             session = Session(grant.room, self._new_id("PA"), attempt, self._new_id)
             connection = _Connection(self, session, grant)
@@ -235,7 +236,7 @@ class SignalServer:
             pass  # the socket is gone; the session may come back
         finally:
             refresher.cancel()
-            if connection.outbox is outbox:
+            if connection.outbox is outbox or connection.outbox is None:  # lost, or hung up: no other socket took over
                 connection.outbox = None
                 self.rooms.post(participant_id, facts.SocketLost(participant_id))
             with contextlib.suppress(asyncio.QueueFull):

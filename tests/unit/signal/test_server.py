@@ -1,0 +1,80 @@
+"""The shell of signalling with a socket in memory: whatever hangs up a socket, the room hears that it is lost."""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+from livekit.protocol import rtc
+from starlette.websockets import WebSocket
+
+from rtcloud.accounts.tokens import JoinGrant
+from rtcloud.clock import SystemClock
+from rtcloud.rooms import facts
+from rtcloud.rooms.ids import RoomRef
+from rtcloud.rooms.service import RoomService
+from rtcloud.signal.joining import JoinAttempt, parse_v0
+from rtcloud.signal.server import OUTBOX_SIZE, SignalServer, _Connection
+from rtcloud.signal.session import Hangup, Send, Session
+
+pytestmark = pytest.mark.anyio
+
+REF = RoomRef(1400000000, False, "r")
+
+
+@dataclass
+class Rooms:
+    posted: list[facts.Fact] = field(default_factory=list)
+
+    def post(self, participant_id: str, fact: facts.Fact) -> bool:
+        self.posted.append(fact)
+        return True
+
+
+class Socket:
+    """A client that reads nothing and says nothing until it is gone."""
+
+    def __init__(self) -> None:
+        self.gone = asyncio.Event()
+
+    async def receive(self) -> dict[str, Any]:
+        await self.gone.wait()
+        return {"type": "websocket.disconnect"}
+
+    async def send_bytes(self, data: bytes) -> None:
+        await self.gone.wait()
+
+    async def close(self) -> None:
+        pass
+
+
+def connected() -> tuple[SignalServer, Rooms, _Connection]:
+    rooms = Rooms()
+    server = SignalServer(cast(RoomService, rooms), lambda app: None, SystemClock(), lambda prefix: prefix)
+    attempt: JoinAttempt = parse_v0({})
+    session = Session(REF, "PA_a", attempt, lambda prefix: prefix)
+    return server, rooms, _Connection(server, session, JoinGrant(REF, "alice", 0))
+
+
+async def test_a_client_that_does_not_read_is_lost_and_not_kept_for_ever() -> None:
+    server, rooms, connection = connected()
+    outbox, socket = connection.attach(), Socket()
+    talking = asyncio.ensure_future(server._talk(cast(WebSocket, socket), connection, outbox))
+    await asyncio.sleep(0)
+    connection.execute([Send(rtc.SignalResponse(pong=1))] * (OUTBOX_SIZE + 2))
+    assert connection.outbox is None
+    socket.gone.set()
+    await talking
+    assert rooms.posted == [facts.SocketLost("PA_a")]
+
+
+async def test_a_client_that_was_hung_up_is_lost_unless_it_is_back() -> None:
+    server, rooms, connection = connected()
+    outbox, socket = connection.attach(), Socket()
+    talking = asyncio.ensure_future(server._talk(cast(WebSocket, socket), connection, outbox))
+    await asyncio.sleep(0)
+    connection.execute([Hangup("overload")])
+    connection.attach()  # it resumes on another socket
+    socket.gone.set()
+    await talking
+    assert rooms.posted == []
