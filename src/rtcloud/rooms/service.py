@@ -187,33 +187,34 @@ class RoomService:
     ) -> None:
         now_ms = self._clock.now_ms()
         drives: list[media.AnyCommand] = []
-        notices: list[tuple[str | None, ToSession]] = []
+        notices: list[tuple[str, ToSession]] = []
         records: list[facts.Record] = []
         answers: list[tuple[asyncio.Future[bool], bool]] = []
-        for fact, done in batch:
-            if isinstance(fact, _Pass):
-                notices.append((fact.participant_id, fact.event))
-                continue
-            if done is not None:
-                answers.append((done, not live.room.destroyed))
-            for command in live.room.handle(fact, now_ms):
-                match command:
-                    case facts.Drive(order):
-                        drives.append(order)
-                    case facts.Notify(participant_id, notice):
-                        notices.append((participant_id, notice))
-                    case _:
-                        records.append(command)
         try:
+            for fact, done in batch:
+                if done is not None:
+                    answers.append((done, not live.room.destroyed))
+                if isinstance(fact, _Pass):  # for those who are there now: nobody hears anything before the welcome
+                    targets = live.room.sessions if fact.participant_id is None else (fact.participant_id,)
+                    notices.extend((target, fact.event) for target in targets)
+                    continue
+                for command in live.room.handle(fact, now_ms):
+                    match command:
+                        case facts.Drive(order):
+                            drives.append(order)
+                        case facts.Notify(participant_id, notice):
+                            notices.append((participant_id, notice))
+                        case _:
+                            records.append(command)
             await self._send(drives)
             if records:
                 await self._record(live, records, now_ms)
         except Exception as error:
             _log.exception("room could not carry out its commands", extra={"room": live.room.sid})
             self.healthy = False
-            for done, _ in answers:
-                if not done.done():
-                    done.set_exception(errors.internal(type(error).__name__))
+            for _, waiting in batch:
+                if waiting is not None and not waiting.done():
+                    waiting.set_exception(errors.internal(type(error).__name__))
             await self._recover(live)
             return
         self.healthy = True
@@ -264,15 +265,18 @@ class RoomService:
         await self._database.write(work)
         self._bus.publish(outbox.TOPIC)
 
-    def _deliver(self, live: _LiveRoom, notices: list[tuple[str | None, ToSession]]) -> None:
+    def _deliver(self, live: _LiveRoom, notices: list[tuple[str, ToSession]]) -> None:
         for participant_id, notice in notices:
-            targets = tuple(live.room.sessions) if participant_id is None else (participant_id,)
-            for target in targets:
-                found = self._sessions.get(target)
-                if found is not None and found[0] is live:
-                    found[1](notice)
-                    if isinstance(notice, facts.Dismiss):
-                        del self._sessions[target]
+            found = self._sessions.get(participant_id)
+            if found is None or found[0] is not live:
+                continue
+            if isinstance(notice, facts.Dismiss):
+                del self._sessions[participant_id]
+            try:
+                found[1](notice)
+            except Exception:  # one session that cannot be told anything does not end the room
+                _log.exception("a session could not be told", extra={"session": participant_id})
+                live.post(facts.LeftRoom(participant_id))
 
     def _arm(self, live: _LiveRoom) -> None:
         if live.timer is not None:

@@ -15,7 +15,7 @@ from rtcloud.media.fake import FakeNode
 from rtcloud.rooms import facts
 from rtcloud.rooms.ids import RoomRef
 from rtcloud.rooms.participant import Device, Role, Track
-from rtcloud.rooms.service import RoomService, ToSession
+from rtcloud.rooms.service import RoomService, ToSession, _Pass
 from rtcloud.store import tables
 from rtcloud.store.bus import LocalBus
 from rtcloud.store.database import SqliteDatabase, open_database
@@ -191,3 +191,43 @@ async def test_an_overloaded_media_node_refuses_the_join_and_keeps_the_others(da
         await scene.enter("PA_a2", "alice")  # still in the room, as the database has it
         assert scene.rooms.healthy
         assert await scene.events() == [101, 103]
+
+
+async def test_nobody_hears_of_a_room_before_the_welcome(database: SqliteDatabase) -> None:
+    async with running(database, HandClock()) as scene:
+        alice = await scene.enter("PA_a", "alice")
+        sid = alice.notices[0].sid  # type: ignore[union-attr]
+        speakers = media.Speakers(room=sid, speakers=[])
+        scene.rooms._by_sid[sid].post(_Pass(None, speakers))
+        bob = await scene.enter("PA_b", "bob")  # taken up together with what was said before
+        assert bob.kinds()[0] is facts.Welcome
+        assert speakers in alice.notices and speakers not in bob.notices
+
+
+async def test_a_session_that_cannot_be_told_leaves_and_the_room_goes_on(database: SqliteDatabase) -> None:
+    async with running(database, HandClock()) as scene:
+        await scene.enter("PA_a", "alice")
+
+        def broken(notice: ToSession) -> None:
+            raise ValueError("unspeakable")
+
+        fact = facts.Entered("PA_b", "bob", Role.ANCHOR, Device(), True)
+        await scene.rooms.enter(REF, "rtc", fact, broken)
+        carol = await scene.enter("PA_c", "carol")
+        await scene.rooms.remove_users(REF, ["nobody"])
+        assert carol.kinds()[0] is facts.Welcome
+        assert sorted(await scene.events()) == [101, 103, 103, 103, 104]
+
+
+async def test_a_fact_that_no_room_can_handle_does_not_end_its_task(
+    database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(database, HandClock()) as scene:
+        await scene.enter("PA_a", "alice")
+        live = next(iter(scene.rooms._by_sid.values()))
+        with monkeypatch.context() as patched:
+            patched.setattr(live.room, "handle", lambda fact, now_ms: 1 / 0)
+            with pytest.raises(ServiceError, match="InternalError"):
+                await scene.rooms.remove_users(REF, ["alice"])
+        again = await scene.enter("PA_a2", "alice")
+        assert again.kinds()[0] is facts.Welcome
