@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import msgspec
 from sqlalchemy import Connection
@@ -88,6 +89,8 @@ class Runner:
         if not is_new and now - self._token_at < timing.token:
             return
         task = await self._load()
+        if job is not self._job:
+            return  # its successor was told the row's state at its start
         try:
             if task.revision > self._told_revision:
                 params = msgspec.Raw(self._kind(task).job_params(task))
@@ -179,7 +182,6 @@ class Runner:
             self._context.counters.jobs_restarted += 1
         _log.info("job starts", extra={"task_id": self._task_id, "attempt": start.attempt, "finish": start.finish})
         job = await JobProcess.start(self._context.command, self._context.environment)
-        write_pid(directory, job.pid)
         await self._watch(job, kind, order, task)
 
     # -- while a job runs ----------------------------------------------------------------------------------------
@@ -190,6 +192,7 @@ class Runner:
         self._token_at = self._context.clock.monotonic()
         self._context.counters.running += 1
         try:
+            write_pid(Path(order.spool), job.pid)
             job.send(msgspec.json.encode(order) + b"\n")
             if order.finish:
                 self._tell(job, Stop(leave_code=task.leave_code or 0))

@@ -149,10 +149,14 @@ class Supervisor:
         finally:
             del self._runners[task_id]
             if self._draining.is_set():
-                with contextlib.suppress(DatabaseClosedError):
+                try:
                     await self.context.database.write(
                         lambda connection: records.release(connection, task_id, self.context.worker)
                     )
+                except DatabaseClosedError:
+                    pass
+                except Exception:  # it is free all the same when this process is gone; other jobs still close files
+                    _log.exception("handing back a task failed", extra={"task_id": task_id})
 
     async def _dead_workers(self) -> list[str]:
         context = self.context

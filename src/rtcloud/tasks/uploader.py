@@ -150,9 +150,13 @@ class Uploader:
             kind, now_ms = context.kinds[task.kind], context.clock.now_ms()
             records.mark_refused(connection, kind, task, error.code, error.message, now_ms)
 
-        with contextlib.suppress(records.LeaseLostError, DatabaseClosedError):
+        try:
             await context.database.write(work)
             context.bus.publish(outbox.TOPIC)
+        except (records.LeaseLostError, DatabaseClosedError):
+            pass
+        except Exception:  # a full disk refuses both; the refusal is told when it comes again
+            _log.exception("noting a refusal failed", extra={"task_id": task_id})
 
     def _pause(self, task_id: str) -> None:
         last = self._pauses.get(task_id)
@@ -161,9 +165,12 @@ class Uploader:
 
     async def _sweep(self) -> None:
         """Spool directories that a crash left behind after the end of their tasks."""
-        directories = await asyncio.get_running_loop().run_in_executor(None, _directories, self._context.spool)
-        for directory in directories:
-            await self._clean(directory.name)
+        try:
+            directories = await asyncio.get_running_loop().run_in_executor(None, _directories, self._context.spool)
+            for directory in directories:
+                await self._clean(directory.name)
+        except Exception:
+            _log.exception("looking for left spool directories failed")
 
 
 def _is_plain_file(path: Path) -> bool:
