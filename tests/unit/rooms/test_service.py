@@ -201,7 +201,8 @@ async def test_nobody_hears_of_a_room_before_the_welcome(database: SqliteDatabas
         scene.rooms._by_sid[sid].post(_Pass(None, speakers))
         bob = await scene.enter("PA_b", "bob")  # taken up together with what was said before
         assert bob.kinds()[0] is facts.Welcome
-        assert speakers in alice.notices and speakers not in bob.notices
+        assert speakers in alice.notices
+        assert speakers not in bob.notices
 
 
 async def test_a_session_that_cannot_be_told_leaves_and_the_room_goes_on(database: SqliteDatabase) -> None:
