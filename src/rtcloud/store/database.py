@@ -22,9 +22,11 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from rtcloud.clock import Clock, SystemClock
+from rtcloud.errors import ConfigError
 from rtcloud.store.tables import metadata
 
 T = TypeVar("T")
@@ -54,7 +56,11 @@ def open_database(path: Path | None, *, clock: Clock | None = None) -> "SqliteDa
 
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        migrating.migrate(path)
+        try:
+            migrating.migrate(path)
+        except (DatabaseError, OSError) as error:
+            reason = error.orig if isinstance(error, DatabaseError) else error.strerror
+            raise ConfigError(f"{path}: {reason}") from error
     return SqliteDatabase(path, clock or SystemClock())
 
 
@@ -183,6 +189,7 @@ class SqliteDatabase:
 def _engine(path: Path | None, *, begin: str, size: int) -> Engine:
     engine = create_engine(
         "sqlite://" if path is None else f"sqlite:///{path}",
+        hide_parameters=True,  # errors are logged, and rows hold names and addresses of people
         poolclass=StaticPool if path is None else QueuePool,
         connect_args={"check_same_thread": False, "timeout": BUSY_MS / 1000},
         **({} if path is None else {"pool_size": size, "max_overflow": 0}),
