@@ -7,6 +7,7 @@ close their files, clients are told to come back, what is pending stays in spool
 
 import asyncio
 import contextlib
+import logging
 import os
 import secrets
 import signal
@@ -38,19 +39,53 @@ from rtcloud.store import nodes
 from rtcloud.store.bus import LocalBus
 from rtcloud.store.database import Database, open_database
 from rtcloud.store.locks import hold
-from rtcloud.store.sealing import Sealer, open_sealer
+from rtcloud.store.sealing import Sealer, SealError, open_sealer
+
+_log = logging.getLogger(__name__)
 
 
 def run(config: Config) -> int:
     logs.configure(config.log_level)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(config))
-    return 0
+        return runner.run(_serve(config))
 
 
 def new_id(prefix: str) -> str:
     """``PA_…``: 72 bits of chance, for people to tell apart and for nobody to guess."""
     return f"{prefix}_{secrets.token_hex(9)}"
+
+
+class Stop:
+    """Asked for by a signal, or caused by the end of a part without which the rest is only a shell."""
+
+    def __init__(self) -> None:
+        self._asked = asyncio.Event()
+        self._parts: list[asyncio.Task[None]] = []
+        self.failed = False
+
+    @property
+    def is_asked(self) -> bool:
+        return self._asked.is_set()
+
+    def ask(self) -> None:
+        """Asked again, the process ends at once: jobs see the end of their stdin, and close their files."""
+        if self._asked.is_set():
+            os._exit(1)
+        self._asked.set()
+
+    def depend_on(self, part: asyncio.Task[None]) -> None:
+        self._parts.append(part)
+
+    def _ended(self, part: asyncio.Task[None]) -> None:
+        if not self._asked.is_set():
+            _log.critical("a part of the server ended, stopping", extra={"part": part.get_name()})
+            self.failed = True
+            self._asked.set()
+
+    async def wait(self) -> None:
+        for part in self._parts:
+            part.add_done_callback(self._ended)
+        await self._asked.wait()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +98,14 @@ class Foundation:
     sealer: Sealer
     accounts: Accounts
     bus: LocalBus
+    stop: Stop
 
 
-async def _serve(config: Config) -> None:
-    stopping = _watch_signals()
+async def _serve(config: Config) -> int:
+    """The exit status."""
+    stop = Stop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.ask)
     async with contextlib.AsyncExitStack() as stack:
         _prepare(config.directory)
         with_rooms = "signal" in config.roles
@@ -74,7 +113,7 @@ async def _serve(config: Config) -> None:
             stack.enter_context(hold(config.directory / SERVE_LOCK))
         host, port = config.listen_address
         listener = http.bind(host, port) if with_rooms else None
-        foundation = await _lay_foundation(stack, config)
+        foundation = await _lay_foundation(stack, config, stop)
         if listener is not None:
             endpoint = f"http://{_shown(host)}:{listener.getsockname()[1]}"
             await _open_rooms(stack, foundation, listener, endpoint)
@@ -84,21 +123,8 @@ async def _serve(config: Config) -> None:
         else:
             await _start_worker(stack, foundation)
             print("rtcloud ready worker", flush=True)
-        await stopping.wait()
-
-
-def _watch_signals() -> asyncio.Event:
-    stopping = asyncio.Event()
-
-    def stop() -> None:
-        if stopping.is_set():
-            os._exit(1)
-        stopping.set()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
-    return stopping
+        await stop.wait()
+    return 1 if stop.failed else 0
 
 
 def _prepare(directory: Path) -> None:
@@ -117,12 +143,17 @@ def _shown(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-async def _lay_foundation(stack: contextlib.AsyncExitStack, config: Config) -> Foundation:
+async def _lay_foundation(stack: contextlib.AsyncExitStack, config: Config, stop: Stop) -> Foundation:
     clock = SystemClock()
     database = await asyncio.to_thread(open_database, config.directory / DATABASE)
     stack.push_async_callback(database.close)
     sealer = open_sealer(config.directory)
-    accounts = await Accounts.load(database, sealer)
+    try:
+        accounts = await Accounts.load(database, sealer)
+    except SealError as error:
+        raise ConfigError(
+            f"{config.directory}: {error}: it is not the one that this directory was made with"
+        ) from error
     await accounts.ensure_first(clock.now_ms())
     for setting in config.callbacks:
         app = setting.sdk_app_id or accounts.applications()[0].sdk_app_id
@@ -130,22 +161,22 @@ async def _lay_foundation(stack: contextlib.AsyncExitStack, config: Config) -> F
             await accounts.set_callbacks(app, url=setting.url, key=setting.key, groups=setting.groups)
         except (TargetError, ValueError) as error:
             raise ConfigError(f"callbacks: {error}") from error
-    return Foundation(config, clock, database, sealer, accounts, LocalBus())
+    return Foundation(config, clock, database, sealer, accounts, LocalBus(), stop)
 
 
 async def _open_rooms(
     stack: contextlib.AsyncExitStack, foundation: Foundation, listener: socket.socket, endpoint: str
 ) -> None:
     """Roles api, signal, media and sender."""
-    config, accounts, clock = foundation.config, foundation.accounts, foundation.clock
-    node = await stack.enter_async_context(_media_node(config))
+    config, accounts, clock, stop = foundation.config, foundation.accounts, foundation.clock, foundation.stop
+    node = await stack.enter_async_context(_media_node(config, listener))
     rooms = RoomService(foundation.database, node, foundation.bus, clock, new_id)
     signals = SignalServer(rooms, accounts.sdk_secret_key, clock, new_id)
     credentials = accounts.credentials(endpoint)
     write_credentials(config.directory / "credentials.json", credentials)
 
     routes: list[BaseRoute] = [*signals.routes(), *JoinService(accounts.sdk_secret_key, clock).routes()]
-    routes += operations.routes(lambda: {"rooms": rooms.healthy})
+    routes += operations.routes(lambda: {"rooms": rooms.healthy, "running": not stop.is_asked})
     routes += _api_routes(foundation, rooms)
     if config.demo:
         from rtcloud.gateway.demo import demo_routes
@@ -155,17 +186,19 @@ async def _open_rooms(
     sender = await stack.enter_async_context(Sender(foundation.database, foundation.sealer, foundation.bus, clock))
     stack.enter_context(operations.exposed(lambda: _figures(node, rooms, sender)))
 
-    await rooms.start()
+    stop.depend_on(await rooms.start())
     delivering = spawn(sender.run(), name="callback sender")
+    stop.depend_on(delivering)
     stack.push_async_callback(_cancelled, delivering)
-    await stack.enter_async_context(_running(http.make_server(Starlette(routes=routes)), listener))
+    stop.depend_on(await stack.enter_async_context(_running(http.make_server(Starlette(routes=routes)), listener)))
     stack.push_async_callback(rooms.close)
     site = Site(accounts, foundation.database, foundation.bus, clock, rooms.describe)
     admin = http.make_server(admin_socket.application(site), graceful_seconds=1)
-    await stack.enter_async_context(_running(admin, admin_socket.listen(config.directory)))
+    stop.depend_on(await stack.enter_async_context(_running(admin, admin_socket.listen(config.directory))))
     stack.callback((config.directory / admin_socket.NAME).unlink, missing_ok=True)
     now_ms = clock.now_ms()
     await foundation.database.write(lambda c: nodes.register(c, new_id("ND"), endpoint, now_ms))
+    stack.push_async_callback(foundation.database.write, nodes.unregister)
 
 
 def _api_routes(foundation: Foundation, rooms: RoomService) -> list[BaseRoute]:
@@ -174,7 +207,7 @@ def _api_routes(foundation: Foundation, rooms: RoomService) -> list[BaseRoute]:
     from rtcloud.tasks.store import TaskStore
 
     tasks = TaskStore(foundation.database, foundation.sealer, foundation.bus, foundation.clock)
-    services = Services(rooms=rooms, tasks=tasks, clock=foundation.clock)
+    services = Services(rooms=rooms, tasks=tasks, clock=foundation.clock, is_stopping=lambda: foundation.stop.is_asked)
     settings = GatewaySettings(strict_regions=foundation.config.strict_regions)
     return list(routes(Gateway(foundation.accounts, services, settings=settings)))
 
@@ -182,14 +215,14 @@ def _api_routes(foundation: Foundation, rooms: RoomService) -> list[BaseRoute]:
 async def _start_worker(stack: contextlib.AsyncExitStack, foundation: Foundation) -> None:
     from rtcloud.worker import running_worker
 
-    await stack.enter_async_context(running_worker(foundation))
+    foundation.stop.depend_on(await stack.enter_async_context(running_worker(foundation)))
 
 
 @contextlib.asynccontextmanager
-async def _media_node(config: Config) -> AsyncIterator[MediaNode]:
+async def _media_node(config: Config, listener: socket.socket) -> AsyncIterator[MediaNode]:
     from rtcloud.media.native import NativeNode
 
-    host, _ = config.listen_address
+    host = str(listener.getsockname()[0])  # a name stands for the address that it was bound to
     shown = f"[{host}]" if ":" in host else host
     settings = NodeConfig(
         listen=f"{shown}:{config.media_port}",
@@ -200,6 +233,8 @@ async def _media_node(config: Config) -> AsyncIterator[MediaNode]:
         node = NativeNode(settings)
     except OSError as error:
         raise ConfigError(f"media_port: {settings.listen}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise ConfigError(f"media: {error}") from error
     try:
         yield node
     finally:
@@ -207,14 +242,14 @@ async def _media_node(config: Config) -> AsyncIterator[MediaNode]:
 
 
 @contextlib.asynccontextmanager
-async def _running(server: http.HttpServer, listener: socket.socket) -> AsyncIterator[None]:
+async def _running(server: http.HttpServer, listener: socket.socket) -> AsyncIterator[asyncio.Task[None]]:
     serving = spawn(server.serve(sockets=[listener]), name="http")
     while not server.started:
         if serving.done():
             serving.result()
         await asyncio.sleep(0.005)
     try:
-        yield
+        yield serving
     finally:
         server.should_exit = True
         await serving

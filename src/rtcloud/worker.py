@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import logging
+import os
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,8 @@ from rtcloud.aio import spawn
 from rtcloud.egress.recording.events import RecordingKind
 from rtcloud.errors import internal
 from rtcloud.rooms.participant import Role, TerminalType, UserType
+from rtcloud.store import sealing
+from rtcloud.store.database import DatabaseClosedError
 from rtcloud.store.objects import LocalObjects
 from rtcloud.tasks.lifecycle import Task
 from rtcloud.tasks.supervisor import Supervisor
@@ -22,10 +26,12 @@ if TYPE_CHECKING:
 TOKEN_LIFE_MS = 600_000
 RELOAD_SECONDS = 5.0
 
+_log = logging.getLogger(__name__)
+
 
 @contextlib.asynccontextmanager
-async def running_worker(foundation: "Foundation") -> AsyncIterator[None]:
-    """At the end running jobs close their files (≤ 10 s) and their tasks are handed back."""
+async def running_worker(foundation: "Foundation") -> AsyncIterator[asyncio.Task[None]]:
+    """Gives the supervisor's task. At the end jobs close their files (≤ 10 s) and their tasks are handed back."""
     directory = foundation.config.directory.resolve()
     supervisor = Supervisor(
         directory=directory,
@@ -36,17 +42,18 @@ async def running_worker(foundation: "Foundation") -> AsyncIterator[None]:
         kinds=[RecordingKind()],
         objects=LocalObjects(directory / "files"),
         make_robot_token=lambda task: _robot_token(foundation, task),
+        environment={name: value for name, value in os.environ.items() if name != sealing.ENVIRONMENT},
     )
     supervising = spawn(supervisor.run(), name="supervisor")
     reloading = spawn(_reload(foundation), name="accounts reload") if foundation.config.roles == ("worker",) else None
     try:
         with operations.exposed(lambda: _figures(supervisor)):
-            yield
+            yield supervising
     finally:
         if reloading is not None:
             reloading.cancel()
         await supervisor.drain()
-        await supervising
+        await asyncio.wait([supervising])
 
 
 def _figures(supervisor: Supervisor) -> operations.Figures:
@@ -85,4 +92,9 @@ async def _reload(foundation: "Foundation") -> None:
     """A worker of its own learns of new applications from the database."""
     while True:
         await asyncio.sleep(RELOAD_SECONDS)
-        await foundation.accounts.reload()
+        try:
+            await foundation.accounts.reload()
+        except DatabaseClosedError:
+            return
+        except Exception:
+            _log.exception("reading the applications again failed")

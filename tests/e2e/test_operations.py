@@ -1,5 +1,6 @@
 """What an operator relies on: health, metrics, logs, one clear line for what cannot work, an orderly end."""
 
+import base64
 import json
 import resource
 import socket
@@ -118,3 +119,30 @@ def test_an_idle_server_is_small(shared_server: Server) -> None:
     """The budget of the design: 200 MiB."""
     pages = int(Path(f"/proc/{shared_server.pid}/statm").read_text().split()[1])
     assert pages * resource.getpagesize() < 200 * 1024 * 1024
+
+
+def test_a_host_name_is_as_good_as_its_address(tmp_path: Path) -> None:
+    given = ("--data", str(tmp_path / "data"), "--listen", "localhost:0", "--media-port", "0")
+    with subprocess.Popen([str(COMMAND), "serve", *given], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            url = process.stdout.readline().removeprefix("rtcloud ready ").strip()
+            assert httpx.get(f"{url}/readyz").json() == {"rooms": True, "running": True}
+        finally:
+            process.terminate()
+    assert process.returncode == 0
+
+
+def test_another_master_key_or_a_broken_database_is_one_clear_line(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with Server(data):
+        pass
+    given = ("--data", str(data), "--listen", "127.0.0.1:0", "--media-port", "0")
+    (data / "master.key").write_bytes(base64.b64encode(bytes(32)))
+    done = serve(*given)
+    assert is_one_clear_line(done, "master key"), done.stderr
+    for file in data.glob("rtcloud.db*"):
+        file.unlink()
+    (data / "rtcloud.db").write_bytes(b"this is no database" * 100)
+    done = serve(*given)
+    assert is_one_clear_line(done, "rtcloud.db"), done.stderr

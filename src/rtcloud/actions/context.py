@@ -5,7 +5,7 @@ model's validation, and returns a struct with the documented output members (Req
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -47,6 +47,8 @@ class Services:
     rooms: Rooms
     tasks: Tasks
     clock: Clock
+    #: whether new tasks are refused because the server is going away
+    is_stopping: Callable[[], bool] = lambda: False
     #: held while a task is counted and accepted, so that two calls cannot both take the last place
     accepting: asyncio.Lock = field(default_factory=asyncio.Lock)
 

@@ -82,6 +82,8 @@ async def create_cloud_recording(services: Services, call: Call, request: Create
         expires_ms=now_ms + accepted.resource_expired_hour * 3_600_000,
         now_ms=now_ms,
     )
+    if services.is_stopping():
+        raise ServiceError("ServiceUnavailable", "the server is stopping; try again in a moment")
     limit = call.application.settings.concurrent_recordings
     async with services.accepting:
         if await services.tasks.count_open(accepted.sdk_app_id, KIND) >= limit:

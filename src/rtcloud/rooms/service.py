@@ -80,14 +80,16 @@ class RoomService:
         self._tasks: set[asyncio.Task[None]] = set()
         self.healthy = True
 
-    async def start(self) -> None:
-        """Take up the rooms that were open when the server stopped, and listen to the media node."""
+    async def start(self) -> asyncio.Task[None]:
+        """Take up the rooms that were open when the server stopped, and listen to the media node: the task given."""
         for found in await self._database.read(store.load_open):
             room = Room(found.sid, found.created_ms)
             room.restore(found.participants, self._clock.now_ms())
             live = self._open(found.ref, found.scene, room)
             live.post(facts.TimePassed())
-        self._track(spawn(self._listen(), name="media events"))
+        listening = spawn(self._listen(), name="media events")
+        self._track(listening)
+        return listening
 
     async def close(self) -> None:
         """Tell every session that the server goes away. Rooms and presences stay open for the next start."""

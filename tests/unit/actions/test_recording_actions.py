@@ -285,3 +285,11 @@ def test_lists_choose_users_by_name_and_prefix() -> None:
     assert not blocked.wants_video("bot_7")
     assert blocked.wants_video("robot_7")
     assert blocked.wants_audio("bot_7")
+
+
+def test_a_server_that_stops_takes_no_new_task() -> None:
+    async def scenario(world: World) -> None:
+        world.services = Services(FakeRooms(), world.tasks, world.clock, is_stopping=lambda: True)
+        assert (await world.refused()).code == "ServiceUnavailable"
+
+    run(scenario)
