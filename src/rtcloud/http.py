@@ -32,22 +32,31 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._timer = self.loop.call_later(HEAD_SECONDS, self._too_slow)
+        self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        self._cancel_timer()
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
-        self._head, self._head_done = 0, False
+        """Also of each further request of the connection."""
+        if self._head_done:
+            self._head, self._head_done = 0, False
+            self._expect_head()
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         self._head_done = True
+        self._cancel_timer()
+        super().on_headers_complete()
+
+    def _expect_head(self) -> None:
+        self._cancel_timer()
+        self._timer = self.loop.call_later(HEAD_SECONDS, self._too_slow)
+
+    def _cancel_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        super().on_headers_complete()
 
     def data_received(self, data: bytes) -> None:
         if not self._head_done:
