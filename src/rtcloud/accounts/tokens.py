@@ -12,9 +12,10 @@ import base64
 import binascii
 import hashlib
 import hmac
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 
@@ -25,9 +26,11 @@ T = TypeVar("T")
 ANCHOR = 20
 AUDIENCE = 21
 MAX_TOKEN = 16 * 1024
+MAX_NAME = 64  # characters of a room's or a user's name, as at /v1/join
 CLOCK_SKEW_S = 10  # an issuer's clock may be ahead of ours by so much
 _HEADER = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9"  # {"alg":"HS256","typ":"JWT"}
 _LAST_S = 2**43
+_NUMERIC_ROOM = re.compile(r"[1-9][0-9]{0,9}")  # one form for one number: two would be two rooms
 
 
 class TokenError(Exception):
@@ -79,13 +82,16 @@ class _Video(msgspec.Struct, kw_only=True, rename="camel", omit_defaults=True):
     recorder: bool = False
 
 
+_Small = Annotated[int, msgspec.Meta(ge=0, le=255)]
+
+
 class _Own(msgspec.Struct, kw_only=True, omit_defaults=True):
     numeric: bool = False
     role: int | None = None
     scene: str = "rtc"
     robot: bool = False
-    user_type: int | None = None
-    terminal_type: int | None = None
+    user_type: _Small | None = None
+    terminal_type: _Small | None = None
 
 
 class _Claims(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -173,7 +179,9 @@ def _grant(claims: _Claims, sdk_app_id: int) -> JoinGrant:
         raise TokenError("token names no room")
     if not claims.sub:
         raise TokenError("token names no user")
-    if own.numeric and not (video.room.isascii() and video.room.isdigit()):
+    if len(video.room) > MAX_NAME or len(claims.sub) > MAX_NAME:
+        raise TokenError(f"token names a room or a user of more than {MAX_NAME} characters")
+    if own.numeric and _NUMERIC_ROOM.fullmatch(video.room) is None:
         raise TokenError("token names a numeric room that is not a number")
     can_publish = video.can_publish is not False
     return JoinGrant(
