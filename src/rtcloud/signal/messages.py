@@ -139,7 +139,7 @@ def track_of(request: rtc.AddTrackRequest, track_id: str) -> Track:
     layers = tuple(
         Layer(
             quality=layer.quality,
-            rid=layer.rid or _RIDS.get(layer.quality, ""),
+            rid=layer.rid[:16] or _RIDS.get(layer.quality, ""),
             width=layer.width,
             height=layer.height,
             bitrate=layer.bitrate,
