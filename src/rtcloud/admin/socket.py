@@ -1,5 +1,6 @@
 """Both ends of ``DIR/admin.sock``: HTTP over a Unix socket that only the owner may open (0600)."""
 
+import logging
 import os
 import socket
 from pathlib import Path
@@ -18,6 +19,8 @@ NAME = "admin.sock"
 MAX_BODY = 1 << 20
 #: Linux limits the path of a Unix socket to 108 bytes.
 MAX_PATH = 107
+
+_log = logging.getLogger(__name__)
 
 
 def listen(directory: Path) -> socket.socket:
@@ -46,6 +49,9 @@ def application(site: Site) -> Starlette:
             return _json({"result": await perform(decode(raw), site)}, 200)
         except AdminError as error:
             return _json({"error": str(error)}, 400)
+        except Exception as error:
+            _log.exception("an administrator's command failed")
+            return _json({"error": f"the server failed ({type(error).__name__}); its log says more"}, 500)
 
     return Starlette(routes=[Route("/", answer, methods=["POST"])])
 
