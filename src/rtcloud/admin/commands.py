@@ -90,8 +90,9 @@ class CallbacksList(msgspec.Struct, tag="callbacks.list", kw_only=True):
     sdk_app_id: int
 
     async def run(self, site: Site) -> object:
-        targets = await site.accounts.callbacks(self.sdk_app_id)
-        counts = await site.database.read(outbox.count_by_state)
+        app = self.sdk_app_id
+        targets = await site.accounts.callbacks(app)
+        counts = await site.database.read(lambda connection: outbox.count_by_state(connection, app))
         return {"targets": [{"group": t.group, "url": t.url} for t in targets], "events": counts}
 
 

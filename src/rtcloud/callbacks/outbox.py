@@ -147,8 +147,10 @@ def replay(
     return connection.execute(statement.values(fresh)).rowcount
 
 
-def count_by_state(connection: Connection) -> dict[str, int]:
+def count_by_state(connection: Connection, sdk_app_id: int | None = None) -> dict[str, int]:
     statement = select(callbacks.c.state, func.count()).group_by(callbacks.c.state)
+    if sdk_app_id is not None:
+        statement = statement.where(callbacks.c.sdk_app_id == sdk_app_id)
     return {state: number for state, number in connection.execute(statement)}
 
 

@@ -243,6 +243,7 @@ class RoomService:
         found = next((one for one in opened if one.sid == sid), None)
         if found is None:
             live.room.destroyed = True
+            self.healthy = True  # nothing of it is left to fail again
         else:
             live.room.restore(found.participants, self._clock.now_ms())
             live.post(facts.TimePassed())

@@ -89,7 +89,8 @@ def test_a_delivered_event_is_counted_and_gone(connection: Connection) -> None:
     put(connection)
     outbox.mark_delivered(connection, 1, 8)
     assert outbox.due(connection, 9, 10) == []
-    assert outbox.count_by_state(connection) == {"delivered": 1}
+    assert outbox.count_by_state(connection) == outbox.count_by_state(connection, APP) == {"delivered": 1}
+    assert outbox.count_by_state(connection, APP + 1) == {}
 
 
 def test_targets_are_set_for_each_group_and_replaced(connection: Connection) -> None:
