@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -147,18 +148,21 @@ def is_alive(pid: int) -> bool:
 def play(tmp_path: Path, scenario: Callable[[House], Awaitable[None]]) -> None:
     async def opened() -> None:
         database, bus = open_database(tmp_path / "rtcloud.db"), LocalBus()
+        door = socket.create_server(("127.0.0.1", 0))  # in place of a room server
 
         def fill(connection: Connection) -> None:
             connection.execute(insert(tables.accounts).values(uin="1", created_ms=1))
             values = {"account_uin": "1", "name": "", "secret_key_sealed": b"", "settings": "{}", "created_ms": 1}
             connection.execute(insert(tables.applications).values(sdk_app_id=APP, **values))
             set_targets(connection, SEALER, APP, url="http://127.0.0.1:9/")
-            connection.execute(insert(tables.nodes).values(id="n", signal_url="http://127.0.0.1:1", started_ms=1))
+            url = f"http://127.0.0.1:{door.getsockname()[1]}"
+            connection.execute(insert(tables.nodes).values(id="n", signal_url=url, started_ms=1))
 
         await database.write(fill)
         try:
             await scenario(House(tmp_path, database, TaskStore(database, SEALER, bus, SystemClock()), bus))
         finally:
+            door.close()
             await database.close()
 
     asyncio.run(opened())
@@ -486,3 +490,28 @@ async def _work(path: Path) -> None:
 
 if __name__ == "__main__":
     asyncio.run(_work(Path(sys.argv[1])))
+
+
+def test_while_no_room_server_runs_no_attempt_is_spent(tmp_path: Path) -> None:
+    async def scenario(house: House) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as closed:
+            port = closed.getsockname()[1]
+        await house.database.write(
+            lambda connection: (
+                connection.execute(tables.nodes.update().values(signal_url=f"http://127.0.0.1:{port}")).rowcount
+            )
+        )
+        await house.accept()
+        async with running(house.supervisor(ALL)):
+
+            async def is_held() -> bool:
+                return (await house.row()).worker is not None
+
+            await house.until(is_held)
+            await asyncio.sleep(5 * QUICK.again)
+            assert (await house.row()).attempts == 0
+            with socket.create_server(("127.0.0.1", port)):
+                await house.until_told(304)
+            await house.tasks.stop(TASK)
+            await house.until_ended()
+        assert (await house.types()).count(306) == 0

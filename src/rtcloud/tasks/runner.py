@@ -9,6 +9,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 from sqlalchemy import Connection
@@ -37,6 +38,7 @@ from rtcloud.tasks.protocol import (
 )
 
 _REPLAYED_AT_ONCE = 200
+_DOOR_SECONDS = 2.0
 
 _log = logging.getLogger(__name__)
 _events = msgspec.json.Decoder(AnyJobEvent)
@@ -150,8 +152,8 @@ class Runner:
 
     async def _start(self, task: Task, kind: TaskKind, start: StartJob) -> None:
         signal_url = await self._context.database.read(records.signal_url)
-        if signal_url is None and not start.finish:
-            await self._pause(self._context.timing.again)  # no room server has started yet: keep the attempt
+        if not start.finish and (signal_url is None or not await _is_open(signal_url)):
+            await self._pause(self._context.timing.again)  # no room server runs now: keep the attempt
             return
         if start.delay_ms and not start.finish:
             await self._pause(start.delay_ms / 1000)
@@ -301,6 +303,18 @@ class Runner:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._wake.wait()
+
+
+async def _is_open(url: str) -> bool:
+    """Whether somebody listens there. Attempts are few: none is spent on a closed door."""
+    try:
+        async with asyncio.timeout(_DOOR_SECONDS):
+            parts = urlsplit(url)
+            _, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True
 
 
 def _websocket(url: str) -> str:
