@@ -1,7 +1,8 @@
-//! Load for profiling the engine without Python: one 720p publisher to many subscribers over loopback.
+//! Load for profiling the engine without Python: one publisher to many subscribers over loopback.
 //!
 //! `cargo run --release -p rtcloud-node --example forward -- [subscribers] [seconds] [packets per frame] [bytes]`
-//! prints packets received by subscribers per second of CPU of the node's threads.
+//! prints packets received by subscribers per second of CPU of the node's threads. With 0 packets per frame it is
+//! sound: one Opus packet each 20 ms.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program for developers")]
 
@@ -99,6 +100,11 @@ fn main() {
     let args: Vec<u64> = std::env::args().skip(1).filter_map(|a| a.parse().ok()).collect();
     let arg = |n: usize, default| args.get(n).copied().unwrap_or(default);
     let (subscribers, seconds, packets, bytes) = (arg(0, 100), arg(1, 10), arg(2, 9), arg(3, 1100));
+    let audio = packets == 0;
+    let (kind, media_kind) =
+        if audio { (Kind::Audio, MediaKind::Audio) } else { (Kind::Video, MediaKind::Video) };
+    let (packets, bytes) = if audio { (1, bytes.min(120)) } else { (packets, bytes) };
+    let (period, ticks, codec) = if audio { (20, 960, Codec::Opus) } else { (33, 3000, Codec::H264) };
     let node = Node::start(&NodeConfig {
         listen: "127.0.0.1:0".into(),
         advertise: vec!["127.0.0.1".into()],
@@ -117,19 +123,19 @@ fn main() {
         participant: clients[0].id.clone(),
         track: "TR_0".into(),
         cid: "cid".into(),
-        kind: Kind::Video,
+        kind,
         codec: String::new(),
         layers: vec![],
         muted: false,
     })]);
-    let mid = clients[0].offer(&node, MediaKind::Video, Direction::SendOnly);
+    let mid = clients[0].offer(&node, media_kind, Direction::SendOnly);
     for client in &mut clients[1..] {
         let participant = client.id.clone();
         node.send(vec![in_room(Command::Subscribe { participant, track: "TR_0".into() })]);
-        client.offer(&node, MediaKind::Video, Direction::RecvOnly);
+        client.offer(&node, media_kind, Direction::RecvOnly);
     }
 
-    let frame = Duration::from_millis(33);
+    let frame = Duration::from_millis(period);
     let (mut next, mut seq, mut frames) = (Instant::now(), 0u64, 0u32);
     let mut begun: Option<(Instant, u64, u64)> = None;
     loop {
@@ -154,16 +160,21 @@ fn main() {
             let key = std::mem::take(&mut publisher.keyframe);
             let media = publisher.rtc.media(mid).unwrap();
             let negotiated = media.remote_pts();
-            let of = |p: &&str0m::format::PayloadParams| {
-                p.spec().codec == Codec::H264 && negotiated.contains(&p.pt())
-            };
+            let of =
+                |p: &&str0m::format::PayloadParams| p.spec().codec == codec && negotiated.contains(&p.pt());
             let pt = publisher.rtc.codec_config().params().iter().find(of).unwrap().pt();
             for n in 0..packets {
                 let mut payload = vec![7; bytes as usize];
                 payload[0] = if key && n == 0 { 0x65 } else { 0x41 };
                 seq += 1;
-                let rtp = RtpWrite::new(pt, seq.into(), frames * 3000, now, payload).marker(n + 1 == packets);
-                publisher.rtc.direct_api().stream_tx_by_mid(mid, None).unwrap().write_rtp(rtp.nackable(true));
+                let rtp =
+                    RtpWrite::new(pt, seq.into(), frames * ticks, now, payload).marker(n + 1 == packets);
+                publisher
+                    .rtc
+                    .direct_api()
+                    .stream_tx_by_mid(mid, None)
+                    .unwrap()
+                    .write_rtp(rtp.nackable(!audio));
             }
             publisher.rtc.handle_input(Input::Timeout(now)).unwrap();
             publisher.poll();

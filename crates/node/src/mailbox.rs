@@ -13,6 +13,8 @@ use crate::protocol::InRoom;
 
 /// Datagrams that may wait for one shard.
 const MAX_DATAGRAMS: usize = 8192;
+/// Buffers that grew beyond this in a flood are not kept.
+const MAX_SPARE: usize = 1024 * 1024;
 
 /// Datagrams of one reading, their contents one after the other.
 #[derive(Debug, Default)]
@@ -91,7 +93,7 @@ impl Mailbox {
     pub(crate) fn take(&self, timeout: Duration, used: Vec<Batch>) -> Mail {
         let mut waiting = self.lock();
         for mut batch in used {
-            if waiting.spare.len() < 8 {
+            if waiting.spare.len() < 8 && batch.bytes.capacity() <= MAX_SPARE {
                 batch.clear();
                 waiting.spare.push(batch);
             }

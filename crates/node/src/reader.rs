@@ -2,8 +2,10 @@
 //!
 //! It reads on a tick and not per wake-up: while packets flow, everything that came within a tick is handed on
 //! together, which costs far less than a wake-up per packet and lets shards write whole bursts.
+//!
+//! Only what is for a transport of ours goes on: an ICE check that names one, or what comes from an address that has
+//! proved itself. A stranger's flood ends here, before any queue.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -18,22 +20,23 @@ use crate::stun;
 const TICK: Duration = Duration::from_micros(1500);
 /// Readings handed on at once at most, so that a flood does not delay what came before it.
 const MAX_READINGS: usize = 16;
-/// Addresses remembered; clients make themselves known again within seconds.
-const MAX_ADDRESSES: usize = 65_536;
+/// No client of ours sends more in one datagram; what waits for a shard is bounded by this and by its number.
+const MAX_DATAGRAM: usize = 2048;
+/// Datagrams handed on at once at most: a shard that keeps up always has room for them.
+const MAX_DATAGRAMS: u64 = 4096;
 const CPU_INTERVAL: Duration = Duration::from_millis(200);
 
 pub(crate) struct Reader {
     shared: Arc<Shared>,
     /// Readable when the node stops.
     stop: OwnedFd,
-    shards: HashMap<SocketAddr, usize>,
     batches: Vec<Batch>,
 }
 
 impl Reader {
     pub(crate) fn new(shared: Arc<Shared>, stop: OwnedFd) -> Self {
         let batches = shared.mailboxes.iter().map(|_| Batch::default()).collect();
-        Self { shared, stop, shards: HashMap::new(), batches }
+        Self { shared, stop, batches }
     }
 
     pub(crate) fn run(mut self) {
@@ -77,8 +80,8 @@ impl Reader {
                 }
             });
             match more {
-                Ok(true) => {}
-                Ok(false) => break,
+                Ok(true) if packets < MAX_DATAGRAMS => {}
+                Ok(_) => break,
                 Err(error) => {
                     // An earlier datagram of ours was refused by its receiver's machine; nothing is wrong here.
                     tracing::debug!(%error, "reading failed");
@@ -98,19 +101,12 @@ impl Reader {
         }
     }
 
-    fn find_shard(&mut self, source: SocketAddr, contents: &[u8]) -> Option<usize> {
-        if self.batches.len() == 1 {
-            return Some(0);
+    fn find_shard(&self, source: SocketAddr, contents: &[u8]) -> Option<usize> {
+        if contents.len() > MAX_DATAGRAM {
+            return None;
         }
-        match stun::local_ufrag(contents).and_then(|ufrag| self.shared.routes.find(ufrag)) {
-            Some(shard) => {
-                if self.shards.len() >= MAX_ADDRESSES {
-                    self.shards.clear();
-                }
-                self.shards.insert(source, shard);
-                Some(shard)
-            }
-            None => self.shards.get(&source).copied(),
-        }
+        let routes = &self.shared.routes;
+        let named = stun::local_ufrag(contents).and_then(|ufrag| routes.find(ufrag));
+        named.or_else(|| routes.find_address(source))
     }
 }

@@ -4,7 +4,7 @@
 //! panic in a room's step ends that room, and only that room.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -23,6 +23,8 @@ const MIN_WAIT: Duration = Duration::from_millis(4);
 const MAX_WAIT: Duration = Duration::from_secs(1);
 /// Addresses remembered for one transport; the oldest give way.
 const MAX_ADDRESSES: usize = 8;
+/// Addresses one transport may come from between two ICE restarts; a client that moves more often restarts.
+const MAX_MOVES: usize = 64;
 /// ICE user names remembered for one transport: the present one and those of restarts under way.
 const MAX_UFRAGS: usize = 4;
 const CPU_INTERVAL: Duration = Duration::from_millis(200);
@@ -39,6 +41,7 @@ struct Entry {
 struct Signs {
     ufrags: Vec<String>,
     addresses: Vec<SocketAddr>,
+    moves: usize,
 }
 
 pub(crate) struct Shard {
@@ -133,36 +136,74 @@ impl Shard {
 
     fn handle_batch(&mut self, batch: &Batch, now: Instant) {
         for (source, destination, range) in &batch.datagrams {
-            let contents = &batch.bytes[range.clone()];
-            let accepted = self.find_transport(*source, contents).is_some_and(|(index, key)| {
-                let local = self.shared.local_address(*destination);
-                self.step(index, |room, output| {
-                    room.handle_datagram(key, *source, local, contents, now, output)
-                }) == Some(true)
-            });
-            if !accepted {
+            if !self.handle_datagram(*source, *destination, &batch.bytes[range.clone()], now) {
                 self.shared.counters.packets_dropped.fetch_add(1, Relaxed);
             }
         }
     }
 
-    fn find_transport(&mut self, source: SocketAddr, contents: &[u8]) -> Option<(usize, TransportKey)> {
-        // An ICE check says for whom it is; that also moves an address that another transport had before.
+    fn handle_datagram(
+        &mut self,
+        source: SocketAddr,
+        destination: Option<IpAddr>,
+        contents: &[u8],
+        now: Instant,
+    ) -> bool {
+        // An ICE check says for whom it is; once it has proved so, that also moves an address that another had before.
         let named = stun::local_ufrag(contents).and_then(|ufrag| self.by_ufrag.get(ufrag)).copied();
         let known = self.by_address.get(&source).copied();
-        let Some(found) = named else { return known };
-        if known != named {
-            if let Some(signs) = known.and_then(|known| self.signs.get_mut(&known)) {
-                signs.addresses.retain(|a| *a != source);
-            }
-            self.by_address.insert(source, found);
-            let signs = self.signs.entry(found).or_default();
-            if signs.addresses.len() == MAX_ADDRESSES {
-                self.by_address.remove(&signs.addresses.remove(0));
-            }
-            signs.addresses.push(source);
+        let Some((index, key)) = named.or(known) else { return false };
+        let moves = named.is_some() && named != known;
+        if moves && self.signs.get(&(index, key)).is_some_and(|s| s.moves >= MAX_MOVES) {
+            return false;
         }
-        Some(found)
+        let local = self.shared.local_address(destination);
+        let step = |room: &mut Room, output: &mut Output| {
+            room.handle_datagram(key, source, local, contents, now, output)
+        };
+        let accepted = self.step(index, step) == Some(true);
+        if accepted && named.is_some() {
+            if moves {
+                self.bind(source, known, (index, key));
+            }
+            self.shared.routes.add_address(source, self.index);
+        }
+        accepted
+    }
+
+    fn bind(
+        &mut self,
+        source: SocketAddr,
+        before: Option<(usize, TransportKey)>,
+        now: (usize, TransportKey),
+    ) {
+        if let Some(signs) = before.and_then(|before| self.signs.get_mut(&before)) {
+            signs.addresses.retain(|a| *a != source);
+        }
+        self.by_address.insert(source, now);
+        let signs = self.signs.entry(now).or_default();
+        signs.moves += 1;
+        signs.addresses.push(source);
+        if signs.addresses.len() > MAX_ADDRESSES {
+            let oldest = signs.addresses.remove(0);
+            self.forget_address(oldest);
+        }
+    }
+
+    fn forget_address(&mut self, address: SocketAddr) {
+        self.by_address.remove(&address);
+        self.shared.routes.remove_address(address, self.index);
+    }
+
+    fn forget_signs(&mut self, at: (usize, TransportKey)) {
+        let Some(signs) = self.signs.remove(&at) else { return };
+        for ufrag in &signs.ufrags {
+            self.by_ufrag.remove(ufrag);
+            self.shared.routes.remove(ufrag);
+        }
+        for address in signs.addresses {
+            self.forget_address(address);
+        }
     }
 
     fn handle_timeouts(&mut self, now: Instant) {
@@ -226,37 +267,33 @@ impl Shard {
         if !output.datagrams.is_empty() {
             self.shared.count_sent(self.shared.socket.send(output));
         }
-        for route in output.routes.drain(..) {
+        let routes = std::mem::take(&mut output.routes);
+        for route in routes {
             match route {
-                Route::Add(ufrag, key) => {
-                    if self.by_ufrag.insert(ufrag.clone(), (index, key)).is_some() {
-                        continue;
-                    }
-                    self.shared.routes.add(&ufrag, self.index);
-                    let signs = self.signs.entry((index, key)).or_default();
-                    if signs.ufrags.len() == MAX_UFRAGS {
-                        let old = signs.ufrags.remove(0);
-                        self.by_ufrag.remove(&old);
-                        self.shared.routes.remove(&old);
-                    }
-                    signs.ufrags.push(ufrag);
-                }
-                Route::Remove(key) => {
-                    let Some(signs) = self.signs.remove(&(index, key)) else { continue };
-                    for ufrag in &signs.ufrags {
-                        self.by_ufrag.remove(ufrag);
-                        self.shared.routes.remove(ufrag);
-                    }
-                    for address in &signs.addresses {
-                        self.by_address.remove(address);
-                    }
-                }
+                Route::Add(ufrag, key) => self.add_ufrag((index, key), ufrag),
+                Route::Remove(key) => self.forget_signs((index, key)),
             }
         }
+        let output = &mut self.output;
         if !output.events.is_empty() {
             self.shared.events.push(&self.rooms[index].id, output.events.drain(..));
         }
         output.clear();
+    }
+
+    fn add_ufrag(&mut self, at: (usize, TransportKey), ufrag: String) {
+        if self.by_ufrag.insert(ufrag.clone(), at).is_some() {
+            return;
+        }
+        self.shared.routes.add(&ufrag, self.index);
+        let signs = self.signs.entry(at).or_default();
+        signs.moves = 0;
+        signs.ufrags.push(ufrag);
+        if signs.ufrags.len() > MAX_UFRAGS {
+            let old = signs.ufrags.remove(0);
+            self.by_ufrag.remove(&old);
+            self.shared.routes.remove(&old);
+        }
     }
 
     fn remove_room(&mut self, index: usize) {
@@ -268,15 +305,8 @@ impl Shard {
         // Dropping what panicked may panic again; it is only memory.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(entry.room)));
         let gone: Vec<_> = self.signs.keys().filter(|(room, _)| *room == index).copied().collect();
-        for key in gone {
-            let Some(signs) = self.signs.remove(&key) else { continue };
-            for ufrag in &signs.ufrags {
-                self.by_ufrag.remove(ufrag);
-                self.shared.routes.remove(ufrag);
-            }
-            for address in &signs.addresses {
-                self.by_address.remove(address);
-            }
+        for at in gone {
+            self.forget_signs(at);
         }
     }
 }
@@ -333,6 +363,51 @@ mod tests {
         assert!(shard.step(good, |room, _| room.participants()) == Some(1));
         let status = shard.shared.status();
         assert_eq!((status.rooms, status.participants, status.rooms_failed), (1, 1, 1));
+    }
+
+    /// A binding request as a stranger can make it: the right name, no proof.
+    fn unproven_check(ufrag: &str) -> Vec<u8> {
+        let name = format!("{ufrag}:x");
+        let padded = name.len().next_multiple_of(4);
+        let mut message = vec![0, 1, 0, (padded + 4) as u8, 0x21, 0x12, 0xa4, 0x42];
+        message.extend([7; 12]);
+        message.extend([0, 6, 0, name.len() as u8]);
+        message.extend(name.as_bytes());
+        message.resize(24 + padded, 0);
+        message
+    }
+
+    #[test]
+    fn a_check_without_proof_moves_no_address() {
+        let mut shard = shard();
+        join(&mut shard, "room");
+        shard.poll_rooms(Instant::now());
+        let ufrag = shard.by_ufrag.keys().next().unwrap().clone();
+        for port in 1..200 {
+            let source = SocketAddr::from(([192, 0, 2, 1], port));
+            assert!(!shard.handle_datagram(source, None, &unproven_check(&ufrag), Instant::now()));
+            assert_eq!(shard.shared.routes.find_address(source), None);
+        }
+        assert!(shard.by_address.is_empty());
+    }
+
+    #[test]
+    fn a_transport_keeps_few_addresses_and_gives_them_back() {
+        let mut shard = shard();
+        let index = join(&mut shard, "room");
+        shard.poll_rooms(Instant::now());
+        let at = *shard.by_ufrag.values().next().unwrap();
+        for port in 1..=20 {
+            let source = SocketAddr::from(([192, 0, 2, 1], port));
+            shard.bind(source, None, at);
+            shard.shared.routes.add_address(source, 0);
+        }
+        assert_eq!((shard.by_address.len(), shard.signs[&at].moves), (MAX_ADDRESSES, 20));
+        let last = SocketAddr::from(([192, 0, 2, 1], 20));
+        assert_eq!(shard.shared.routes.find_address(last), Some(0));
+        shard.remove_room(index);
+        assert!(shard.by_address.is_empty());
+        assert_eq!(shard.shared.routes.find_address(last), None);
     }
 
     #[test]

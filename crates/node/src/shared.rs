@@ -27,10 +27,12 @@ pub(crate) struct Counters {
     pub(crate) rooms_failed: AtomicU64,
 }
 
-/// Which shard an ICE user name belongs to.
+/// Which shard an ICE user name or the address of a client belongs to. Shards alone write here, addresses only after
+/// an ICE check from there proved itself: what strangers send changes nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Routes {
     shards: RwLock<HashMap<String, usize>>,
+    addresses: RwLock<HashMap<SocketAddr, usize>>,
 }
 
 impl Routes {
@@ -44,6 +46,25 @@ impl Routes {
 
     pub(crate) fn find(&self, ufrag: &str) -> Option<usize> {
         self.shards.read().unwrap_or_else(PoisonError::into_inner).get(ufrag).copied()
+    }
+
+    /// The client at `address` is now one of `shard`'s.
+    pub(crate) fn add_address(&self, address: SocketAddr, shard: usize) {
+        if self.find_address(address) != Some(shard) {
+            self.addresses.write().unwrap_or_else(PoisonError::into_inner).insert(address, shard);
+        }
+    }
+
+    /// It is no longer one of `shard`'s; if another has it by now, it stays there.
+    pub(crate) fn remove_address(&self, address: SocketAddr, shard: usize) {
+        let mut addresses = self.addresses.write().unwrap_or_else(PoisonError::into_inner);
+        if addresses.get(&address) == Some(&shard) {
+            addresses.remove(&address);
+        }
+    }
+
+    pub(crate) fn find_address(&self, address: SocketAddr) -> Option<usize> {
+        self.addresses.read().unwrap_or_else(PoisonError::into_inner).get(&address).copied()
     }
 }
 

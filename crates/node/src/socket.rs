@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use rtcloud_sfu::Output;
@@ -12,7 +12,7 @@ use socket2::{Domain, Protocol, Type};
 const BUFFER: usize = 4 * 1024 * 1024;
 /// What one UDP datagram can carry, and so what a run may be.
 const MAX_RUN: usize = 65_000;
-/// How long a full send buffer is waited for before a datagram is dropped.
+/// How long a full send buffer is waited for, once in an output, before datagrams are dropped: other rooms wait too.
 const SEND_PATIENCE: Duration = Duration::from_millis(5);
 
 /// The socket. Sending needs no lock.
@@ -64,7 +64,11 @@ impl Socket {
     /// Waits until something can be read or `wake` is readable; true when the latter.
     pub(crate) fn wait_readable(&self, wake: &impl std::os::fd::AsFd) -> io::Result<bool> {
         let mut fds = [PollFd::new(&self.socket, PollFlags::IN), PollFd::new(wake, PollFlags::IN)];
-        poll(&mut fds, None)?;
+        match poll(&mut fds, None) {
+            // A signal of the process: there is nothing yet, and no reason to stop.
+            Err(rustix::io::Errno::INTR) => return Ok(false),
+            result => result?,
+        };
         Ok(!fds[1].revents().is_empty())
     }
 
@@ -93,6 +97,7 @@ impl Socket {
     /// Sends everything in an output, in runs.
     pub(crate) fn send(&self, output: &Output) -> Sent {
         let mut sent = Sent::default();
+        let mut patience = SEND_PATIENCE;
         let max_segments = self.state.max_gso_segments().max(1);
         let mut rest = output.datagrams.as_slice();
         while let Some(first) = rest.first() {
@@ -119,7 +124,7 @@ impl Socket {
                 segment_size: (count > 1).then_some(size),
                 src_ip: self.name_source.then(|| first.source.ip()),
             };
-            if self.transmit(&transmit) {
+            if self.transmit(&transmit, &mut patience) {
                 sent.packets += count as u64;
                 sent.bytes += total as u64;
             } else {
@@ -130,14 +135,20 @@ impl Socket {
         sent
     }
 
-    fn transmit(&self, transmit: &Transmit<'_>) -> bool {
+    fn transmit(&self, transmit: &Transmit<'_>, patience: &mut Duration) -> bool {
         let send = || self.state.try_send(UdpSockRef::from(&self.socket), transmit);
         match send() {
             Ok(()) => true,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if patience.is_zero() {
+                    return false;
+                }
+                let begun = Instant::now();
                 let mut fds = [PollFd::new(&self.socket, PollFlags::OUT)];
-                let patience = Timespec { tv_sec: 0, tv_nsec: SEND_PATIENCE.subsec_nanos().into() };
-                poll(&mut fds, Some(&patience)).is_ok() && send().is_ok()
+                let wait = Timespec { tv_sec: 0, tv_nsec: patience.subsec_nanos().into() };
+                let sent = poll(&mut fds, Some(&wait)).is_ok() && send().is_ok();
+                *patience = patience.saturating_sub(begun.elapsed());
+                sent
             }
             // The kernel refused a run: it goes out one by one, and the state knows better next time.
             Err(_) if transmit.segment_size.is_some() => {
