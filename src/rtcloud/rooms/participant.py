@@ -91,6 +91,11 @@ class Permission:
     publish: bool = True
     subscribe: bool = True
     data: bool = True
+    #: the only sources it may publish; empty: every one
+    sources: tuple[str, ...] = ()
+
+    def publishes(self, source: Source) -> bool:
+        return self.publish and (not self.sources or source in self.sources)
 
 
 @dataclass(slots=True)

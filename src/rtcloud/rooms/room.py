@@ -210,7 +210,7 @@ class Room:
     # publishing ---------------------------------------------------------------------------------------------------
 
     def _add_track(self, participant: Participant, track: Track) -> Iterator[Command]:
-        if not participant.permission.publish:
+        if not participant.permission.publishes(track.source):
             yield Notify(participant.participant_id, facts.DropTrack(track.track_id))
             return
         participant.tracks[track.track_id] = track

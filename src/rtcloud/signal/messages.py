@@ -83,6 +83,7 @@ def participant_info(participant: Participant) -> models.ParticipantInfo:
             can_subscribe=permission.subscribe,
             can_publish=permission.publish,
             can_publish_data=permission.data,
+            can_publish_sources=[number for name, number in _SOURCES.items() if name in permission.sources],
         ),
         is_publisher=participant.role == Role.ANCHOR,
         kind=models.ParticipantInfo.Kind.EGRESS if participant.robot else models.ParticipantInfo.Kind.STANDARD,

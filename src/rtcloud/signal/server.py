@@ -214,7 +214,9 @@ class SignalServer:
             name=grant.name,
             metadata=grant.metadata,
             attributes=grant.attributes,
-            permission=Permission(grant.can_publish and anchor, grant.can_subscribe, grant.can_publish_data),
+            permission=Permission(
+                grant.can_publish and anchor, grant.can_subscribe, grant.can_publish_data, grant.can_publish_sources
+            ),
             robot=grant.robot,
         )
         try:

@@ -193,6 +193,14 @@ def test_who_may_not_publish_is_told_so() -> None:
     assert commands == [Notify("PA_a", facts.DropTrack("TR_1"))]
 
 
+def test_only_the_granted_sources_may_be_published() -> None:
+    room = Room("RM_1", 1000)
+    room.handle(entered("PA_a", "alice", permission=Permission(sources=("microphone",))), 1000)
+    assert room.handle(facts.TrackAdded("PA_a", track("TR_1")), 2000) == [Notify("PA_a", facts.DropTrack("TR_1"))]
+    heard = track("TR_2", "microphone")
+    assert Notify("PA_a", facts.AcceptTrack(heard.cid, heard)) in room.handle(facts.TrackAdded("PA_a", heard), 2000)
+
+
 def test_an_explicit_choice_wins_over_automatic_subscription() -> None:
     room = room_of_two()
     publish(room, "PA_a", track("TR_1"))
