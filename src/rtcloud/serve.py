@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import resource
 import secrets
 import signal
 import socket
@@ -46,6 +47,8 @@ _log = logging.getLogger(__name__)
 
 def run(config: Config) -> int:
     logs.configure(config.log_level)
+    _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(config))
 
@@ -129,7 +132,7 @@ async def _serve(config: Config) -> int:
 
 def _prepare(directory: Path) -> None:
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         probe = directory / ".writable"
         probe.write_bytes(b"")
         probe.unlink()

@@ -3,6 +3,7 @@
 The numbers of errors are those that the client SDKs document (70001 expired, 70009 wrong key, 70013, 70014, -8 …).
 """
 
+import asyncio
 import json
 import re
 import uuid
@@ -23,6 +24,7 @@ from rtcloud.rooms.participant import Role
 #: The token only has to live until the socket is open; a connected client gets new ones.
 TOKEN_LIFE_S = 600
 MAX_BODY = 64 * 1024
+BODY_SECONDS = 10.0
 MAX_ROOM_NUMBER = 4294967294
 
 UNKNOWN_APPLICATION = -8
@@ -145,10 +147,14 @@ def _decode(raw: bytes) -> JoinBody:
 
 async def _read(request: Request) -> bytes:
     body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY:
-            raise JoinError(413, BAD_PARAMETER, f"body: over {MAX_BODY} bytes")
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > MAX_BODY:
+                    raise JoinError(413, BAD_PARAMETER, f"body: over {MAX_BODY} bytes")
+    except TimeoutError as error:
+        raise JoinError(408, BAD_PARAMETER, f"body: not whole after {BODY_SECONDS:g} s") from error
     return body
 
 

@@ -76,7 +76,7 @@ class Session:
     def receive(self, raw: bytes, now_ms: int) -> list[Command]:
         """One binary message of the socket. A malformed one ends the session."""
         if not self.joined:
-            if len(self.early) >= MAX_EARLY:
+            if len(self.early) >= MAX_EARLY or len(raw) + sum(map(len, self.early)) > MAX_MESSAGE:
                 return self._give_up("too many messages before the join response")
             self.early.append(raw)
             return []
