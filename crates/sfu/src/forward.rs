@@ -12,9 +12,13 @@ use crate::layer::{self, Candidate};
 use crate::rewriter::Incoming;
 use crate::room::Room;
 use crate::track::{LossMeter, Source};
+use crate::transport::Use;
 
-/// A publisher is asked for a key picture of one stream at most this often.
-const KEYFRAME_INTERVAL: Duration = Duration::from_millis(300);
+/// A publisher is asked for a key picture of one stream at most this often for somebody who sees nothing yet. Browsers
+/// ignore what comes within 300 ms of the request they last heeded, so it is asked again soon.
+const ENTRY_INTERVAL: Duration = Duration::from_millis(100);
+/// At most this often for subscribers that lost something: each key picture costs everybody.
+const REFRESH_INTERVAL: Duration = Duration::from_millis(300);
 /// A stream of which nothing came for so long does not flow.
 const FLOWING: Duration = Duration::from_millis(1200);
 /// Streams of one track; more than any client sends.
@@ -63,6 +67,10 @@ impl Room {
         };
         let incoming = Incoming { seq, time: packet.header.timestamp, wall, rate, vp8 };
         let entry = audio || codec::starts_keyframe(codec, &packet.payload);
+        if entry {
+            // Whoever could not use this one asks anew.
+            (source.wanted, source.refresh) = (false, false);
+        }
         let came = &packet.header.ext_vals;
 
         for &subscription_index in &track.subscriptions {
@@ -140,6 +148,7 @@ impl Room {
                             last: now,
                             loss: LossMeter::default(),
                             wanted: true,
+                            refresh: false,
                             asked_at: None,
                         });
                         track.sources.len() - 1
@@ -185,15 +194,12 @@ impl Room {
 
     /// A subscriber needs a key picture of what it gets.
     pub(crate) fn handle_keyframe_request(&mut self, slot: usize, mid: Mid, now: Instant) {
-        let section = self.transports[slot].sections.iter().position(|s| s.mid == mid);
-        let found = self
-            .subscriptions
-            .iter()
-            .find(|(_, s)| s.place.is_some() && s.place == section.map(|x| (slot, x)));
-        let Some((_, subscription)) = found else { return };
+        let section = self.transports[slot].sections.iter().find(|s| s.mid == mid);
+        let Some(Use::Taken(subscription)) = section.map(|s| s.usage) else { return };
+        let subscription = &self.subscriptions[subscription];
         let (index, Some(source)) = (subscription.track, subscription.current) else { return };
         if let Some(source) = self.tracks[index].sources.get_mut(source) {
-            source.wanted = true;
+            source.refresh = true;
         }
         self.ask_for_keyframes(index, now);
     }
@@ -272,15 +278,17 @@ impl Room {
         }
     }
 
-    fn ask_for_keyframes(&mut self, index: usize, now: Instant) {
+    pub(crate) fn ask_for_keyframes(&mut self, index: usize, now: Instant) {
         let track = &mut self.tracks[index];
         let (Some((slot, mid)), Kind::Video) = (track.place, track.kind) else { return };
         let mut asked = false;
-        for source in track.sources.iter_mut().filter(|s| s.wanted) {
-            if source.asked_at.is_some_and(|at| now < at + KEYFRAME_INTERVAL) {
+        for source in track.sources.iter_mut().filter(|s| s.wanted || s.refresh) {
+            let interval = if source.wanted { ENTRY_INTERVAL } else { REFRESH_INTERVAL };
+            if let Some(at) = source.asked_at.map(|at| at + interval).filter(|at| now < *at) {
+                self.keyframes_at = Some(self.keyframes_at.map_or(at, |k| k.min(at)));
                 continue;
             }
-            source.wanted = false;
+            (source.wanted, source.refresh) = (false, false);
             source.asked_at = Some(now);
             if let Some(stream) = self.transports[slot].rtc.direct_api().stream_rx_by_mid(mid, source.rid) {
                 stream.request_keyframe(KeyframeRequestKind::Pli);

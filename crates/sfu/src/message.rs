@@ -1,5 +1,7 @@
 //! Data messages: from one participant's channel to the others', without leaving Rust.
 
+use std::time::Instant;
+
 use str0m::channel::ChannelData;
 
 use crate::data;
@@ -8,7 +10,7 @@ use crate::room::Room;
 
 impl Room {
     /// A message came on a data channel.
-    pub(crate) fn forward_data(&mut self, slot: usize, message: &ChannelData) {
+    pub(crate) fn forward_data(&mut self, slot: usize, message: &ChannelData, now: Instant) {
         let transport = &self.transports[slot];
         let id = Some(message.id);
         let reliable = match (&transport.channels.reliable, &transport.channels.lossy) {
@@ -34,7 +36,12 @@ impl Room {
             .filter(|(index, p)| *index != from && wanted(&p.identity))
             .map(|(index, _)| index)
             .collect();
-        self.send_to(&to, reliable, &rewritten.packet);
+        let allowance = &mut self.participants[from].allowance;
+        if allowance.take(now, reliable, to.len(), rewritten.packet.len()) {
+            self.send_to(&to, reliable, &rewritten.packet);
+        } else {
+            tracing::debug!(participant = %self.participants[from].id, "message dropped: too many");
+        }
     }
 
     /// Sends a message of the server's.

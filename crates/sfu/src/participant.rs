@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::allowance::Allowance;
 use crate::clock::PublisherClock;
 use crate::ids::ParticipantId;
 
@@ -44,6 +45,7 @@ pub(crate) struct Participant {
     pub(crate) tracks: Vec<usize>,
     pub(crate) subscriptions: Vec<usize>,
     pub(crate) clock: PublisherClock,
+    pub(crate) allowance: Allowance,
     pub(crate) quality: QualitySums,
     pub(crate) quality_at: Instant,
 }

@@ -13,6 +13,7 @@ use slab::Slab;
 use str0m::net::{Protocol, Receive};
 use str0m::{Event as RtcEvent, Input, Output as RtcOutput};
 
+use crate::allowance::Allowance;
 use crate::clock::PublisherClock;
 use crate::command::{Command, Event, Target, TransportState};
 use crate::ids::{ParticipantId, TrackId, TransportKey};
@@ -47,6 +48,8 @@ pub struct Room {
     /// them many times a second would cost more than most packets do.
     timers: Vec<Option<Instant>>,
     pub(crate) speakers_at: Instant,
+    /// When a key picture that could not be asked for yet can be.
+    pub(crate) keyframes_at: Option<Instant>,
     closing: Vec<Transport>,
     serial: u32,
     tick_at: Instant,
@@ -73,6 +76,7 @@ impl Room {
             wanting: Vec::new(),
             timers: Vec::new(),
             speakers_at: epoch,
+            keyframes_at: None,
             closing: Vec::new(),
             serial: 0,
             tick_at: epoch,
@@ -218,6 +222,13 @@ impl Room {
                 self.mark_dirty(slot);
             }
         }
+        if self.keyframes_at.is_some_and(|at| at <= now) {
+            self.keyframes_at = None;
+            let tracks: Vec<usize> = self.tracks.iter().map(|(index, _)| index).collect();
+            for index in tracks {
+                self.ask_for_keyframes(index, now);
+            }
+        }
         if now >= self.tick_at {
             self.tick_at = now + TICK;
             self.tick(now);
@@ -254,6 +265,7 @@ impl Room {
             }
         }
         self.timeout = self.timers.iter().copied().flatten().fold(self.tick_at, Instant::min);
+        self.timeout = self.keyframes_at.map_or(self.timeout, |at| at.min(self.timeout));
         output.events.append(&mut self.events);
         output.routes.append(&mut self.routes);
     }
@@ -316,7 +328,7 @@ impl Room {
                 channels.reliable = channels.reliable.filter(|c| *c != id);
                 channels.lossy = channels.lossy.filter(|c| *c != id);
             }
-            RtcEvent::ChannelData(message) => self.forward_data(slot, &message),
+            RtcEvent::ChannelData(message) => self.forward_data(slot, &message, now),
             RtcEvent::Closed => self.fail_transport(slot),
             RtcEvent::PeerStats(stats) => self.handle_peer_stats(slot, &stats),
             RtcEvent::MediaIngressStats(stats) => self.handle_ingress_stats(slot, &stats),
@@ -373,6 +385,7 @@ impl Room {
             tracks: Vec::new(),
             subscriptions: Vec::new(),
             clock: PublisherClock::new(self.epoch),
+            allowance: Allowance::new(now),
             quality: QualitySums::default(),
             quality_at: now,
         });

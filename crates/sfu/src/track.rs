@@ -50,8 +50,10 @@ pub(crate) struct Source {
     pub(crate) clock: StreamClock,
     pub(crate) last: Instant,
     pub(crate) loss: LossMeter,
-    /// Somebody needs a key picture of it.
+    /// Somebody needs a key picture of it to begin.
     pub(crate) wanted: bool,
+    /// Somebody who gets it already needs one to go on.
+    pub(crate) refresh: bool,
     pub(crate) asked_at: Option<Instant>,
 }
 

@@ -110,6 +110,25 @@ fn a_subscribers_keyframe_request_is_passed_up_but_not_too_often() {
 }
 
 #[test]
+fn who_enters_soon_after_another_does_not_wait_long_for_a_keyframe() {
+    let (mut world, alice, bob, mid) = pair("");
+    world.send(alice, mid, None, Codec::H264, true, 2);
+    world.run(500 * MS);
+    let asked = |world: &World| world.clients[alice].keyframes_wanted.len();
+    let before = asked(&world);
+    for entered in 1..=3 {
+        world.want(bob, "camera", false, 0, 0);
+        world.want(bob, "camera", true, 0, 0);
+        world.run(60 * MS);
+        world.send(alice, mid, None, Codec::H264, true, 2);
+        world.run(50 * MS);
+        assert_eq!(asked(&world) - before, entered);
+    }
+    world.run(1000 * MS);
+    assert_eq!(asked(&world) - before, 3, "what has come is not asked for again");
+}
+
+#[test]
 fn gaps_of_padding_are_closed() {
     let (mut world, alice, bob, mid) = pair("");
     for frame in 0..10 {

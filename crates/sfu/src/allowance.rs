@@ -1,0 +1,96 @@
+//! How much a participant's messages may make the room send.
+//!
+//! One message costs as much as the number of those who get it, so what counts is what goes out: a file to one person
+//! passes at full speed, a flood to everybody does not. What is lossy stops when half is used up; the other half is
+//! for what is reliable, and a reliable message beyond it is dropped as well.
+
+use std::time::Instant;
+
+/// Messages sent on per second.
+const MESSAGES: f64 = 20_000.0;
+/// Bytes sent on per second.
+const BYTES: f64 = 16.0 * 1024.0 * 1024.0;
+/// How many seconds' worth may be used at once.
+const BURST: f64 = 2.0;
+
+/// What one participant has left.
+#[derive(Debug)]
+pub(crate) struct Allowance {
+    /// Both as parts of a full burst.
+    messages: f64,
+    bytes: f64,
+    at: Instant,
+}
+
+impl Allowance {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self { messages: 1.0, bytes: 1.0, at: now }
+    }
+
+    /// Whether a message of `size` bytes may go to so many; if so it is counted.
+    pub(crate) fn take(&mut self, now: Instant, reliable: bool, receivers: usize, size: usize) -> bool {
+        let passed = now.saturating_duration_since(self.at).as_secs_f64() / BURST;
+        self.at = now.max(self.at);
+        self.messages = (self.messages + passed).min(1.0);
+        self.bytes = (self.bytes + passed).min(1.0);
+        let least = if reliable { 0.0 } else { 0.5 };
+        if self.messages <= least || self.bytes <= least {
+            return false;
+        }
+        // Reading a message costs too, even if nobody gets it. The last one may overdraw.
+        let receivers = receivers.max(1) as f64;
+        self.messages -= receivers / (MESSAGES * BURST);
+        self.bytes -= receivers * size as f64 / (BYTES * BURST);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn near(count: usize, expected: usize) -> bool {
+        count.abs_diff(expected) <= 1
+    }
+
+    fn passed(
+        allowance: &mut Allowance,
+        at: Instant,
+        reliable: bool,
+        receivers: usize,
+        size: usize,
+    ) -> usize {
+        (0..100_000).take_while(|_| allowance.take(at, reliable, receivers, size)).count()
+    }
+
+    #[test]
+    fn what_is_lossy_stops_first_and_both_come_back() {
+        let begun = Instant::now();
+        let mut allowance = Allowance::new(begun);
+        assert!(near(passed(&mut allowance, begun, false, 100, 10), 200));
+        assert!(near(passed(&mut allowance, begun, true, 100, 10), 200));
+        assert!(!allowance.take(begun, true, 1, 10));
+        let later = begun + Duration::from_secs(1);
+        assert!(!allowance.take(later, false, 1, 10), "half is for what is reliable");
+        assert!(near(passed(&mut allowance, later, true, 100, 10), 200));
+        let rested = begun + Duration::from_secs(60);
+        assert!(near(passed(&mut allowance, rested, true, 100, 10), 400));
+    }
+
+    #[test]
+    fn bytes_count_as_often_as_they_are_sent() {
+        let begun = Instant::now();
+        let to_one = passed(&mut Allowance::new(begun), begun, true, 1, 64 * 1024);
+        let to_many = passed(&mut Allowance::new(begun), begun, true, 64, 64 * 1024);
+        assert!(near(to_one, 512) && near(to_many, 8), "{to_one} {to_many}");
+    }
+
+    #[test]
+    fn messages_to_nobody_and_a_clock_that_stands_are_no_way_around() {
+        let begun = Instant::now();
+        let mut allowance = Allowance::new(begun + Duration::from_secs(1));
+        assert!(near(passed(&mut allowance, begun, true, 0, 0), 40_000));
+    }
+}
