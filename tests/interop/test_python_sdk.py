@@ -104,10 +104,12 @@ async def _play(source: rtc.AudioSource, hz: float) -> None:
 
 
 @asynccontextmanager
-async def sdk_user(server: Server, user_id: str, room: int | str) -> AsyncIterator[SdkUser]:
+async def sdk_user(server: Server, user_id: str, room: int | str, single: bool | None = None) -> AsyncIterator[SdkUser]:
+    """A joined user; ``single`` chooses one peer connection or two, None is what the SDK does by itself."""
     user = SdkUser(user_id)
     ticket = server.ticket(user_id, room)
-    await user.room.connect(ticket["url"], ticket["token"])
+    options = rtc.RoomOptions(single_peer_connection=single)
+    await user.room.connect(ticket["url"], ticket["token"], options)
     try:
         yield user
     finally:
@@ -128,6 +130,45 @@ async def test_browser_sdk_and_native_client_see_hear_and_message_each_other(
         await _sdk_gets(sdk)
         await _native_gets(native)
         await _messages_pass(page, sdk, native)
+
+
+async def test_two_peer_connections_work_as_one_does(shared_server: Server) -> None:
+    room = "two-connections"
+    ticket = shared_server.ticket("native", room)
+    async with (
+        sdk_user(shared_server, "dual", room, single=False) as dual,
+        sdk_user(shared_server, "single", room, single=True) as single,
+        robot(**ticket) as native,
+    ):
+        await dual.publish(BLUE, 700)
+        await single.publish(RED, 440)
+        await native.publish(GREEN, 1000)
+        # Who comes when everything is there is offered it all at once.
+        async with sdk_user(shared_server, "late", room, single=False) as late:
+            wanted = {"dual": (BLUE, 700), "single": (RED, 440), "native": (GREEN, 1000)}
+            for user in (dual, single, late):
+                await _sees_and_hears(user, {name: of for name, of in wanted.items() if name != user.user_id})
+            await dual.room.local_participant.publish_data(b"to all", reliable=True, topic="trtc.cmd.1")
+            await single.room.local_participant.publish_data(b"to dual", destination_identities=["dual"])
+
+            async def got() -> bool:
+                said = ("dual", b"to all", "trtc.cmd.1")
+                return said in single.messages and said in late.messages and bool(dual.messages)
+
+            await eventually(got, "messages pass between both kinds of connections")
+            assert dual.messages == [("single", b"to dual", "")]
+            assert ("single", b"to dual", "") not in late.messages
+
+
+async def _sees_and_hears(user: SdkUser, wanted: dict[str, tuple[str, float]]) -> None:
+    async def complete() -> bool:
+        return set(wanted) <= set(user.colors) and all(
+            abs(user.tones.get(name, 0) - hz) < 5 for name, (_, hz) in wanted.items()
+        )
+
+    await eventually(complete, f"{user.user_id} gets {wanted}, not {user.colors} {user.tones}", within=20)
+    for name, (color, _) in wanted.items():
+        assert is_near(user.colors[name], color)
 
 
 async def _page_gets(page: Caller) -> None:
