@@ -30,6 +30,7 @@ VERSION = "2019-07-22"
 SERVICE = "trtc"
 ROBOT_SIG_S = 86_400
 MAX_RUNNING = 100
+CHECKED_AT_ONCE = 5
 MAX_LISTED = 200
 ANSWER_S = 20.0
 
@@ -73,6 +74,7 @@ class DemoRecordings:
 
     async def start(self, room: RoomRef) -> str:
         """The new task's id. ServiceError with the API's own code and message."""
+        await self._forget_ended()
         if len(self._running) >= MAX_RUNNING:
             raise ServiceError("FailedOperation.RestrictedConcurrency", "too many recordings of the demo page run")
         robot = f"recorder_{secrets.token_hex(6)}"
@@ -108,6 +110,16 @@ class DemoRecordings:
         )
         self._running[answer.task_id] = (room.room_id, self._clock.now_ms())
         return answer.task_id
+
+    async def _forget_ended(self) -> None:
+        """Recordings that ended by themselves: nobody was there, or the room was dismissed. A few of the oldest."""
+        for task_id in list(self._running)[:CHECKED_AT_ONCE]:
+            try:
+                fields = {"SdkAppId": self._credentials.sdk_app_id, "TaskId": task_id}
+                await self._ask("DescribeCloudRecording", fields)
+            except ServiceError as error:
+                if error.code == "ResourceNotFound":
+                    self._running.pop(task_id, None)
 
     async def stop(self, task_id: str) -> None:
         """A task that has ended already is no failure: that is what was asked for."""
