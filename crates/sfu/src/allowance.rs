@@ -1,8 +1,10 @@
-//! How much a participant's messages may make the room send.
+//! How much work a participant may make for the room: messages to send on, descriptions to read.
 //!
 //! One message costs as much as the number of those who get it, so what counts is what goes out: a file to one person
 //! passes at full speed, a flood to everybody does not. What is lossy stops when half is used up; the other half is
 //! for what is reliable, and a reliable message beyond it is dropped as well.
+//!
+//! Reading a description takes about 130 ns per byte in the thread that many rooms share.
 
 use std::time::Instant;
 
@@ -10,6 +12,10 @@ use std::time::Instant;
 const MESSAGES: f64 = 20_000.0;
 /// Bytes sent on per second.
 const BYTES: f64 = 16.0 * 1024.0 * 1024.0;
+/// Bytes of descriptions per second.
+const DESCRIPTIONS: f64 = 512.0 * 1024.0;
+/// Bytes of descriptions that may come at once: in a room that fills quickly each newcomer causes one.
+const DESCRIPTIONS_BURST: f64 = 8.0 * DESCRIPTIONS;
 /// How many seconds' worth may be used at once.
 const BURST: f64 = 2.0;
 
@@ -20,11 +26,13 @@ pub(crate) struct Allowance {
     messages: f64,
     bytes: f64,
     at: Instant,
+    descriptions: f64,
+    described_at: Instant,
 }
 
 impl Allowance {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { messages: 1.0, bytes: 1.0, at: now }
+        Self { messages: 1.0, bytes: 1.0, at: now, descriptions: DESCRIPTIONS_BURST, described_at: now }
     }
 
     /// Whether a message of `size` bytes may go to so many; if so it is counted.
@@ -41,6 +49,19 @@ impl Allowance {
         let receivers = receivers.max(1) as f64;
         self.messages -= receivers / (MESSAGES * BURST);
         self.bytes -= receivers * size as f64 / (BYTES * BURST);
+        true
+    }
+
+    /// Whether a description of `size` bytes may be read; if so it is counted.
+    pub(crate) fn take_description(&mut self, now: Instant, size: usize) -> bool {
+        let passed = now.saturating_duration_since(self.described_at).as_secs_f64();
+        self.described_at = now.max(self.described_at);
+        self.descriptions = (self.descriptions + passed * DESCRIPTIONS).min(DESCRIPTIONS_BURST);
+        if self.descriptions <= 0.0 {
+            return false;
+        }
+        // Even a short one has to be answered.
+        self.descriptions -= size.max(4096) as f64;
         true
     }
 }
@@ -85,6 +106,18 @@ mod tests {
         let to_one = passed(&mut Allowance::new(begun), begun, true, 1, 64 * 1024);
         let to_many = passed(&mut Allowance::new(begun), begun, true, 64, 64 * 1024);
         assert!(near(to_one, 512) && near(to_many, 8), "{to_one} {to_many}");
+    }
+
+    #[test]
+    fn descriptions_cannot_keep_a_thread_busy() {
+        let begun = Instant::now();
+        let mut allowance = Allowance::new(begun);
+        let count = |allowance: &mut Allowance, at, size| {
+            (0..100_000).take_while(|_| allowance.take_description(at, size)).count()
+        };
+        assert_eq!(count(&mut allowance, begun, 256 * 1024), 16);
+        assert_eq!(count(&mut allowance, begun + Duration::from_secs(1), 256 * 1024), 2);
+        assert_eq!(count(&mut allowance, begun + Duration::from_secs(60), 1), 1024);
     }
 
     #[test]

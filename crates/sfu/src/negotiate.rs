@@ -29,6 +29,10 @@ impl Room {
         text: &str,
         now: Instant,
     ) {
+        if !self.participants[participant].allowance.take_description(now, text.len()) {
+            self.reject(participant, request, target, "too many descriptions");
+            return;
+        }
         match self.answer_offer(participant, target, text, now) {
             Ok((sdp, mid_to_track)) => {
                 let participant = self.participants[participant].id.clone();
