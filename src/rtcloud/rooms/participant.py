@@ -130,10 +130,6 @@ class Participant:
     #: (livekit ConnectionQuality 0 poor … 2 excellent, score 5 … 1); None until measured
     quality: tuple[int, float] | None = None
 
-    @property
-    def connected(self) -> bool:
-        return self.lost_deadline_ms is None
-
     def wants(self, track: Track) -> bool:
         return self.permission.subscribe and self.choices.get(track.track_id, self.auto_subscribe)
 

@@ -146,10 +146,6 @@ class RoomService:
     async def dismiss(self, ref: RoomRef) -> None:
         await self._ask(ref, facts.RoomDismissed())
 
-    def has_room(self, ref: RoomRef) -> bool:
-        live = self._rooms.get(ref)
-        return live is not None and not live.room.destroyed
-
     async def _ask(self, ref: RoomRef, fact: facts.Fact) -> None:
         live = self._rooms.get(ref)
         if live is None or live.room.destroyed:
