@@ -1,17 +1,65 @@
-"""Users, key pairs and applications as values, and how new ids and keys are made."""
+"""Accounts, users, key pairs, roles and applications as values, and how new ids and keys are made."""
 
 import secrets
 from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
+
+from rtcloud.accounts.policies import Document, evaluate
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
+KEY_PAIRS_PER_USER = 2
+APPLICATIONS_PER_ACCOUNT = 100
 
-class ApplicationSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What an operator may set per application."""
 
-    concurrent_recordings: int = 100
+class AccountSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What an operator may set per account. Networks are CIDR texts; with ``allowed_networks``, only those may call."""
+
+    allowed_networks: tuple[str, ...] = ()
+    denied_networks: tuple[str, ...] = ()
+
+
+class AutoRecording(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Record every room of the application by itself (G:1630). ``wait_s``: how long an empty room may wait to go on."""
+
+    mode: Literal["single", "mixed"] = "mixed"
+    format: Literal["hls", "mp4", "aac"] = "mp4"
+    wait_s: Annotated[int, Meta(ge=5, le=86_400)] = 30
+
+
+class ApplicationSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What an operator may set per application, beside its callbacks (``callbacks.targets``).
+
+    ``permission_control``: whether entering needs a PrivateMapKey. ``scenes``: which kinds of rooms may be opened.
+    """
+
+    concurrent_recordings: Annotated[int, Meta(ge=0, le=100_000)] = 100
+    permission_control: bool = False
+    scenes: Annotated[tuple[Literal["rtc", "live"], ...], Meta(min_length=1, max_length=2)] = ("rtc", "live")
+    auto_recording: AutoRecording | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    uin: str
+    name: str
+    settings: AccountSettings = AccountSettings()
+    created_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A preset (``account_uin`` empty, a fixed id below 1000) or one of an account's own."""
+
+    policy_id: int
+    account_uin: str
+    name: str
+    document: Document
+    description: str = ""
+    created_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +69,20 @@ class User:
     uin: str
     account_uin: str
     name: str
-    policies: tuple[str, ...]
+    policies: tuple[Policy, ...] = ()
+    created_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What trusted users may become for a while (AssumeRole). ``trusted``: user uins; ``*`` is every user of the account."""
+
+    account_uin: str
+    name: str
+    trusted: tuple[str, ...]
+    policies: tuple[Policy, ...] = ()
+    description: str = ""
+    created_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +91,48 @@ class KeyPair:
     secret_key: str = field(repr=False)
     user: User
     enabled: bool = True
+    created_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Application:
+    """``previous_secret_key`` is good beside the present one until ``previous_until_ms``."""
+
     sdk_app_id: int
     account_uin: str
     name: str
     secret_key: str = field(repr=False)
     settings: ApplicationSettings = ApplicationSettings()
+    previous_secret_key: str = field(default="", repr=False)
+    previous_until_ms: int = 0
+    created_ms: int = 0
+
+    def secret_keys(self, now_ms: int) -> tuple[str, ...]:
+        """Those that are good now, the present one first."""
+        if self.previous_secret_key and now_ms < self.previous_until_ms:
+            return self.secret_key, self.previous_secret_key
+        return (self.secret_key,)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who signed a request, and what that allows: every set of policies must grant it.
+
+    A user has one set. A temporary credential adds the session's own policy as another; that of a role has the role's.
+    """
+
+    account_uin: str
+    user_uin: str
+    name: str
+    policy_sets: tuple[tuple[Document, ...], ...]
+    temporary: bool = False
+    arn: str = ""
+
+    def may(self, action: str, resource: str, *, unless_denied: bool = False) -> bool:
+        """``action`` is ``name/trtc:RemoveUser``, ``resource`` one that ``policies`` makes."""
+        return all(
+            evaluate(documents, action, resource, unless_denied=unless_denied) for documents in self.policy_sets
+        )
 
 
 class Credentials(msgspec.Struct, frozen=True):
@@ -52,11 +146,17 @@ class Credentials(msgspec.Struct, frozen=True):
     endpoint: str
 
 
-class UnknownApplicationError(ValueError):
-    """An operator named an application that does not exist."""
+class AccountsError(ValueError):
+    """A change that cannot be made; the message says why.
 
-    def __init__(self, sdk_app_id: int) -> None:
-        super().__init__(f"there is no application {sdk_app_id}")
+    ``kind`` lets a caller choose a code: ``not_found``, ``limit`` (a quota), ``in_use`` (a name that is taken, a thing
+    that others need), ``invalid`` (a value). ``subject`` names the thing: account, user, key, policy, role, application.
+    """
+
+    def __init__(self, kind: Literal["not_found", "limit", "in_use", "invalid"], subject: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.subject = subject
 
 
 def new_uin() -> str:

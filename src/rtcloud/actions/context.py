@@ -11,11 +11,14 @@ from typing import Protocol
 
 import msgspec
 
-from rtcloud.accounts.entities import Application
+from rtcloud.accounts.entities import Application, Caller
+from rtcloud.accounts.sessions import Sessions
+from rtcloud.accounts.store import Accounts
 from rtcloud.apimodel.model import Action
 from rtcloud.clock import Clock
 from rtcloud.rooms.ids import RoomRef
 from rtcloud.tasks.task import NewTask, TaskView
+from rtcloud.watermarks.store import Watermarks
 
 
 class Rooms(Protocol):
@@ -35,6 +38,10 @@ class Tasks(Protocol):
 
     async def find(self, task_id: str, sdk_app_id: int) -> TaskView | None: ...
 
+    async def application_of(self, task_id: str) -> int | None:
+        """The SDKAppID of a task, ended ones too, or None."""
+        ...
+
     async def stop(self, task_id: str, leave_code: int = 0) -> None: ...
 
     async def count_open(self, sdk_app_id: int, kind: str) -> int:
@@ -47,6 +54,9 @@ class Services:
     rooms: Rooms
     tasks: Tasks
     clock: Clock
+    accounts: Accounts
+    sessions: Sessions
+    watermarks: Watermarks
     #: whether new tasks are refused because the server is going away
     is_stopping: Callable[[], bool] = lambda: False
     #: held while a task is counted and accepted, so that two calls cannot both take the last place
@@ -55,11 +65,19 @@ class Services:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """``application`` is that of the request's SdkAppId, checked to be the caller's."""
+    """``found`` is the application that the call is about, checked to be the caller's, if it names one."""
 
     action: Action
-    application: Application
+    caller: Caller
     request_id: str
+    region: str = ""
+    found: Application | None = None
+
+    @property
+    def application(self) -> Application:
+        """Of an action whose SdkAppId is required."""
+        assert self.found is not None, f"{self.action.name} names no application"
+        return self.found
 
 
 class Nothing(msgspec.Struct):

@@ -1,31 +1,42 @@
-"""The model in memory: what each action takes, gives and may answer.
+"""The models in memory: what each action takes, gives and may answer.
 
-``model.json`` beside this module is generated from ``spec/`` (the supplied model, never edited, and the extras beside
-it), so that an installed package needs no repository. Everything here is frozen: one model serves every request.
+``model.json`` beside this module is generated from ``spec/``, so that an installed package needs no repository: the
+supplied model (never edited) with the extras beside it, and our own descriptions of the console's actions and of the
+parts of CAM and STS that we answer. Everything here is frozen: one catalogue serves every request.
 """
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
+#: What a policy could name of a call: the application of its SdkAppId (every one of the account where that is optional and
+#: absent), the application of its TaskId's task, or nothing.
+Scope = Literal["application", "task", "none"]
+
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a member's value must satisfy beyond its type. ``reference`` is the documents' line."""
+    """What a member's value must satisfy beyond its type; the grammar is in ``spec/trtc-2019-07-22.extras/README.md``."""
 
-    min: int | None = None
-    max: int | None = None
-    enum: tuple[int, ...] | None = None
-    min_length: int | None = None  # UTF-8 bytes
+    min: int | float | None = None
+    max: int | float | None = None
+    enum: tuple[int | str, ...] | None = None
+    meanings: dict[str, str] | None = None
+    unit: str | None = None
+    min_length: int | None = None
     max_length: int | None = None
-    pattern: str | None = None  # the whole value
+    pattern: str | None = None
+    form: Literal["date", "datetime", "base64", "json", "url", "stream_url", "push_url"] | None = None
+    min_items: int | None = None
     max_items: int | None = None
     items: "Rule | None" = None
-    default: int | str | bool | None = None
+    default: int | float | str | bool | None = None
+    codes: dict[Literal["missing", "invalid", "out_of_range"], str] | None = None
+    note: str = ""
     reference: str = ""
 
 
@@ -38,10 +49,17 @@ class Member:
     disabled: bool  # accepted and ignored
     rule: Rule | None
     pattern: re.Pattern[str] | None  # of the rule, or of its items
+    description: str = ""
+
+    def meaning(self, value: object) -> str:
+        """Our word for a value that means different things in different actions."""
+        assert self.rule is not None and self.rule.meanings is not None, self.name
+        return self.rule.meanings[str(value)]
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
+    service: str
     name: str
     group: str
     input: Mapping[str, Member]
@@ -50,13 +68,21 @@ class Action:
     regions: frozenset[str]  # empty: any
     requests_per_second: int | None
     seconds_per_request: int | None
+    scope: Scope
+    open: bool = False  # every user may call it unless a policy denies it
+    description: str = ""
+
+    @property
+    def full_name(self) -> str:
+        """As policies spell it."""
+        return f"name/{self.service}:{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
     service: str
     version: str
-    regions: frozenset[str]
+    regions: frozenset[str]  # empty: the service has none
     actions: Mapping[str, Action]
     offline_actions: frozenset[str]
     objects: Mapping[str, Mapping[str, Member]]
@@ -67,28 +93,49 @@ class Model:
         return code in action.errors or code in self.common_error_codes
 
 
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """Every model we answer. ``cloud`` is the supplied one, with its 58 actions; others may share its service."""
+
+    models: tuple[Model, ...]
+
+    @property
+    def cloud(self) -> Model:
+        return self.models[0]
+
+    @property
+    def services(self) -> frozenset[str]:
+        return frozenset(model.service for model in self.models)
+
+    def versions(self, services: Iterable[str]) -> frozenset[str]:
+        wanted = frozenset(services)
+        return frozenset(model.version for model in self.models if model.service in wanted)
+
+    def having(self, services: Iterable[str], version: str) -> tuple[Model, ...]:
+        """The models of that version among ``services``; a version may belong to several services."""
+        wanted = frozenset(services)
+        return tuple(model for model in self.models if model.service in wanted and model.version == version)
+
+
 @functools.cache
+def load_catalogue() -> Catalogue:
+    """The generated catalogue of this package."""
+    data = msgspec.json.decode(resources.files(__package__).joinpath("model.json").read_bytes())
+    return Catalogue(tuple(build_model(entry) for entry in data["models"]))
+
+
 def load_model() -> Model:
-    """The generated model of this package."""
-    return build_model(msgspec.json.decode(resources.files(__package__).joinpath("model.json").read_bytes()))
+    """The supplied model with its extras."""
+    return load_catalogue().cloud
 
 
 def build_model(data: Mapping[str, Any]) -> Model:
-    """``data`` is the supplied model joined with the extras."""
+    """``data`` is a model joined with its rules."""
     rules = msgspec.convert(data["rules"], dict[str, Rule])
     objects = {name: _members(name, entries, rules) for name, entries in data["objects"].items()}
+    unscoped = frozenset(data.get("not_resource_level", ()))
     actions = {
-        name: Action(
-            name=name,
-            group=entry["group"],
-            input=_members(name, entry["input"], rules),
-            output=_members(name, entry["output"], {}),
-            errors=frozenset(entry["errors"]),
-            regions=frozenset(entry["regions"]),
-            requests_per_second=entry.get("requests_per_second"),
-            seconds_per_request=entry.get("seconds_per_request"),
-        )
-        for name, entry in data["actions"].items()
+        name: _action(data["service"], name, entry, rules, name in unscoped) for name, entry in data["actions"].items()
     }
     return Model(
         service=data["service"],
@@ -99,6 +146,27 @@ def build_model(data: Mapping[str, Any]) -> Model:
         objects=objects,
         error_codes=frozenset(data["error_codes"]),
         common_error_codes=frozenset(data["common_error_codes"]),
+    )
+
+
+def _action(service: str, name: str, entry: Mapping[str, Any], rules: Mapping[str, Rule], unscoped: bool) -> Action:
+    taken = _members(name, entry["input"], rules)
+    scope: Scope = "none"
+    if not unscoped:
+        scope = "application" if "SdkAppId" in taken else "task" if "TaskId" in taken else "none"
+    return Action(
+        service=service,
+        name=name,
+        group=entry["group"],
+        input=taken,
+        output=_members(name, entry["output"], {}),
+        errors=frozenset(entry["errors"]),
+        regions=frozenset(entry["regions"]),
+        requests_per_second=entry.get("requests_per_second"),
+        seconds_per_request=entry.get("seconds_per_request"),
+        scope=scope,
+        open=entry.get("open", False),
+        description=entry.get("description", ""),
     )
 
 
@@ -119,4 +187,5 @@ def _member(entry: Mapping[str, Any], rule: Rule | None) -> Member:
         disabled=entry.get("disabled", False),
         rule=rule,
         pattern=pattern,
+        description=entry.get("description", ""),
     )
