@@ -19,6 +19,8 @@ from msgspec import Meta
 
 from rtcloud.errors import ConfigError
 
+#: Keys that only the file can give.
+TABLES = ("callbacks", "limits")
 ROLES = ("api", "signal", "media", "sender", "worker")
 
 
@@ -45,6 +47,10 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=Tr
     roles: Annotated[
         tuple[str, ...], Meta(description=f"what this process does: some of {', '.join(ROLES)}; worker may run alone")
     ] = ROLES
+    tls_cert: Annotated[str, Meta(description="PEM file of the certificate and what signed it; HTTPS with tls_key")] = (
+        ""
+    )
+    tls_key: Annotated[str, Meta(description="PEM file of the certificate's key; read again on SIGHUP")] = ""
     allow_private: Annotated[bool, Meta(description="let addresses in API requests point into private networks")] = (
         False
     )
@@ -52,7 +58,17 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=Tr
     strict_regions: Annotated[bool, Meta(description="refuse API calls for regions that the documents do not list")] = (
         True
     )
+    account_limit: Annotated[
+        int, Meta(description="API calls per second of an account, all actions together; 0: no limit", ge=0)
+    ] = 0
+    account_region_limit: Annotated[
+        int, Meta(description="API calls per second of an account in one region; 0: no limit", ge=0)
+    ] = 0
     log_level: Annotated[str, Meta(description="debug, info, warning or error")] = "info"
+    limits: Annotated[
+        dict[str, Annotated[int, Meta(ge=0)]],
+        Meta(description="API calls per second of single actions, instead of the documented ones; 0 lifts one"),
+    ] = {}
     callbacks: Annotated[tuple[CallbackSetting, ...], Meta(description="where events go, per application")] = ()
 
     @property
@@ -77,7 +93,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     """One flag for each key that is not a table; ``--config`` names the file."""
     parser.add_argument("--config", metavar="FILE", help="TOML file with any of these keys")
     for name, field in _fields().items():
-        if name == "callbacks":
+        if name in TABLES:
             continue
         flag = "--" + name.replace("_", "-")
         if _base(field) is bool:
@@ -93,7 +109,7 @@ def load(arguments: Mapping[str, Any], environ: Mapping[str, str] = os.environ) 
     if file:
         values.update(_read(Path(file)))
     for name, field in _fields().items():
-        if name == "callbacks":
+        if name in TABLES:
             continue
         for where, given in (
             (f"RTCLOUD_{name.upper()}", environ.get(f"RTCLOUD_{name.upper()}")),
@@ -114,10 +130,11 @@ def example() -> str:
     lines = ["# Every key of rtcloud, with its default. A flag wins over RTCLOUD_KEY, which wins over this file.", ""]
     defaults = Config()
     for name, field in _fields().items():
-        if name == "callbacks":
+        if name in TABLES:
             continue
         value = getattr(defaults, name)
         lines += [f"# {_help(field)}", f"# {name} = {_toml(value)}", ""]
+    lines += [f"# {_help(_fields()['limits'])}", "# [limits]", '# "*" = 0', "# DescribeCloudRecording = 100", ""]
     lines.append("# Where an application's events go; once per address.")
     lines.append("# [[callbacks]]")
     for name, field in _fields(CallbackSetting).items():
@@ -209,6 +226,8 @@ def _check(config: Config) -> None:
             ipaddress.ip_address(address)
         except ValueError:
             raise ConfigError(f"media_addresses: {address!r} is not an IP address") from None
+    if bool(config.tls_cert) != bool(config.tls_key):
+        raise ConfigError("tls_cert, tls_key: HTTPS needs both")
     if config.log_level not in ("debug", "info", "warning", "error"):
         raise ConfigError(f"log_level: {config.log_level!r} is not debug, info, warning or error")
 

@@ -8,7 +8,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from rtcloud.clock import SystemClock
 from rtcloud.config import Config, local_addresses
+from rtcloud.errors import ConfigError
+from rtcloud.tls import Certificate
 
 #: Recordings of an hour at the default bitrate, several at once.
 FREE_BYTES = 5 << 30
@@ -28,6 +31,7 @@ def examine(config: Config) -> list[Finding]:
         _directory,
         _ports,
         _addresses,
+        _certificate,
         _engine,
         _codecs,
         _limits,
@@ -69,6 +73,20 @@ def _addresses(config: Config) -> Iterator[Finding]:
     public = any(not address.startswith("127.") for address in given)
     note = "" if public else "; only this machine can join: set media_addresses"
     yield Finding("media addresses", True, f"{', '.join(given)} are given to clients{note}")
+
+
+def _certificate(config: Config) -> Iterator[Finding]:
+    if not config.tls_cert:
+        return
+    certificate = Certificate(Path(config.tls_cert), Path(config.tls_key))
+    try:
+        certificate.context()
+        days = certificate.days_left(SystemClock().now_ms())
+    except ConfigError as error:
+        yield Finding("certificate", False, str(error))
+    else:
+        note = "has expired" if days < 0 else f"is good for {days} more days"
+        yield Finding("certificate", days >= 0, f"{config.tls_cert} {note}")
 
 
 def _engine(_config: Config) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import ssl
 from collections.abc import Iterator
 from typing import Any
 
@@ -80,7 +81,7 @@ class HttpServer(uvicorn.Server):
         yield
 
 
-def make_server(app: Any, *, graceful_seconds: int = 5) -> HttpServer:
+def make_server(app: Any, *, graceful_seconds: int = 5, tls: ssl.SSLContext | None = None) -> HttpServer:
     return HttpServer(
         uvicorn.Config(
             app,
@@ -100,6 +101,7 @@ def make_server(app: Any, *, graceful_seconds: int = 5) -> HttpServer:
             limit_concurrency=MAX_CONNECTIONS,
             timeout_keep_alive=65,
             timeout_graceful_shutdown=graceful_seconds,
+            ssl_context_factory=None if tls is None else lambda _config, _default: tls,
         )
     )
 

@@ -5,22 +5,19 @@ import contextlib
 import logging
 import os
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
 
 from rtcloud import operations
 from rtcloud.accounts.tokens import JoinGrant, make_join_token
 from rtcloud.aio import spawn
 from rtcloud.egress.recording.events import RecordingKind
 from rtcloud.errors import internal
+from rtcloud.foundation import Foundation
 from rtcloud.rooms.participant import Role, TerminalType, UserType
 from rtcloud.store import sealing
 from rtcloud.store.database import DatabaseClosedError
 from rtcloud.store.objects import LocalObjects
 from rtcloud.tasks.lifecycle import Task
 from rtcloud.tasks.supervisor import Supervisor
-
-if TYPE_CHECKING:
-    from rtcloud.serve import Foundation
 
 #: A robot's token; the worker sends a fresh one before it runs out, and the signalling refreshes it too.
 TOKEN_LIFE_MS = 600_000
@@ -30,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 @contextlib.asynccontextmanager
-async def running_worker(foundation: "Foundation") -> AsyncIterator[asyncio.Task[None]]:
+async def running_worker(foundation: Foundation) -> AsyncIterator[asyncio.Task[None]]:
     """Gives the supervisor's task. At the end jobs close their files (≤ 10 s) and their tasks are handed back."""
     directory = foundation.config.directory.resolve()
     supervisor = Supervisor(
@@ -70,7 +67,7 @@ def _figures(supervisor: Supervisor) -> operations.Figures:
     }
 
 
-def _robot_token(foundation: "Foundation", task: Task) -> str:
+def _robot_token(foundation: Foundation, task: Task) -> str:
     secret = foundation.accounts.sdk_secret_key(task.ref.sdk_app_id)
     if secret is None:
         raise internal(f"application {task.ref.sdk_app_id} is gone")
@@ -88,7 +85,7 @@ def _robot_token(foundation: "Foundation", task: Task) -> str:
     return make_join_token(grant, secret_key=secret, now_ms=now_ms)
 
 
-async def _reload(foundation: "Foundation") -> None:
+async def _reload(foundation: Foundation) -> None:
     """A worker of its own learns of new applications from the database."""
     while True:
         await asyncio.sleep(RELOAD_SECONDS)

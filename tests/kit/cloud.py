@@ -19,8 +19,8 @@ BUCKET = "recordings"
 class Cloud:
     def __init__(self, server: Server, *, secret_id: str = "", secret_key: str = "") -> None:
         known = server.credentials
-        endpoint = known["endpoint"].removeprefix("http://").removeprefix("https://").rstrip("/")
-        profile = ClientProfile(httpProfile=HttpProfile(protocol="http", endpoint=endpoint, reqTimeout=20))
+        scheme, _, endpoint = known["endpoint"].partition("://")
+        profile = ClientProfile(httpProfile=HttpProfile(protocol=scheme, endpoint=endpoint, reqTimeout=20))
         credential = Credential(secret_id or known["secret_id"], secret_key or known["secret_key"])
         self.client = TrtcClient(credential, REGION, profile)
         self.server = server

@@ -29,12 +29,14 @@ def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
 class Server:
     """``with Server(data) as server:``. Its log is ``data/../serve.log``, all runs one after the other."""
 
-    def __init__(self, data: Path, *options: str, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, data: Path, *options: str, environment: dict[str, str] | None = None, scheme: str = "http"
+    ) -> None:
         self.data = data
         self.log = data.parent / f"{data.name}.log"
         self.port = free_port()
         self.media_port = free_port(socket.SOCK_DGRAM)
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"{scheme}://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[str] | None = None
         self._options = options
         self._environment = environment or {}

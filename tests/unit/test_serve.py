@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from rtcloud.aio import spawn
-from rtcloud.serve import Stop
+from rtcloud.foundation import Stop
 
 pytestmark = pytest.mark.anyio
 

@@ -124,6 +124,11 @@ def stop(connection: Connection, task_id: str, leave_code: int, now_ms: int) -> 
     connection.execute(update(tasks).where(running).values(stopped))
 
 
+def application_of(connection: Connection, task_id: str) -> int | None:
+    """The SDKAppID of a task, ended ones too."""
+    return connection.execute(select(tasks.c.sdk_app_id).where(tasks.c.task_id == task_id)).scalar()
+
+
 def count_open(connection: Connection, sdk_app_id: int, kind: str) -> int:
     """Tasks that still record: one whose files are being uploaded holds no place."""
     statement = select(func.count()).select_from(tasks)

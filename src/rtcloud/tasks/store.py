@@ -24,6 +24,9 @@ class TaskStore:
     async def find(self, task_id: str, sdk_app_id: int) -> TaskView | None:
         return await self._database.read(lambda connection: records.view(connection, task_id, sdk_app_id, VIEWED))
 
+    async def application_of(self, task_id: str) -> int | None:
+        return await self._database.read(lambda connection: records.application_of(connection, task_id))
+
     async def stop(self, task_id: str, leave_code: int = 0) -> None:
         now_ms = self._clock.now_ms()
         await self._database.write(lambda connection: records.stop(connection, task_id, leave_code, now_ms))

@@ -1,0 +1,195 @@
+"""Roles api, signal, media and sender: everything that has an address, in one process.
+
+Started in the order in which one needs another; ended in the reverse order by the exit stack.
+"""
+
+import asyncio
+import contextlib
+import secrets
+import signal
+import socket
+from collections.abc import AsyncIterator
+
+from starlette.applications import Starlette
+from starlette.routing import BaseRoute
+
+from rtcloud import http, operations
+from rtcloud.accounts.sessions import Sessions
+from rtcloud.accounts.store import write_credentials
+from rtcloud.actions.context import Services
+from rtcloud.admin import socket as admin_socket
+from rtcloud.admin.commands import Site
+from rtcloud.aio import spawn
+from rtcloud.apimodel.model import load_catalogue
+from rtcloud.callbacks.sender import Sender
+from rtcloud.config import Config, local_addresses
+from rtcloud.errors import ConfigError
+from rtcloud.foundation import Foundation, Stop
+from rtcloud.gateway.server import Gateway, GatewaySettings
+from rtcloud.gateway.server import routes as api_routes
+from rtcloud.media.node import MediaNode, NodeConfig
+from rtcloud.rooms.service import RoomService
+from rtcloud.signal.join import JoinService
+from rtcloud.signal.server import SignalServer
+from rtcloud.store import nodes
+from rtcloud.tasks.store import TaskStore
+from rtcloud.tls import Certificate
+from rtcloud.watermarks.store import Watermarks
+
+
+def new_id(prefix: str) -> str:
+    """``PA_…``: 72 bits of chance, for people to tell apart and for nobody to guess."""
+    return f"{prefix}_{secrets.token_hex(9)}"
+
+
+async def open_rooms(
+    stack: contextlib.AsyncExitStack,
+    foundation: Foundation,
+    listener: socket.socket,
+    endpoint: str,
+    certificate: Certificate | None,
+) -> None:
+    """Serves until the stack is closed. ``listener`` is bound; ``endpoint`` is its address as callers see it."""
+    config, accounts, clock, stop = foundation.config, foundation.accounts, foundation.clock, foundation.stop
+    node = await stack.enter_async_context(_media_node(config, listener))
+    rooms = RoomService(foundation.database, node, foundation.bus, clock, new_id)
+    signals = SignalServer(rooms, accounts.sdk_secret_keys, clock, new_id)
+    credentials = accounts.credentials(endpoint)
+    write_credentials(config.directory / "credentials.json", credentials)
+
+    routes: list[BaseRoute] = [*signals.routes(), *JoinService(accounts.sdk_secret_keys, clock).routes()]
+    routes += operations.routes(lambda: {"rooms": rooms.healthy, "running": not stop.is_asked})
+    routes += _api_routes(foundation, rooms)
+    if config.demo:
+        from rtcloud.gateway.demo import demo_routes
+
+        routes += demo_routes(credentials, config.directory / "files", clock)
+
+    sender = await stack.enter_async_context(Sender(foundation.database, foundation.sealer, foundation.bus, clock))
+    stack.enter_context(operations.exposed(lambda: _figures(node, rooms, sender)))
+
+    stop.depend_on(await rooms.start())
+    delivering = spawn(sender.run(), name="callback sender")
+    stop.depend_on(delivering)
+    stack.push_async_callback(_cancelled, delivering)
+    signal_url = await _serve_http(stack, stop, Starlette(routes=routes), listener, endpoint, certificate)
+    stack.push_async_callback(rooms.close)
+    site = Site(accounts, foundation.database, foundation.bus, clock, rooms.describe)
+    admin = http.make_server(admin_socket.application(site), graceful_seconds=1)
+    stop.depend_on(await stack.enter_async_context(_running(admin, admin_socket.listen(config.directory))))
+    stack.callback((config.directory / admin_socket.NAME).unlink, missing_ok=True)
+    now_ms = clock.now_ms()
+    await foundation.database.write(lambda c: nodes.register(c, new_id("ND"), signal_url, now_ms))
+    stack.push_async_callback(foundation.database.write, nodes.unregister)
+
+
+async def _serve_http(
+    stack: contextlib.AsyncExitStack,
+    stop: Stop,
+    app: Starlette,
+    listener: socket.socket,
+    endpoint: str,
+    certificate: Certificate | None,
+) -> str:
+    """Where this machine's own robots join. With HTTPS they come over the loopback, where no name has to match."""
+    if certificate is None:
+        stop.depend_on(await stack.enter_async_context(_running(http.make_server(app), listener)))
+        return endpoint
+    context = certificate.context()
+    inner = http.bind("127.0.0.1", 0)
+    url = f"http://127.0.0.1:{inner.getsockname()[1]}"
+    stop.depend_on(await stack.enter_async_context(_running(http.make_server(app, tls=context), listener)))
+    stop.depend_on(await stack.enter_async_context(_running(http.make_server(app), inner)))
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, certificate.reload, context)
+    stack.callback(loop.remove_signal_handler, signal.SIGHUP)
+    return url
+
+
+def _api_routes(foundation: Foundation, rooms: RoomService) -> list[BaseRoute]:
+    database, sealer, accounts, clock = foundation.database, foundation.sealer, foundation.accounts, foundation.clock
+    services = Services(
+        rooms=rooms,
+        tasks=TaskStore(database, sealer, foundation.bus, clock),
+        clock=clock,
+        accounts=accounts,
+        sessions=Sessions(sealer, accounts),
+        watermarks=Watermarks(database),
+        is_stopping=lambda: foundation.stop.is_asked,
+    )
+    return list(api_routes(Gateway(services, settings=_gateway_settings(foundation.config))))
+
+
+def _gateway_settings(config: Config) -> GatewaySettings:
+    known = {name for model in load_catalogue().models for name in model.actions}
+    if unknown := config.limits.keys() - known - {"*"}:
+        raise ConfigError(f"limits: there is no action {', '.join(sorted(unknown))}")
+    return GatewaySettings(
+        strict_regions=config.strict_regions,
+        per_second=config.limits,
+        account_per_second=config.account_limit,
+        account_region_per_second=config.account_region_limit,
+    )
+
+
+@contextlib.asynccontextmanager
+async def _media_node(config: Config, listener: socket.socket) -> AsyncIterator[MediaNode]:
+    from rtcloud.media.native import NativeNode
+
+    host = str(listener.getsockname()[0])  # a name stands for the address that it was bound to
+    shown = f"[{host}]" if ":" in host else host
+    settings = NodeConfig(
+        listen=f"{shown}:{config.media_port}",
+        advertise=list(config.media_addresses) or local_addresses(host),
+        shards=config.media_shards,
+    )
+    try:
+        node = NativeNode(settings)
+    except OSError as error:
+        raise ConfigError(f"media_port: {settings.listen}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise ConfigError(f"media: {error}") from error
+    try:
+        yield node
+    finally:
+        await node.close()
+
+
+@contextlib.asynccontextmanager
+async def _running(server: http.HttpServer, listener: socket.socket) -> AsyncIterator[asyncio.Task[None]]:
+    serving = spawn(server.serve(sockets=[listener]), name="http")
+    while not server.started:
+        if serving.done():
+            serving.result()
+        await asyncio.sleep(0.005)
+    try:
+        yield serving
+    finally:
+        server.should_exit = True
+        await serving
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+def _figures(node: MediaNode, rooms: RoomService, sender: Sender) -> operations.Figures:
+    open_rooms, participants = rooms.counts
+    media = node.status()
+    return {
+        "rooms": ("Rooms open now", False, open_rooms),
+        "participants": ("Participants connected now", False, participants),
+        "media_packets_received": ("Datagrams received", True, media.packets_received),
+        "media_packets_sent": ("Datagrams sent", True, media.packets_sent),
+        "media_bytes_received": ("Bytes received", True, media.bytes_received),
+        "media_bytes_sent": ("Bytes sent", True, media.bytes_sent),
+        "media_packets_dropped": ("Datagrams dropped: malformed, unknown, queue full", True, media.packets_dropped),
+        "media_commands_refused": ("Commands refused because a queue was full", True, media.commands_refused),
+        "media_rooms_failed": ("Rooms ended by a caught fault", True, media.rooms_failed),
+        "media_cpu_ms": ("CPU time of the media threads", True, media.threads_cpu_ms),
+        "callbacks_delivered": ("Callbacks delivered", True, sender.counters.delivered),
+        "callbacks_failed_attempts": ("Attempts that failed", True, sender.counters.failed_attempts),
+        "callbacks_parked": ("Callbacks parked after their minute", True, sender.counters.parked),
+    }
