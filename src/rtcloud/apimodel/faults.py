@@ -1,29 +1,32 @@
 """Which documented code an action answers for a fault of the request, and what it says.
 
 The rules: the code that names the field if the action lists it, else the general one. A value outside its documented
-range is ``InvalidParameter.OutOfRange`` where the action lists that, else the most precise code it lists.
+range is ``InvalidParameter.OutOfRange`` where the action lists that, else the most precise code it lists. A member's
+rule may name a code that goes before all of these.
 """
 
 from rtcloud.apimodel.model import Action
+from rtcloud.apimodel.rules import Kind, Rule
 from rtcloud.errors import ServiceError
 
 
-def missing(action: Action, path: str, message: str | None = None) -> ServiceError:
-    code = _first(action, [f"MissingParameter.{_field(path)}"], "MissingParameter")
+def missing(action: Action, path: str, message: str | None = None, *, rule: Rule | None = None) -> ServiceError:
+    code = _own(action, rule, "missing") or _first(action, [f"MissingParameter.{_field(path)}"], "MissingParameter")
     return ServiceError(code, message or f"{path} is required")
 
 
-def invalid(action: Action, path: str, reason: str) -> ServiceError:
+def invalid(action: Action, path: str, reason: str, *, rule: Rule | None = None) -> ServiceError:
     """Of a wrong type or form, or in conflict with another parameter."""
-    code = _first(action, [f"InvalidParameter.{_field(path)}"], "InvalidParameter")
+    code = _own(action, rule, "invalid") or _first(action, [f"InvalidParameter.{_field(path)}"], "InvalidParameter")
     return ServiceError(code, f"{path} {reason}")
 
 
-def out_of_range(action: Action, path: str, reason: str) -> ServiceError:
+def out_of_range(action: Action, path: str, reason: str, *, rule: Rule | None = None) -> ServiceError:
     """Of the right type, outside what the documents allow."""
     name = _field(path)
     wanted = ["InvalidParameter.OutOfRange", f"InvalidParameterValue.{name}", f"InvalidParameter.{name}"]
-    return ServiceError(_first(action, wanted, "InvalidParameterValue"), f"{path} {reason}")
+    code = _own(action, rule, "out_of_range") or _first(action, wanted, "InvalidParameterValue")
+    return ServiceError(code, f"{path} {reason}")
 
 
 def unknown(path: str) -> ServiceError:
@@ -44,6 +47,12 @@ def not_your_application(action: Action, sdk_app_id: int) -> ServiceError:
     ]
     code = _first(action, wanted, "UnauthorizedOperation")
     return ServiceError(code, f"SdkAppId {sdk_app_id} does not belong to this account")
+
+
+def _own(action: Action, rule: Rule | None, kind: Kind) -> str | None:
+    """An object is shared by actions; a code of its rule is for those that list it, a general one for all."""
+    code = rule.codes.get(kind) if rule is not None and rule.codes else None
+    return code if code is not None and (code in action.errors or "." not in code) else None
 
 
 def _first(action: Action, wanted: list[str], otherwise: str) -> str:

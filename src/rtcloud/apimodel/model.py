@@ -6,7 +6,6 @@ parts of CAM and STS that we answer. Everything here is frozen: one catalogue se
 """
 
 import functools
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -14,30 +13,14 @@ from typing import Any, Literal
 
 import msgspec
 
-#: What a policy could name of a call: the application of its SdkAppId (every one of the account where that is optional and
-#: absent), the application of its TaskId's task, or nothing.
+from rtcloud.apimodel.rules import Check, Rule, compile_check
+
+#: The types of scalars by what a list of them is said to hold.
+SCALARS = {"int64": "int", "uint64": "int", "float": "float", "bool": "bool", "string": "string"}
+
+#: What a policy could name of a call: the application of its SdkAppId (every one of the account where that is optional
+#: and absent), the application of its TaskId's task, or nothing.
 Scope = Literal["application", "task", "none"]
-
-
-class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a member's value must satisfy beyond its type; the grammar is in ``spec/trtc-2019-07-22.extras/README.md``."""
-
-    min: int | float | None = None
-    max: int | float | None = None
-    enum: tuple[int | str, ...] | None = None
-    meanings: dict[str, str] | None = None
-    unit: str | None = None
-    min_length: int | None = None
-    max_length: int | None = None
-    pattern: str | None = None
-    form: Literal["date", "datetime", "base64", "json", "url", "stream_url", "push_url"] | None = None
-    min_items: int | None = None
-    max_items: int | None = None
-    items: "Rule | None" = None
-    default: int | float | str | bool | None = None
-    codes: dict[Literal["missing", "invalid", "out_of_range"], str] | None = None
-    note: str = ""
-    reference: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +31,18 @@ class Member:
     required: bool
     disabled: bool  # accepted and ignored
     rule: Rule | None
-    pattern: re.Pattern[str] | None  # of the rule, or of its items
+    check: Check | None  # of a scalar, or of each element of a list of scalars
     description: str = ""
+
+    @property
+    def default(self) -> int | float | str | bool | None:
+        """What the documents say an absent value means, or None."""
+        return None if self.rule is None else self.rule.default
 
     def meaning(self, value: object) -> str:
         """Our word for a value that means different things in different actions."""
-        assert self.rule is not None and self.rule.meanings is not None, self.name
+        assert self.rule is not None, self.name
+        assert self.rule.meanings is not None, self.name
         return self.rule.meanings[str(value)]
 
 
@@ -175,17 +164,20 @@ def _members(owner: str, entries: list[dict[str, Any]], rules: Mapping[str, Rule
 
 
 def _member(entry: Mapping[str, Any], rule: Rule | None) -> Member:
-    pattern = None
-    if rule is not None:
-        source = rule.pattern if rule.items is None else rule.items.pattern
-        pattern = re.compile(source) if source else None
+    kind, of = entry["type"], entry.get("of")
+    check: Check | None = None
+    if kind == "list":
+        if of in SCALARS:
+            check = compile_check(SCALARS[of], of, None if rule is None else rule.items)
+    elif kind != "object":
+        check = compile_check(kind, of, rule)
     return Member(
         name=entry["name"],
-        type=entry["type"],
-        of=entry.get("of"),
+        type=kind,
+        of=of,
         required=entry.get("required", False),
         disabled=entry.get("disabled", False),
         rule=rule,
-        pattern=pattern,
+        check=check,
         description=entry.get("description", ""),
     )

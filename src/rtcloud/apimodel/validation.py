@@ -1,126 +1,121 @@
 """Checks a request's parameters against the model.
 
 What passes has only known members of the right types, all required ones, and every value inside its documented range.
-``null`` means absent, as the official SDKs have it; an empty text is no value for a required member. The first fault
-found is raised, with the precise path of the field in its message (list elements by number: ``UserIds.3``).
+``null`` means absent, as the official SDKs have it. An empty text is no value: a required member lacks it, and an
+optional one passes unbounded, since programs send it for what they leave out. The first fault found is raised, with the
+precise path of the field in its message (list elements by number: ``UserIds.3``).
 """
 
+import logging
+from collections.abc import Mapping
 from typing import Any
 
 from rtcloud.apimodel import faults
-from rtcloud.apimodel.model import Action, Member, Model, Rule
+from rtcloud.apimodel.model import Action, Member, Model
 from rtcloud.errors import ServiceError
 
-_INT_RANGES = {"uint64": (0, 2**64 - 1), "int64": (-(2**63), 2**63 - 1)}
+_log = logging.getLogger(__name__)
 
 
 def validate(model: Model, action: Action, parameters: object) -> dict[str, Any]:
     """The parameters without nulls and disabled members, or the ``ServiceError`` the documents prescribe."""
     if not isinstance(parameters, dict):
         raise ServiceError("InvalidParameter", "the body must be a JSON object")
-    return _Check(model, action).members(action.input, parameters, "")
+    return _Request(model, action).members(action.input, parameters, "")
 
 
-class _Check:
+def with_defaults(model: Model, action: Action, accepted: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``validate`` gave, with the documented defaults where a member is absent or an empty text.
+
+    Members of absent objects stay absent: whether they apply at all is the action's to say.
+    """
+    return _completed(model, action.input, accepted)
+
+
+class _Request:
     def __init__(self, model: Model, action: Action) -> None:
-        self._model = model
+        self._objects = model.objects
         self._action = action
 
-    def members(self, shape: Any, values: dict[str, Any], prefix: str) -> dict[str, Any]:
+    def members(self, shape: Mapping[str, Member], values: dict[str, Any], prefix: str) -> dict[str, Any]:
         accepted: dict[str, Any] = {}
         for name, value in values.items():
-            member: Member | None = shape.get(name)
+            member = shape.get(name)
             if member is None:
-                raise faults.unknown(f"{prefix}{name[:64]}")
-            if value is None or member.disabled:
+                raise faults.unknown(f"{prefix}{_shown(name)}")
+            if value is None:
                 continue
-            accepted[name] = self._value(member, value, f"{prefix}{name}")
-        for member in shape.values():
-            if member.required and not member.disabled and accepted.get(member.name) in (None, "", []):
-                raise faults.missing(self._action, f"{prefix}{member.name}")
+            if member.disabled:
+                _log.debug("disabled member ignored", extra={"action": self._action.name, "path": prefix + name})
+                continue
+            accepted[name] = self._value(member, value, prefix + name)
+        for name, member in shape.items():
+            if member.required and accepted.get(name) in _NOTHING and not member.disabled:
+                raise faults.missing(self._action, prefix + name, rule=member.rule)
         return accepted
 
     def _value(self, member: Member, value: Any, path: str) -> Any:
-        match member.type:
-            case "object":
-                return self._object(member.of, value, path)
-            case "list":
-                return self._list(member, value, path)
-            case _:
-                self._scalar(member.type, member.of, value, path)
-                if member.rule is not None and not (value == "" and member.required):
-                    self._rule(member.rule, member, value, path)
-                return float(value) if member.type == "float" else value
+        kind = member.type
+        if kind == "object":
+            return self._object(member, value, path)
+        if kind == "list":
+            return self._list(member, value, path)
+        if value == "" and kind == "string":
+            return value
+        return self._scalar(member, value, path)
 
-    def _object(self, name: str | None, value: Any, path: str) -> dict[str, Any]:
+    def _object(self, member: Member, value: Any, path: str) -> dict[str, Any]:
         if not isinstance(value, dict):
-            raise faults.invalid(self._action, path, "must be an object")
-        return self.members(self._model.objects[name or ""], value, f"{path}.")
+            raise faults.invalid(self._action, path, "must be an object", rule=member.rule)
+        return self.members(self._objects[member.of or ""], value, f"{path}.")
 
     def _list(self, member: Member, value: Any, path: str) -> list[Any]:
-        if not isinstance(value, list):
-            raise faults.invalid(self._action, path, "must be an array")
         rule = member.rule
-        if rule is not None and rule.max_items is not None and len(value) > rule.max_items:
-            raise faults.out_of_range(self._action, path, f"must have at most {rule.max_items} elements")
-        accepted: list[Any] = []
-        for index, item in enumerate(value):
-            here = f"{path}.{index}"
-            if member.of in self._model.objects:
-                accepted.append(self._object(member.of, item, here))
-                continue
-            kind = "int" if member.of in _INT_RANGES else member.of
-            self._scalar(kind, member.of, item, here)
-            if rule is not None and rule.items is not None:
-                self._rule(rule.items, member, item, here)
-            accepted.append(float(item) if kind == "float" else item)
-        return accepted
+        if not isinstance(value, list):
+            raise faults.invalid(self._action, path, "must be an array", rule=rule)
+        if rule is not None:
+            if rule.max_items is not None and len(value) > rule.max_items:
+                reason = f"must have at most {rule.max_items} elements"
+                raise faults.out_of_range(self._action, path, reason, rule=rule)
+            if rule.min_items is not None and len(value) < rule.min_items and not (member.required and not value):
+                reason = f"must have at least {rule.min_items} elements"
+                raise faults.out_of_range(self._action, path, reason, rule=rule)
+        element = self._object if member.check is None else self._scalar
+        return [element(member, item, f"{path}.{index}") for index, item in enumerate(value)]
 
-    def _scalar(self, kind: str | None, of: str | None, value: Any, path: str) -> None:
-        match kind:
-            case "int":
-                if type(value) is not int:
-                    raise faults.invalid(self._action, path, "must be an integer")
-                low, high = _INT_RANGES[of or "int64"]
-                if not low <= value <= high:
-                    raise faults.out_of_range(self._action, path, f"must be from {low} to {high}")
-            case "float":
-                if type(value) not in (int, float):
-                    raise faults.invalid(self._action, path, "must be a number")
-            case "bool":
-                if type(value) is not bool:
-                    raise faults.invalid(self._action, path, "must be true or false")
-            case _:
-                if type(value) is not str:
-                    raise faults.invalid(self._action, path, "must be a string")
-                if "\x00" in value or not _is_text(value):
-                    raise faults.invalid(self._action, path, "must be text without NUL")
-
-    def _rule(self, rule: Rule, member: Member, value: Any, path: str) -> None:
-        if rule.enum is not None and value not in rule.enum:
-            raise faults.out_of_range(self._action, path, f"must be one of {', '.join(map(str, rule.enum))}")
-        if rule.min is not None and value < rule.min or rule.max is not None and value > rule.max:
-            raise faults.out_of_range(self._action, path, f"must be {_span(rule.min, rule.max)}")
-        if rule.min_length is not None or rule.max_length is not None:
-            length = len(value.encode())
-            if length < (rule.min_length or 0):
-                raise faults.out_of_range(self._action, path, "must not be empty")
-            if rule.max_length is not None and length > rule.max_length:
-                raise faults.out_of_range(self._action, path, f"must have at most {rule.max_length} bytes")
-        if member.pattern is not None and member.pattern.fullmatch(value) is None:
-            raise faults.invalid(self._action, path, f"must match {member.pattern.pattern}")
+    def _scalar(self, member: Member, value: Any, path: str) -> Any:
+        assert member.check is not None, path
+        refused = member.check(value)
+        if refused is not None:
+            kind, reason = refused
+            make = faults.invalid if kind == "invalid" else faults.out_of_range
+            raise make(self._action, path, reason, rule=member.rule)
+        return float(value) if type(value) is int and "float" in (member.type, member.of) else value
 
 
-def _span(low: int | None, high: int | None) -> str:
-    if high is None:
-        return f"at least {low}"
-    return f"at most {high}" if low is None else f"from {low} to {high}"
+_NOTHING: tuple[object, ...] = (None, "", [])
 
 
-def _is_text(value: str) -> bool:
-    """Whether it has no lone surrogates, which cannot be stored or sent."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def _completed(model: Model, shape: Mapping[str, Member], accepted: Mapping[str, Any]) -> dict[str, Any]:
+    whole: dict[str, Any] = {}
+    for name, member in shape.items():
+        value = accepted.get(name)
+        if value in (None, "") and member.default is not None:
+            whole[name] = member.default
+        elif name in accepted:
+            whole[name] = _inside(model, member, value)
+    return whole
+
+
+def _inside(model: Model, member: Member, value: Any) -> Any:
+    shape = model.objects.get(member.of or "")
+    if shape is None:
+        return value
+    if member.type == "list":
+        return [_completed(model, shape, item) for item in value]
+    return _completed(model, shape, value)
+
+
+def _shown(name: str) -> str:
+    """A caller's own name for something, fit for a message."""
+    return name[:64].encode("utf-8", "backslashreplace").decode()

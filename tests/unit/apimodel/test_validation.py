@@ -56,7 +56,7 @@ def test_null_is_absent() -> None:
         ({"SdkAppId": True}, "InvalidParameter.SdkAppId", "SdkAppId must"),
         ({"SdkAppId": 1.0}, "InvalidParameter.SdkAppId", "SdkAppId must"),
         ({"SdkAppId": 0}, "InvalidParameter.SdkAppId", "SdkAppId must be from 1"),
-        ({"RoomId": -1}, "InvalidParameterValue.RoomId", "RoomId must be from 0"),
+        ({"RoomId": -1}, "InvalidParameterValue.RoomId", "RoomId must be from 1 to 4294967294"),
         ({"RoomId": 2**70}, "InvalidParameterValue.RoomId", "RoomId must"),
         ({"RoomId": 4294967295}, "InvalidParameterValue.RoomId", "RoomId must be from 1 to 4294967294"),
         ({"UserIds": []}, "MissingParameter.UserIds", "UserIds is required"),
