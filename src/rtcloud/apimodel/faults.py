@@ -5,8 +5,10 @@ range is ``InvalidParameter.OutOfRange`` where the action lists that, else the m
 rule may name a code that goes before all of these.
 """
 
+from typing import Literal
+
 from rtcloud.apimodel.model import Action
-from rtcloud.apimodel.rules import Kind, Rule
+from rtcloud.apimodel.rules import Finding, Rule
 from rtcloud.errors import ServiceError
 
 
@@ -21,12 +23,21 @@ def invalid(action: Action, path: str, reason: str, *, rule: Rule | None = None)
     return ServiceError(code, f"{path} {reason}")
 
 
-def out_of_range(action: Action, path: str, reason: str, *, rule: Rule | None = None) -> ServiceError:
+def out_of_range(
+    action: Action, path: str, reason: str, *, rule: Rule | None = None, too_large: bool = False
+) -> ServiceError:
     """Of the right type, outside what the documents allow."""
     name = _field(path)
     wanted = ["InvalidParameter.OutOfRange", f"InvalidParameterValue.{name}", f"InvalidParameter.{name}"]
-    code = _own(action, rule, "out_of_range") or _first(action, wanted, "InvalidParameterValue")
-    return ServiceError(code, f"{path} {reason}")
+    own = (_own(action, rule, "too_large") if too_large else None) or _own(action, rule, "out_of_range")
+    return ServiceError(own or _first(action, wanted, "InvalidParameterValue"), f"{path} {reason}")
+
+
+def found(action: Action, path: str, finding: Finding, reason: str, rule: Rule | None) -> ServiceError:
+    """Of what a member's check says."""
+    if finding == "invalid":
+        return invalid(action, path, reason, rule=rule)
+    return out_of_range(action, path, reason, rule=rule, too_large=finding == "too_large")
 
 
 def unknown(path: str) -> ServiceError:
@@ -49,9 +60,9 @@ def not_your_application(action: Action, sdk_app_id: int) -> ServiceError:
     return ServiceError(code, f"SdkAppId {sdk_app_id} does not belong to this account")
 
 
-def _own(action: Action, rule: Rule | None, kind: Kind) -> str | None:
+def _own(action: Action, rule: Rule | None, fault: Literal["missing"] | Finding) -> str | None:
     """An object is shared by actions; a code of its rule is for those that list it, a general one for all."""
-    code = rule.codes.get(kind) if rule is not None and rule.codes else None
+    code = rule.codes.get(fault) if rule is not None and rule.codes else None
     return code if code is not None and (code in action.errors or "." not in code) else None
 
 

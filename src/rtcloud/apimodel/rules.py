@@ -15,9 +15,9 @@ from typing import Any, Literal
 import msgspec
 
 Form = Literal["date", "datetime", "base64", "json", "url", "stream_url", "push_url"]
-#: ``missing`` is never a check's finding; ``invalid`` is of a wrong type or form, ``out_of_range`` of the right one.
-Kind = Literal["missing", "invalid", "out_of_range"]
-Check = Callable[[Any], tuple[Kind, str] | None]
+#: Of a wrong type or form; of the right one, but not among the allowed values; and of these, above the upper bound.
+Finding = Literal["invalid", "out_of_range", "too_large"]
+Check = Callable[[Any], tuple[Finding, str] | None]
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -34,7 +34,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     max_items: int | None = None
     items: "Rule | None" = None
     default: int | float | str | bool | None = None
-    codes: dict[Kind, str] | None = None
+    codes: dict[Literal["missing"] | Finding, str] | None = None
     note: str = ""
     reference: str = ""
 
@@ -61,15 +61,17 @@ def _integer(width: str, rule: Rule) -> Check:
     lowest, highest = INT_RANGES[width]
     low = lowest if rule.min is None else rule.min
     high = highest if rule.max is None else rule.max
-    outside: tuple[Kind, str] = ("out_of_range", f"must be {_span(low, high)}")
+    span = f"must be {_span(low, high)}"
     enum, other = _enum(rule)
 
-    def check(value: Any) -> tuple[Kind, str] | None:
+    def check(value: Any) -> tuple[Finding, str] | None:
         if type(value) is not int:
             return "invalid", "must be an integer"
         if enum is not None and value not in enum:
             return other
-        return None if low <= value <= high else outside
+        if value < low:
+            return "out_of_range", span
+        return ("too_large", span) if value > high else None
 
     return check
 
@@ -77,36 +79,38 @@ def _integer(width: str, rule: Rule) -> Check:
 def _number(rule: Rule) -> Check:
     low = -math.inf if rule.min is None else rule.min
     high = math.inf if rule.max is None else rule.max
-    outside: tuple[Kind, str] = ("out_of_range", f"must be {_span(rule.min, rule.max)}")
+    span = f"must be {_span(rule.min, rule.max)}"
     enum, other = _enum(rule)
 
-    def check(value: Any) -> tuple[Kind, str] | None:
+    def check(value: Any) -> tuple[Finding, str] | None:
         if type(value) not in (int, float) or not _is_finite(value):
             return "invalid", "must be a number"
         if enum is not None and value not in enum:
             return other
-        return None if low <= value <= high else outside
+        if value < low:
+            return "out_of_range", span
+        return ("too_large", span) if value > high else None
 
     return check
 
 
-def _boolean(value: Any) -> tuple[Kind, str] | None:
+def _boolean(value: Any) -> tuple[Finding, str] | None:
     return None if type(value) is bool else ("invalid", "must be true or false")
 
 
 def _text(rule: Rule, form: Form | None) -> Check:
     least, most = rule.min_length or 0, math.inf if rule.max_length is None else rule.max_length
-    short: tuple[Kind, str] = (
+    short: tuple[Finding, str] = (
         "out_of_range",
         "must not be empty" if least == 1 else f"must have at least {least} bytes",
     )
-    long: tuple[Kind, str] = ("out_of_range", f"must have at most {rule.max_length} bytes")
+    long: tuple[Finding, str] = ("too_large", f"must have at most {rule.max_length} bytes")
     pattern = re.compile(rule.pattern) if rule.pattern else None
-    unlike: tuple[Kind, str] = ("invalid", f"must match {rule.pattern}")
+    unlike: tuple[Finding, str] = ("invalid", f"must match {rule.pattern}")
     has_form, described = _FORMS[form] if form else (None, "")
     enum, other = _enum(rule)
 
-    def check(value: Any) -> tuple[Kind, str] | None:
+    def check(value: Any) -> tuple[Finding, str] | None:
         if type(value) is not str:
             return "invalid", "must be a string"
         length = len(value) if value.isascii() else _length(value)
@@ -127,7 +131,7 @@ def _text(rule: Rule, form: Form | None) -> Check:
     return check
 
 
-def _enum(rule: Rule) -> tuple[frozenset[int | str] | None, tuple[Kind, str]]:
+def _enum(rule: Rule) -> tuple[frozenset[int | str] | None, tuple[Finding, str]]:
     if rule.enum is None:
         return None, ("out_of_range", "")
     listed = ", ".join(map(str, rule.enum))

@@ -76,7 +76,7 @@ class _Request:
         if rule is not None:
             if rule.max_items is not None and len(value) > rule.max_items:
                 reason = f"must have at most {rule.max_items} elements"
-                raise faults.out_of_range(self._action, path, reason, rule=rule)
+                raise faults.out_of_range(self._action, path, reason, rule=rule, too_large=True)
             if rule.min_items is not None and len(value) < rule.min_items and not (member.required and not value):
                 reason = f"must have at least {rule.min_items} elements"
                 raise faults.out_of_range(self._action, path, reason, rule=rule)
@@ -87,9 +87,9 @@ class _Request:
         assert member.check is not None, path
         refused = member.check(value)
         if refused is not None:
-            kind, reason = refused
-            make = faults.invalid if kind == "invalid" else faults.out_of_range
-            raise make(self._action, path, reason, rule=member.rule)
+            finding, reason = refused
+            rule = member.rule.items if member.type == "list" and member.rule is not None else member.rule
+            raise faults.found(self._action, path, finding, reason, rule)
         return float(value) if type(value) is int and "float" in (member.type, member.of) else value
 
 
