@@ -8,6 +8,7 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= python3
 BIN := .venv/bin
 STAMPS := .stamps
+JAVA_CLASSES := target/interop-java
 LISTEN ?= 127.0.0.1:7880
 MEDIA_PORT ?= 7882
 DATA ?= data
@@ -21,7 +22,7 @@ WEB_SOURCES := $(shell find web tests/page -type f -not -path '*/node_modules/*'
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
-setup: $(STAMPS)/debian $(STAMPS)/native $(STAMPS)/web ## build everything; the command is then .venv/bin/rtcloud
+setup: $(STAMPS)/debian $(STAMPS)/native $(STAMPS)/web $(STAMPS)/java ## build everything; the command is then .venv/bin/rtcloud
 
 run: setup ## start everything on one machine, with the demo page (LISTEN=, MEDIA_PORT=, DATA=)
 	@exec $(BIN)/python tools/run.py --data $(DATA) --listen $(LISTEN) --media-port $(MEDIA_PORT)
@@ -104,4 +105,12 @@ $(STAMPS)/native: $(RUST_SOURCES) Cargo.toml Cargo.lock pyproject.toml $(STAMPS)
 
 $(STAMPS)/web: $(WEB_SOURCES) $(STAMPS)/node
 	@npm run --silent build
+	@touch $@
+
+$(STAMPS)/java: tests/interop/java/pom.xml tests/interop/java/Calls.java $(STAMPS)/debian
+	@echo "fetching the Java SDK that tests use"
+	@rm -rf $(JAVA_CLASSES)
+	@mvn --quiet --batch-mode --strict-checksums --file $< dependency:copy-dependencies \
+	  -DincludeScope=runtime -DoutputDirectory=$(CURDIR)/$(JAVA_CLASSES)
+	@javac -Xlint:all -Werror -cp '$(JAVA_CLASSES)/*' -d $(JAVA_CLASSES) tests/interop/java/Calls.java
 	@touch $@

@@ -11,12 +11,16 @@ want() { # PACKAGE TEST...
 has_cjk_font() { find /usr/share/fonts -name '*CJK*' | grep -q .; }
 has_compiler() { command -v cc && command -v c++; }
 has_cmake() { command -v cmake; }
+has_jdk() { command -v java && command -v javac; }
+has_maven() { command -v mvn; }
 
 want chromium sh -c 'command -v chromium || command -v chromium-browser || command -v google-chrome'
 want ffmpeg sh -c 'command -v ffmpeg && command -v ffprobe'
 want fonts-noto-cjk has_cjk_font
 want build-essential has_compiler
 want cmake has_cmake
+want default-jdk-headless has_jdk
+want maven has_maven
 
 [ ${#missing[@]} -gt 0 ] || exit 0
 if ! command -v apt-get >/dev/null; then
