@@ -59,6 +59,11 @@ SPEECH = {
     "Model": "flow_01_turbo",
 }
 USAGE = {"SdkAppId": APP, "StartTime": 1_699_999_000, "EndTime": 9_007_199_254_740_991, "RoomId": "7"}
+PUSH = {
+    "TaskId": "task-1",
+    "Command": "ServerPushText",
+    "ServerPushText": {"Text": "再见", "Interrupt": True, "StopAfterPlay": False, "DropMode": 0},
+}
 RECORDING = {
     "SdkAppId": APP,
     "RoomId": "会议室",
@@ -84,7 +89,6 @@ RECORDING = {
     "MixTranscodeParams": {"VideoParams": {"Width": 1280, "Height": 720, "Fps": 15, "BitRate": 550_000, "Gop": 10}},
     "MixLayoutParams": {
         "MixLayoutMode": 4,
-        "PureAudioDisableLayout": True,
         "MixLayoutList": [
             {"Top": 0, "Left": 0, "Width": 640, "Height": 360, "UserId": "alice", "Alpha": 0, "RenderMode": 1},
             {"Top": 0, "Left": 640, "Width": 640, "Height": 360, "UserId": "bob"},
@@ -135,6 +139,7 @@ V1 = [
     case("nested", "CreateCloudRecording", RECORDING, language="en-US"),
     case("fractions", "TextToSpeech", SPEECH, token=TOKEN),
     case("empty values", "RemoveUserByStrRoomId", EMPTY),
+    case("truth values", "ControlAIConversation", PUSH),
 ]
 OTHER_TC3 = [
     case("numbers", "RemoveUser", ROOM, token=TOKEN),
@@ -153,6 +158,7 @@ OTHER_V1 = [
     case("nested", "CreateCloudRecording", RECORDING, endpoint="127.0.0.1:7880"),
     case("twelve before two", "RemoveUser", MANY),
 ]
+NODE_V1 = [*OTHER_V1, case("truth values", "ControlAIConversation", PUSH)]  # the Java SDK has no input of that type
 
 
 def main() -> None:
@@ -178,7 +184,7 @@ def main() -> None:
             for verb in ("GET", "POST"):
                 named = {"sign_method": method, "method": verb}
                 made += python([{**each, **named} for each in V1])
-                made += node([{**each, **named} for each in OTHER_V1]) + java([{**each, **named} for each in OTHER_V1])
+                made += node([{**each, **named} for each in NODE_V1]) + java([{**each, **named} for each in OTHER_V1])
             files[f"v1-{method.removeprefix('Hmac').lower()}"] = made
     for name, vectors in files.items():
         (FOLDER / f"{name}.json").write_text(json.dumps(vectors, indent=1) + "\n")
@@ -324,9 +330,13 @@ def _tc3_stages(sent: dict[str, Any], secret_key: str) -> dict[str, Any]:
         hashed = hashlib.sha256(canonical.encode()).hexdigest()
         text = f"TC3-HMAC-SHA256\n{headers['x-tc-timestamp']}\n{date}/{service}/tc3_request\n{hashed}"
         if hmac.digest(key, text.encode(), "sha256").hex() == signature:
-            now = int(headers["x-tc-timestamp"])
-            stages = {"canonical_request": canonical, "string_to_sign": text, "signature": signature}
-            return {"algorithm": "TC3-HMAC-SHA256", "service": service, "now_s": now, **stages}
+            about: dict[str, Any] = {
+                "algorithm": "TC3-HMAC-SHA256",
+                "service": service,
+                "now_s": int(headers["x-tc-timestamp"]),
+            }
+            about["signed_headers"] = {name: signed[name] for name in names.split(";")}
+            return {**about, "canonical_request": canonical, "string_to_sign": text, "signature": signature}
     raise AssertionError(f"the stages are not those of the SDK: {headers}")
 
 
@@ -373,8 +383,7 @@ def _documented_v1() -> dict[str, Any]:
         "&Version=2017-03-12"
     )
     sent = {"method": "GET", "query": query, "headers": {"host": "cvm.tencentcloudapi.com"}, "body": b""}
-    parameters = {"InstanceIds": ["ins-09dx96dg"], "Limit": "20", "Offset": "0"}
-    return _documented("api-reference.txt, R:4870", sent, _v1_stages(sent, "*" * 32), parameters)
+    return _documented("api-reference.txt, R:4870", sent, _v1_stages(sent, "*" * 32), None)
 
 
 def _documented(source: str, sent: dict[str, Any], stages: dict[str, Any], parameters: Any) -> dict[str, Any]:
