@@ -1,5 +1,8 @@
-"""Which actions are built, and the function and request struct of each. Every other one of the model is answered
-``UnsupportedOperation``; the coverage page of the docs is generated from this table."""
+"""Which actions are built, of every service, and the function and request struct of each. Any other one of the models
+is answered ``UnsupportedOperation``; the coverage page of the docs is generated from this table.
+
+Names are unique over all services, so a name is enough to find an action.
+"""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -7,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from rtcloud.actions import recording, room
-from rtcloud.actions.context import Call, Services
+from rtcloud.actions import cam, console, recording, room, sts, watermark
+from rtcloud.actions.context import Call, Nothing, Services
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +20,8 @@ class Entry:
     run: Callable[[Services, Call, Any], Awaitable[msgspec.Struct]]
 
 
-ACTIONS: Mapping[str, Entry] = {
+#: The cloud's API (``spec/trtc-2019-07-22.json``).
+CLOUD: Mapping[str, Entry] = {
     "CreateCloudRecording": Entry(recording.CreateCloudRecordingRequest, recording.create_cloud_recording),
     "DeleteCloudRecording": Entry(recording.TaskRequest, recording.delete_cloud_recording),
     "DescribeCloudRecording": Entry(recording.TaskRequest, recording.describe_cloud_recording),
@@ -26,3 +30,37 @@ ACTIONS: Mapping[str, Entry] = {
     "RemoveUser": Entry(room.RemoveUserRequest, room.remove_user),
     "RemoveUserByStrRoomId": Entry(room.RemoveUserByStrRoomIdRequest, room.remove_user_by_str_room_id),
 }
+
+CONSOLE: Mapping[str, Entry] = {
+    "ChangeSecretKeyFlag": Entry(console.ChangeSecretKeyFlagRequest, console.change_secret_key_flag),
+    "CreateSecret": Entry(console.CreateSecretRequest, console.create_secret),
+    "CreateSecretUserSig": Entry(console.CreateSecretUserSigRequest, console.create_secret_user_sig),
+    "CreateTrtcApp": Entry(console.CreateTrtcAppRequest, console.create_trtc_app),
+    "CreateWatermark": Entry(watermark.CreateWatermarkRequest, watermark.create_watermark),
+    "DeleteWatermark": Entry(watermark.DeleteWatermarkRequest, watermark.delete_watermark),
+    "DescribeAppStatList": Entry(console.DescribeAppStatListRequest, console.describe_app_stat_list),
+    "DescribeSdkAppInfo": Entry(console.ApplicationRequest, console.describe_sdk_app_info),
+    "DescribeSecret": Entry(console.ApplicationRequest, console.describe_secret),
+    "DescribeWatermark": Entry(watermark.DescribeWatermarkRequest, watermark.describe_watermark),
+    "ModifyAppInfo": Entry(console.ModifyAppInfoRequest, console.modify_app_info),
+    "ModifyWatermark": Entry(watermark.ModifyWatermarkRequest, watermark.modify_watermark),
+    "VerifySecretUserSig": Entry(console.VerifySecretUserSigRequest, console.verify_secret_user_sig),
+}
+
+CAM: Mapping[str, Entry] = {
+    "AttachUserPolicy": Entry(cam.AttachUserPolicyRequest, cam.attach_user_policy),
+    "CreatePolicy": Entry(cam.CreatePolicyRequest, cam.create_policy),
+    "DeletePolicy": Entry(cam.DeletePolicyRequest, cam.delete_policy),
+    "DetachUserPolicy": Entry(cam.DetachUserPolicyRequest, cam.detach_user_policy),
+    "GetPolicy": Entry(cam.GetPolicyRequest, cam.get_policy),
+    "ListAttachedUserPolicies": Entry(cam.ListAttachedUserPoliciesRequest, cam.list_attached_user_policies),
+    "ListPolicies": Entry(cam.ListPoliciesRequest, cam.list_policies),
+}
+
+STS: Mapping[str, Entry] = {
+    "AssumeRole": Entry(sts.AssumeRoleRequest, sts.assume_role),
+    "GetCallerIdentity": Entry(Nothing, sts.get_caller_identity),
+    "GetFederationToken": Entry(sts.GetFederationTokenRequest, sts.get_federation_token),
+}
+
+ACTIONS: Mapping[str, Entry] = {**CLOUD, **CONSOLE, **CAM, **STS}

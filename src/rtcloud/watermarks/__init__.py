@@ -1,0 +1,1 @@
+"""Pictures that an application keeps for use as watermarks."""

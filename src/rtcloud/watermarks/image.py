@@ -1,0 +1,53 @@
+"""Whether some bytes are a picture that a mixer can show. Pure, but slow: call it off the event loop.
+
+The bytes come from strangers. Size and sides are bounded before a pixel is decoded; then every pixel is, so that a
+picture that is cut off or broken is refused now and not when somebody records.
+"""
+
+import io
+from dataclasses import dataclass
+
+from PIL import Image
+
+MAX_BYTES = 2 * 1024 * 1024
+MAX_SIDE = 4096
+MAX_PIXELS = 2560 * 1440
+
+#: What Pillow may try, and our word for each.
+_FORMATS = {"PNG": "png", "JPEG": "jpeg", "BMP": "bmp"}
+
+
+class PictureError(ValueError):
+    """The bytes are no picture we can show; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    format: str  # png, jpeg, bmp
+    width: int
+    height: int
+
+
+def check_picture(content: bytes) -> Picture:
+    """Decodes all of it. Raises ``PictureError``."""
+    if len(content) > MAX_BYTES:
+        raise PictureError(f"has more than {MAX_BYTES} bytes")
+    try:
+        with Image.open(io.BytesIO(content), formats=tuple(_FORMATS)) as image:
+            picture = Picture(_FORMATS[image.format or ""], image.width, image.height)
+            _check_sides(picture)
+            image.load()
+    except PictureError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise PictureError(f"has more than {MAX_PIXELS} pixels") from None
+    except Exception:  # Pillow's decoders raise whatever broken bytes lead to
+        raise PictureError("is not a whole PNG, JPEG or BMP picture") from None
+    return picture
+
+
+def _check_sides(picture: Picture) -> None:
+    if picture.width > MAX_SIDE or picture.height > MAX_SIDE:
+        raise PictureError(f"is wider or higher than {MAX_SIDE} pixels")
+    if picture.width * picture.height > MAX_PIXELS:
+        raise PictureError(f"has more than {MAX_PIXELS} pixels")
