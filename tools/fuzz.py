@@ -49,11 +49,11 @@ class Target:
 
 def _user_sig(data: bytes) -> object:
     text = data.decode("latin-1")
-    return verify_user_sig(text, sdk_app_id=APP, secret_key=KEY, user_id="alice", now_ms=NOW_MS)
+    return verify_user_sig(text, sdk_app_id=APP, secret_keys=(KEY,), user_id="alice", now_ms=NOW_MS)
 
 
 def _token(data: bytes) -> object:
-    return verify_join_token(data.decode("latin-1"), lambda _: KEY, NOW_MS)
+    return verify_join_token(data.decode("latin-1"), lambda _: (KEY,), NOW_MS)
 
 
 def _join_request(data: bytes) -> object:

@@ -57,7 +57,7 @@ async def open_rooms(
     credentials = accounts.credentials(endpoint)
     write_credentials(config.directory / "credentials.json", credentials)
 
-    routes: list[BaseRoute] = [*signals.routes(), *JoinService(accounts.sdk_secret_keys, clock).routes()]
+    routes: list[BaseRoute] = [*signals.routes(), *JoinService(accounts.application, clock).routes()]
     routes += operations.routes(lambda: {"rooms": rooms.healthy, "running": not stop.is_asked})
     routes += _api_routes(foundation, rooms)
     if config.demo:

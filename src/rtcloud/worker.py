@@ -68,8 +68,8 @@ def _figures(supervisor: Supervisor) -> operations.Figures:
 
 
 def _robot_token(foundation: Foundation, task: Task) -> str:
-    secret = foundation.accounts.sdk_secret_key(task.ref.sdk_app_id)
-    if secret is None:
+    secrets = foundation.accounts.sdk_secret_keys(task.ref.sdk_app_id)
+    if not secrets:
         raise internal(f"application {task.ref.sdk_app_id} is gone")
     now_ms = foundation.clock.now_ms()
     grant = JoinGrant(
@@ -82,7 +82,7 @@ def _robot_token(foundation: Foundation, task: Task) -> str:
         user_type=UserType.NATIVE_SDK,
         terminal_type=TerminalType.LINUX,
     )
-    return make_join_token(grant, secret_key=secret, now_ms=now_ms)
+    return make_join_token(grant, secret_key=secrets[0], now_ms=now_ms)
 
 
 async def _reload(foundation: Foundation) -> None:

@@ -80,7 +80,7 @@ def test_a_failing_work_rolls_back_alone(run: Run) -> None:
 
 def test_foreign_keys_hold(run: Run) -> None:
     def orphan(connection: Connection) -> None:
-        connection.execute(insert(users).values(uin="u", account_uin="nobody", name="", policies="[]"))
+        connection.execute(insert(users).values(uin="u", account_uin="nobody", name=""))
 
     async def scenario(database: Database) -> None:
         with pytest.raises(IntegrityError):

@@ -13,6 +13,10 @@ _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 KEY_PAIRS_PER_USER = 2
 APPLICATIONS_PER_ACCOUNT = 100
+USERS_PER_ACCOUNT = 1000
+POLICIES_PER_ACCOUNT = 1500
+ROLES_PER_ACCOUNT = 1000
+ATTACHED_POLICIES = 30  # per user or role
 
 
 class AccountSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -75,7 +79,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """What trusted users may become for a while (AssumeRole). ``trusted``: user uins; ``*`` is every user of the account."""
+    """What trusted users may become for a while. ``trusted``: user uins; ``*`` is every user of the account."""
 
     account_uin: str
     name: str
@@ -115,6 +119,20 @@ class Application:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a caller's rights come from, so that a temporary credential made for it can be checked at each use.
+
+    ``key_id`` is the permanent key pair at the root, ``role`` what was assumed on the way (empty: the user's own
+    rights), ``policies`` the documents of the sessions since then. ``expires_ms`` 0 is never.
+    """
+
+    key_id: str = ""
+    role: str = ""
+    policies: tuple[Document, ...] = ()
+    expires_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """Who signed a request, and what that allows: every set of policies must grant it.
 
@@ -127,12 +145,11 @@ class Caller:
     policy_sets: tuple[tuple[Document, ...], ...]
     temporary: bool = False
     arn: str = ""
+    origin: Origin = Origin()
 
     def may(self, action: str, resource: str, *, unless_denied: bool = False) -> bool:
         """``action`` is ``name/trtc:RemoveUser``, ``resource`` one that ``policies`` makes."""
-        return all(
-            evaluate(documents, action, resource, unless_denied=unless_denied) for documents in self.policy_sets
-        )
+        return all(evaluate(documents, action, resource, unless_denied=unless_denied) for documents in self.policy_sets)
 
 
 class Credentials(msgspec.Struct, frozen=True):
@@ -150,7 +167,7 @@ class AccountsError(ValueError):
     """A change that cannot be made; the message says why.
 
     ``kind`` lets a caller choose a code: ``not_found``, ``limit`` (a quota), ``in_use`` (a name that is taken, a thing
-    that others need), ``invalid`` (a value). ``subject`` names the thing: account, user, key, policy, role, application.
+    that others need), ``invalid`` (a value). ``subject`` is account, user, key, policy, role, application or session.
     """
 
     def __init__(self, kind: Literal["not_found", "limit", "in_use", "invalid"], subject: str, message: str) -> None:

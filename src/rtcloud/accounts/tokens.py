@@ -152,16 +152,17 @@ def make_join_token(grant: JoinGrant, *, secret_key: str, now_ms: int) -> str:
     return f"{signed}.{_encode(_sign(secret_key, signed))}"
 
 
-def verify_join_token(token: str, secret_key: Callable[[int], str | None], now_ms: int) -> JoinGrant:
-    """What ``token`` admits to, or a ``TokenError``. ``secret_key`` finds the SDKSecretKey of an SDKAppID."""
+def verify_join_token(token: str, secret_keys: Callable[[int], tuple[str, ...]], now_ms: int) -> JoinGrant:
+    """What ``token`` admits to, or a ``TokenError``. ``secret_keys`` finds the SDKSecretKeys of an SDKAppID."""
     header, payload, signature = _split(token)
     if _load(_header, header).alg != "HS256":
         raise TokenError("token is not signed with HS256")
     sdk_app_id = _app_id(_load(_issuer, payload).iss)
-    key = secret_key(sdk_app_id)
-    if key is None:
+    keys = secret_keys(sdk_app_id)
+    if not keys:
         raise TokenError("token names an unknown SDKAppID")
-    if not hmac.compare_digest(_sign(key, f"{header}.{payload}"), _decode(signature)):
+    given = _decode(signature)
+    if not any(hmac.compare_digest(_sign(key, f"{header}.{payload}"), given) for key in keys):
         raise TokenError("token is not signed with this application's key")
     claims = _load(_claims, payload)
     if claims.nbf is not None and claims.nbf > now_ms / 1000 + CLOCK_SKEW_S:

@@ -13,6 +13,7 @@ import binascii
 import hashlib
 import hmac
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import msgspec
@@ -93,15 +94,21 @@ def make_user_sig(
     return base64.b64encode(packed).decode().translate(_TO_URL)
 
 
-def verify_user_sig(user_sig: str, *, sdk_app_id: int, secret_key: str, user_id: str, now_ms: int) -> UserSig:
-    """The parsed UserSig, or a ``UserSigError``. Nothing is said about expiry before the signature is known good."""
+def verify_user_sig(
+    user_sig: str, *, sdk_app_id: int, secret_keys: Iterable[str], user_id: str, now_ms: int
+) -> UserSig:
+    """The parsed UserSig, or a ``UserSigError``; any of the keys may have signed it.
+
+    Nothing is said about expiry before the signature is known good.
+    """
     body = _parse(user_sig)
     if body.sdk_app_id != sdk_app_id:
         raise UserSigError(APP_MISMATCH, "UserSig was made for another SDKAppID")
     if body.identifier != user_id:
         raise UserSigError(USER_MISMATCH, "UserSig was made for another user")
-    expected = _sign(secret_key, user_id, sdk_app_id, body.time, body.expire, body.userbuf)
-    if not hmac.compare_digest(expected.encode(), body.sig.encode("utf-8", "surrogatepass")):
+    given = body.sig.encode("utf-8", "surrogatepass")
+    signed = (_sign(key, user_id, sdk_app_id, body.time, body.expire, body.userbuf) for key in secret_keys)
+    if not any(hmac.compare_digest(expected.encode(), given) for expected in signed):
         raise UserSigError(KEY_MISMATCH, "UserSig was not signed with this application's key")
     expires_ms = min((body.time + body.expire) * 1000, _LAST_MS)
     if now_ms > expires_ms:

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from rtcloud.accounts.entities import Application
 from rtcloud.accounts.tokens import JoinGrant, make_join_token
 from rtcloud.accounts.usersig import UserSigError, verify_user_sig
 from rtcloud.clock import Clock
@@ -74,8 +75,8 @@ class JoinResult(msgspec.Struct, kw_only=True):
 
 
 class JoinService:
-    def __init__(self, secret_key: Callable[[int], str | None], clock: Clock) -> None:
-        self._secret_key = secret_key
+    def __init__(self, application: Callable[[int], Application | None], clock: Clock) -> None:
+        self._application = application
         self._clock = clock
 
     def routes(self) -> list[BaseRoute]:
@@ -83,8 +84,8 @@ class JoinService:
 
     def admit(self, body: JoinBody, url: str) -> JoinResult:
         """Verify and grant. Raises JoinError. ``url`` is where the client connects (``ws://host:port``)."""
-        secret = self._secret_key(body.sdk_app_id)
-        if secret is None:
+        application = self._application(body.sdk_app_id)
+        if application is None:
             raise JoinError(404, UNKNOWN_APPLICATION, "sdkAppId: there is no such application")
         if _USER.fullmatch(body.user_id) is None:
             raise JoinError(400, BAD_PARAMETER, "userId: 1 to 64 printable ASCII characters without spaces")
@@ -92,7 +93,11 @@ class JoinService:
         now_ms = self._clock.now_ms()
         try:
             verify_user_sig(
-                body.user_sig, sdk_app_id=body.sdk_app_id, secret_key=secret, user_id=body.user_id, now_ms=now_ms
+                body.user_sig,
+                sdk_app_id=body.sdk_app_id,
+                secret_keys=application.secret_keys(now_ms),
+                user_id=body.user_id,
+                now_ms=now_ms,
             )
         except UserSigError as error:
             raise JoinError(401, error.code, error.reason) from error
@@ -106,7 +111,7 @@ class JoinService:
             can_publish=role == Role.ANCHOR,
             can_publish_data=role == Role.ANCHOR,
         )
-        token = make_join_token(grant, secret_key=secret, now_ms=now_ms)
+        token = make_join_token(grant, secret_key=application.secret_key, now_ms=now_ms)
         room: dict[str, int | str] = {"sdkAppId": ref.sdk_app_id}
         room["roomId" if ref.numeric else "strRoomId"] = ref.api_room_id
         permissions = ["subscribe", "publish", "data"] if role == Role.ANCHOR else ["subscribe"]

@@ -106,18 +106,21 @@ class _Connection:
 
 
 class SignalServer:
-    """``secret_key(sdk_app_id)`` finds an application's SDKSecretKey; ``new_id(prefix)`` makes ids."""
+    """``secret_keys(sdk_app_id)`` finds an application's SDKSecretKeys, the present one first.
+
+    ``new_id(prefix)`` makes ids.
+    """
 
     def __init__(
         self,
         rooms: RoomService,
-        secret_key: Callable[[int], str | None],
+        secret_keys: Callable[[int], tuple[str, ...]],
         clock: Clock,
         new_id: Callable[[str], str],
     ) -> None:
         self.rooms = rooms
         self.clock = clock
-        self._secret_key = secret_key
+        self._secret_keys = secret_keys
         self._new_id = new_id
         self._connections: dict[str, _Connection] = {}
         self._last: tuple[rtc.SignalResponse | None, bytes] = (None, b"")
@@ -151,7 +154,7 @@ class SignalServer:
 
     def _grant(self, query_token: str, authorization: str) -> JoinGrant:
         token = query_token or authorization.removeprefix("Bearer ")
-        return verify_join_token(token, self._secret_key, self.clock.now_ms())
+        return verify_join_token(token, self._secret_keys, self.clock.now_ms())
 
     # sockets ------------------------------------------------------------------------------------------------------
 
@@ -269,12 +272,12 @@ class SignalServer:
     async def _refresh(self, connection: _Connection) -> None:
         while True:
             await asyncio.sleep(TOKEN_LIFE_S / 2)
-            secret = self._secret_key(connection.grant.room.sdk_app_id)
-            if secret is None:
+            secrets = self._secret_keys(connection.grant.room.sdk_app_id)
+            if not secrets:
                 return
             now_ms = self.clock.now_ms()
             grant = replace(connection.grant, expires_ms=now_ms + TOKEN_LIFE_S * 1000)
-            token = make_join_token(grant, secret_key=secret, now_ms=now_ms)
+            token = make_join_token(grant, secret_key=secrets[0], now_ms=now_ms)
             connection.execute([Send(rtc.SignalResponse(refresh_token=token))])
 
 

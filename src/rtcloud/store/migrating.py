@@ -1,9 +1,11 @@
 """Bring a database file to the tables of this version: Alembic, from scripts inside the package, under a file lock.
 
-Several processes may start on one data directory at once; the lock lets one migrate while the others wait.
+Several processes may start on one data directory at once; the lock lets one migrate while the others wait. Each step
+is one transaction: a process killed in the middle leaves the tables as they were before it.
 """
 
 import fcntl
+import sqlite3
 from pathlib import Path
 
 from alembic import command
@@ -24,8 +26,13 @@ def migrate(path: Path) -> None:
         engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
 
         @event.listens_for(engine, "connect")
-        def configure(connection: object, _record: object) -> None:
-            connection.execute("PRAGMA journal_mode=WAL").close()  # type: ignore[attr-defined]
+        def configure(connection: sqlite3.Connection, _record: object) -> None:
+            connection.isolation_level = None  # the driver would commit before each change of a table
+            connection.execute("PRAGMA journal_mode=WAL").close()
+
+        @event.listens_for(engine, "begin")
+        def begin_transaction(connection: Connection) -> None:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
 
         with engine.connect() as connection:
             upgrade(connection)

@@ -16,6 +16,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    UniqueConstraint,
 )
 
 metadata = MetaData()
@@ -24,6 +25,8 @@ accounts = Table(
     "accounts",
     metadata,
     Column("uin", String(20), primary_key=True),
+    Column("name", String(64), nullable=False, default=""),
+    Column("settings", Text, nullable=False, default="{}"),  # JSON of accounts.AccountSettings
     Column("created_ms", BigInteger, nullable=False),
 )
 
@@ -33,7 +36,45 @@ users = Table(
     Column("uin", String(20), primary_key=True),
     Column("account_uin", ForeignKey("accounts.uin"), nullable=False),
     Column("name", String(64), nullable=False),
-    Column("policies", Text, nullable=False),  # JSON list of preset policy names
+    Column("created_ms", BigInteger, nullable=False, default=0),
+)
+
+# An account's own policies; the presets are in the code, with ids below 1000. An id is never used twice.
+policies = Table(
+    "policies",
+    metadata,
+    Column("id", Integer, primary_key=True),  # from 1001
+    Column("account_uin", ForeignKey("accounts.uin"), nullable=False),
+    Column("name", String(128), nullable=False),
+    Column("description", String(300), nullable=False, default=""),
+    Column("document", Text, nullable=False),  # JSON as it was given
+    Column("created_ms", BigInteger, nullable=False),
+    UniqueConstraint("account_uin", "name", name="policies_named"),
+    sqlite_autoincrement=True,
+)
+
+roles = Table(
+    "roles",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("account_uin", ForeignKey("accounts.uin"), nullable=False),
+    Column("name", String(128), nullable=False),
+    Column("trusted", Text, nullable=False),  # JSON list of user uins, or ["*"]
+    Column("description", String(300), nullable=False, default=""),
+    Column("created_ms", BigInteger, nullable=False),
+    UniqueConstraint("account_uin", "name", name="roles_named"),
+)
+
+# Either of a user or of a role. ``policy_id`` names a row of ``policies`` or a preset.
+policy_attachments = Table(
+    "policy_attachments",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("user_uin", ForeignKey("users.uin")),
+    Column("role", ForeignKey("roles.id")),
+    Column("policy_id", Integer, nullable=False),
+    UniqueConstraint("user_uin", "policy_id", name="policy_attachments_of_users"),
+    UniqueConstraint("role", "policy_id", name="policy_attachments_of_roles"),
 )
 
 secret_keys = Table(
@@ -53,6 +94,8 @@ applications = Table(
     Column("account_uin", ForeignKey("accounts.uin"), nullable=False),
     Column("name", String(64), nullable=False),
     Column("secret_key_sealed", LargeBinary, nullable=False),
+    Column("previous_secret_key_sealed", LargeBinary),  # good beside the present one until …
+    Column("previous_until_ms", BigInteger, nullable=False, default=0),
     Column("settings", Text, nullable=False),  # JSON of accounts.ApplicationSettings
     Column("created_ms", BigInteger, nullable=False),
 )
@@ -64,6 +107,24 @@ callback_targets = Table(
     Column("event_group", Integer, primary_key=True, autoincrement=False),
     Column("url", Text, nullable=False),
     Column("key_sealed", LargeBinary, nullable=False),
+)
+
+# Pictures that mixed and recorded video may show.
+watermarks = Table(
+    "watermarks",
+    metadata,
+    Column("id", String(32), primary_key=True),  # WM_…
+    Column("sdk_app_id", ForeignKey("applications.sdk_app_id"), nullable=False),
+    Column("name", String(64), nullable=False, default=""),
+    Column("format", String(8), nullable=False),  # png, jpeg, bmp
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("x", Integer, nullable=False, default=0),
+    Column("y", Integer, nullable=False, default=0),
+    Column("content", LargeBinary, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+    Index("watermarks_of_application", "sdk_app_id"),
 )
 
 # One row per life of a room. At most one row per (application, kind, room id) has destroyed_ms NULL.

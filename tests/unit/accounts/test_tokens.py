@@ -18,8 +18,8 @@ APP, KEY = 1_400_000_000, "5bd2850fff3ecb11d7c805251c51ee463a25727bddc2385f3fa8b
 NOW = 1_700_000_000_000
 
 
-def keys(app: int) -> str | None:
-    return KEY if app == APP else None
+def keys(app: int) -> tuple[str, ...]:
+    return (KEY,) if app == APP else ()
 
 
 def refused(token: str, now_ms: int = NOW) -> TokenError:

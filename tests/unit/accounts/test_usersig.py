@@ -22,7 +22,7 @@ APP = 1_400_000_000
 def verify(
     text: str, *, app: int = APP, key: str = KEY, user: str = "alice", now_ms: int = ISSUED_MS
 ) -> usersig.UserSig:
-    return verify_user_sig(text, sdk_app_id=app, secret_key=key, user_id=user, now_ms=now_ms)
+    return verify_user_sig(text, sdk_app_id=app, secret_keys=(key,), user_id=user, now_ms=now_ms)
 
 
 def code_of(text: str, **options: Any) -> int:

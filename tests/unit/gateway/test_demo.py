@@ -62,7 +62,7 @@ def test_a_user_sig_for_a_guest_verifies(files: Path) -> None:
     verified = verify_user_sig(
         made["userSig"],
         sdk_app_id=made["sdkAppId"],
-        secret_key=CREDENTIALS.sdk_secret_key,
+        secret_keys=(CREDENTIALS.sdk_secret_key,),
         user_id="guest_1",
         now_ms=NOW_MS,
     )

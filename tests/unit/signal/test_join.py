@@ -1,5 +1,6 @@
 import pytest
 
+from rtcloud.accounts.entities import Application
 from rtcloud.accounts.tokens import verify_join_token
 from rtcloud.accounts.usersig import make_user_sig
 from rtcloud.rooms.ids import RoomRef
@@ -16,8 +17,15 @@ class Clock:
         return 0.0
 
 
-def secret(app: int) -> str | None:
-    return KEY if app == APP else None
+APPLICATION = Application(APP, "100000000001", "default", KEY)
+
+
+def find(app: int) -> Application | None:
+    return APPLICATION if app == APP else None
+
+
+def keys(app: int) -> tuple[str, ...]:
+    return (KEY,) if app == APP else ()
 
 
 def body(**more: object) -> JoinBody:
@@ -31,12 +39,12 @@ def body(**more: object) -> JoinBody:
 
 
 def admit(**more: object) -> object:
-    return JoinService(secret, Clock()).admit(body(**more), "ws://here")
+    return JoinService(find, Clock()).admit(body(**more), "ws://here")
 
 
 def test_the_token_admits_to_the_room() -> None:
-    result = JoinService(secret, Clock()).admit(body(), "ws://here")
-    grant = verify_join_token(result.token, secret, NOW)
+    result = JoinService(find, Clock()).admit(body(), "ws://here")
+    grant = verify_join_token(result.token, keys, NOW)
     assert grant.room == RoomRef(APP, True, "77")
     assert result.room == {"sdkAppId": APP, "roomId": 77}
     assert result.user["role"] == "anchor"
@@ -44,13 +52,13 @@ def test_the_token_admits_to_the_room() -> None:
 
 
 def test_a_string_of_digits_is_a_string_room() -> None:
-    result = JoinService(secret, Clock()).admit(body(room_id=None, str_room_id="77"), "ws://here")
-    assert verify_join_token(result.token, secret, NOW).room == RoomRef(APP, False, "77")
+    result = JoinService(find, Clock()).admit(body(room_id=None, str_room_id="77"), "ws://here")
+    assert verify_join_token(result.token, keys, NOW).room == RoomRef(APP, False, "77")
 
 
 def test_an_audience_of_a_live_room_may_not_publish() -> None:
-    result = JoinService(secret, Clock()).admit(body(scene="live", role="audience"), "ws://here")
-    grant = verify_join_token(result.token, secret, NOW)
+    result = JoinService(find, Clock()).admit(body(scene="live", role="audience"), "ws://here")
+    grant = verify_join_token(result.token, keys, NOW)
     assert not grant.can_publish
     assert result.user["role"] == "audience"
 

@@ -50,7 +50,7 @@ class Socket:
 
 def connected() -> tuple[SignalServer, Rooms, _Connection]:
     rooms = Rooms()
-    server = SignalServer(cast(RoomService, rooms), lambda app: None, SystemClock(), lambda prefix: prefix)
+    server = SignalServer(cast(RoomService, rooms), lambda app: (), SystemClock(), lambda prefix: prefix)
     attempt: JoinAttempt = parse_v0({})
     session = Session(REF, "PA_a", attempt, lambda prefix: prefix)
     return server, rooms, _Connection(server, session, JoinGrant(REF, "alice", 0))

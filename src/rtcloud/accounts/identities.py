@@ -1,0 +1,111 @@
+"""Changes of accounts, users and their key pairs."""
+
+import ipaddress
+from dataclasses import replace
+
+from rtcloud.accounts.changing import Changing, change, check_identifier, check_name, check_quota
+from rtcloud.accounts.entities import (
+    KEY_PAIRS_PER_USER,
+    USERS_PER_ACCOUNT,
+    Account,
+    AccountsError,
+    AccountSettings,
+    KeyPair,
+    User,
+    new_secret_id,
+    new_secret_key,
+    new_uin,
+)
+
+MAX_NETWORKS = 100
+
+
+class IdentityChanges(Changing):
+    @change
+    async def create_account(self, name: str) -> Account:
+        check_name("account", name)
+        account = Account(self._unused_uin(), name, created_ms=self._clock.now_ms())
+        await self._write(lambda rows: rows.insert_account(account))
+        self._held.put_account(account)
+        return account
+
+    @change
+    async def update_account(
+        self, uin: str, *, name: str | None = None, settings: AccountSettings | None = None
+    ) -> Account:
+        account = self._require_account(uin)
+        if name is not None:
+            check_name("account", name)
+            account = replace(account, name=name)
+        if settings is not None:
+            _check_networks(settings)
+            account = replace(account, settings=settings)
+        await self._write(lambda rows: rows.update_account(account))
+        self._held.put_account(account)
+        return account
+
+    @change
+    async def create_user(self, account_uin: str, name: str) -> User:
+        """A user without policies, who may do nothing yet."""
+        self._require_account(account_uin)
+        check_identifier("user", name, 64)
+        others = self._held.owned(account_uin).users.values()
+        if any(other.name == name for other in others):
+            raise AccountsError("in_use", "user", f"the account already has a user {name}")
+        check_quota("user", len(others), USERS_PER_ACCOUNT, "the account")
+        user = User(self._unused_uin(), account_uin, name, created_ms=self._clock.now_ms())
+        await self._write(lambda rows: rows.insert_user(user))
+        self._held.put_user(user)
+        return user
+
+    @change
+    async def delete_user(self, uin: str) -> None:
+        """With its key pairs, which sign nothing from then on."""
+        user = self._require_user(uin)
+        await self._write(lambda rows: rows.delete_user(user))
+        self._held.drop_user(user)
+
+    @change
+    async def create_key_pair(self, user_uin: str) -> KeyPair:
+        user = self._require_user(user_uin)
+        check_quota("key", len(self._held.pairs_of(user_uin)), KEY_PAIRS_PER_USER, "the user")
+        pair = KeyPair(new_secret_id(), new_secret_key(), user, created_ms=self._clock.now_ms())
+        await self._write(lambda rows: rows.insert_key_pair(pair))
+        self._held.put_key_pair(pair)
+        return pair
+
+    @change
+    async def enable_key_pair(self, secret_id: str, enabled: bool) -> KeyPair:
+        pair = replace(self._require_key_pair(secret_id), enabled=enabled)
+        await self._write(lambda rows: rows.enable_key_pair(secret_id, enabled))
+        self._held.put_key_pair(pair)
+        return pair
+
+    @change
+    async def delete_key_pair(self, secret_id: str) -> None:
+        pair = self._require_key_pair(secret_id)
+        await self._write(lambda rows: rows.delete_key_pair(secret_id))
+        self._held.drop_key_pair(pair)
+
+    def _require_key_pair(self, secret_id: str) -> KeyPair:
+        pair = self._held.key_pairs.get(secret_id)
+        if pair is None:
+            raise AccountsError("not_found", "key", f"there is no key {secret_id}")
+        return pair
+
+    def _unused_uin(self) -> str:
+        while (uin := new_uin()) in self._held.accounts or uin in self._held.users:
+            pass
+        return uin
+
+
+def _check_networks(settings: AccountSettings) -> None:
+    for setting in ("allowed_networks", "denied_networks"):
+        networks = getattr(settings, setting)
+        if len(networks) > MAX_NETWORKS:
+            raise AccountsError("limit", "account", f"{setting}: at most {MAX_NETWORKS}")
+        for network in networks:
+            try:
+                ipaddress.ip_network(network)
+            except ValueError as error:
+                raise AccountsError("invalid", "account", f"{setting}: {error}") from error
