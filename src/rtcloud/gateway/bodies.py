@@ -9,10 +9,11 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from rtcloud.errors import ServiceError
+from rtcloud.gateway.guard import FREE_BYTES
+from rtcloud.gateway.heads import too_large
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
-MAX_BODY = 10 * 1024 * 1024
 MAX_BODIES = 128 * 1024 * 1024  # all that are being read or worked on
 READ_SECONDS = 30.0
 DISCARD_SECONDS = 5.0
@@ -46,31 +47,41 @@ class Body:
         self._receive = receive
         self._announced = _number(content_length)
         self._budget = budget
+        self._held = 0
         self.complete = False
+        self.unproved = 0  # bytes that were counted against the client
 
-    async def read(self) -> bytes:
-        """All of it, or a ``ServiceError``. It took its length of the budget; the caller gives that back."""
-        if self._announced > MAX_BODY:
-            raise _too_large()
+    async def read(self, limit: int, count: Callable[[int], None]) -> bytes:
+        """All of it, or a ``ServiceError``. Held of the budget until ``release``.
+
+        ``count`` is told of each piece of a large body as it comes, and may refuse it.
+        """
+        if self._announced > limit:
+            raise too_large(limit)
         parts: list[bytes] = []
-        taken = 0
         try:
             async with asyncio.timeout(READ_SECONDS):
                 while not self.complete:
                     part = await self._part()
-                    if taken + len(part) > MAX_BODY:
-                        raise _too_large()
-                    if not self._budget.take(len(part)):
+                    size = len(part)
+                    if self._held + size > limit:
+                        raise too_large(limit)
+                    unproved = self._held + size - max(FREE_BYTES, self._held)
+                    if unproved > 0:
+                        count(unproved)
+                        self.unproved += unproved
+                    if not self._budget.take(size):
                         raise ServiceError("ServiceUnavailable", "too many large requests at once; try again")
-                    taken += len(part)
+                    self._held += size
                     parts.append(part)
         except TimeoutError:
-            self._budget.give(taken)
             raise ServiceError("InvalidParameter", f"the body did not arrive within {READ_SECONDS:.0f} s") from None
-        except BaseException:
-            self._budget.give(taken)
-            raise
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def release(self) -> None:
+        """Its content is not needed any more."""
+        self._budget.give(self._held)
+        self._held = 0
 
     async def discard(self) -> None:
         """Read on for a moment and keep nothing; afterwards ``complete`` tells whether that was all."""
@@ -89,10 +100,6 @@ class Body:
         self.complete = not message.get("more_body", False)
         part: bytes = message.get("body", b"")
         return part
-
-
-def _too_large() -> ServiceError:
-    return ServiceError("RequestSizeLimitExceeded", f"a request may have at most {MAX_BODY // 1024 // 1024} MB")
 
 
 def _number(content_length: str | None) -> int:

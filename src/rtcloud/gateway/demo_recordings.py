@@ -8,10 +8,7 @@ known in memory only, at most ``MAX_RUNNING`` of them.
 
 import base64
 import binascii
-import hashlib
-import hmac
 import secrets
-from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -22,6 +19,7 @@ from rtcloud.accounts.entities import Credentials
 from rtcloud.accounts.usersig import make_user_sig
 from rtcloud.clock import Clock
 from rtcloud.errors import ServiceError
+from rtcloud.gateway.signing import tc3
 from rtcloud.rooms.ids import RoomRef
 
 BUCKET = "demo"
@@ -200,32 +198,16 @@ def list_recordings(place: Path) -> list[Recording]:
 
 def signed_headers(credentials: Credentials, host: str, action: str, body: bytes, now_s: int) -> dict[str, str]:
     """A JSON POST signed with TC3-HMAC-SHA256, as the official SDKs do it."""
-    content_type = "application/json; charset=utf-8"
-    date = f"{datetime.fromtimestamp(now_s, UTC):%Y-%m-%d}"
-    canonical = "\n".join(
-        ["POST", "/", "", f"content-type:{content_type}", f"host:{host}", "", "content-type;host", _sha256(body)]
+    signed = {"content-type": "application/json; charset=utf-8", "host": host}
+    authorization = tc3.sign(
+        credentials.secret_id, credentials.secret_key, service=SERVICE, headers=signed, payload=body, seconds=now_s
     )
-    scope = f"{date}/{SERVICE}/tc3_request"
-    text = "\n".join(["TC3-HMAC-SHA256", str(now_s), scope, _sha256(canonical.encode())])
-    key = _hmac(_hmac(_hmac(b"TC3" + credentials.secret_key.encode(), date), SERVICE), "tc3_request")
-    signature = _hmac(key, text).hex()
     return {
-        "Content-Type": content_type,
+        "Content-Type": signed["content-type"],
         "Host": host,
         "X-TC-Action": action,
         "X-TC-Version": VERSION,
         "X-TC-Region": REGION,
         "X-TC-Timestamp": str(now_s),
-        "Authorization": (
-            f"TC3-HMAC-SHA256 Credential={credentials.secret_id}/{scope}, "
-            f"SignedHeaders=content-type;host, Signature={signature}"
-        ),
+        "Authorization": authorization,
     }
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def _hmac(key: bytes, text: str) -> bytes:
-    return hmac.new(key, text.encode(), hashlib.sha256).digest()
