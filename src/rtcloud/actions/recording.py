@@ -16,6 +16,7 @@ from rtcloud import errors
 from rtcloud.accounts.usersig import UserSigError, verify_user_sig
 from rtcloud.actions.context import Call, Services
 from rtcloud.apimodel import faults
+from rtcloud.apimodel.model import load_model
 from rtcloud.egress.recording.request import RecordingRequest, VideoParams, encode
 from rtcloud.errors import ServiceError
 from rtcloud.rooms.ids import RoomRef
@@ -24,6 +25,7 @@ from rtcloud.tasks.task import NewTask, TaskView
 KIND = "recording"
 MAX_PIXELS = 1920 * 1080
 MAX_NUMERIC_ROOM = 4_294_967_294
+_MODEL = load_model()
 _STATUS = {"accepted": "Idle", "running": "InProgress", "ending": "Exited", "uploading": "Exited"}
 
 
@@ -36,10 +38,10 @@ class CreateCloudRecordingRequest(msgspec.Struct, rename="pascal"):
     user_sig: str
     record_params: dict[str, Any]
     storage_params: dict[str, Any]
-    room_id_type: int = 1
+    room_id_type: int = _MODEL.default("CreateCloudRecording.RoomIdType", int)
     mix_transcode_params: dict[str, Any] = {}
     mix_layout_params: dict[str, Any] = {}
-    resource_expired_hour: int = 72
+    resource_expired_hour: int = _MODEL.default("CreateCloudRecording.ResourceExpiredHour", int)
     private_map_key: str = ""
 
 
@@ -126,25 +128,26 @@ async def _find(services: Services, request: TaskRequest) -> TaskView:
 
 
 def _check_room(call: Call, request: CreateCloudRecordingRequest) -> None:
-    if request.room_id_type == 0:
+    if not _is_numeric(request):
         return
-    text = request.room_id
+    text, why = request.room_id, f"RoomIdType is {request.room_id_type}"
     if not (text.isascii() and text.isdigit()):
-        raise faults.invalid(call.action, "RoomId", "must be a decimal number: RoomIdType is 1")
+        raise faults.invalid(call.action, "RoomId", f"must be a decimal number: {why}")
     if len(text) > 10 or not 1 <= int(text) <= MAX_NUMERIC_ROOM:
-        raise faults.out_of_range(call.action, "RoomId", f"must be from 1 to {MAX_NUMERIC_ROOM}: RoomIdType is 1")
+        raise faults.out_of_range(call.action, "RoomId", f"must be from 1 to {MAX_NUMERIC_ROOM}: {why}")
 
 
 def _check_rules(call: Call, request: CreateCloudRecordingRequest) -> None:
     """What the documents say about members together."""
-    storage = request.storage_params
+    storage, record = request.storage_params, request.record_params
     if "CloudStorage" in storage and "CloudVod" in storage:
         raise faults.invalid(call.action, "StorageParams", "must have either CloudStorage or CloudVod, not both")
     if "CloudStorage" not in storage and "CloudVod" not in storage:
         raise faults.missing(call.action, "StorageParams.CloudStorage")
-    if request.record_params.get("OutputFormat") in (2, 4) and request.record_params.get("StreamType") == 2:
-        raise faults.invalid(call.action, "RecordParams.OutputFormat", "is AAC, but StreamType 2 records no audio")
-    users = request.record_params.get("SubscribeStreamUserIds", {})
+    wants_aac = "aac" in _meaning("RecordParams", record, "OutputFormat")
+    if wants_aac and _meaning("RecordParams", record, "StreamType") == "video":
+        raise faults.invalid(call.action, "RecordParams.OutputFormat", "is AAC, but the StreamType records no audio")
+    users = record.get("SubscribeStreamUserIds", {})
     for medium in ("Audio", "Video"):
         if users.get(f"Subscribe{medium}UserIds") and users.get(f"UnSubscribe{medium}UserIds"):
             raise faults.invalid(
@@ -165,7 +168,7 @@ def _check_user_sig(call: Call, request: CreateCloudRecordingRequest, now_ms: in
         verify_user_sig(
             request.user_sig,
             sdk_app_id=request.sdk_app_id,
-            secret_key=call.application.secret_key,
+            secret_keys=call.application.secret_keys(now_ms),
             user_id=request.user_id,
             now_ms=now_ms,
         )
@@ -177,14 +180,15 @@ def _unbuilt(request: CreateCloudRecordingRequest) -> Iterator[str]:
     """Fields of the request that ask for something this build does not do."""
     record, layout = request.record_params, request.mix_layout_params
     storage = request.storage_params
-    if record["RecordMode"] != 2:
-        yield "RecordParams.RecordMode 1 (single-stream recording)"
+    if _meaning("RecordParams", record, "RecordMode") == "single":
+        yield f"RecordParams.RecordMode {record['RecordMode']} (single-stream recording)"
     if "CloudVod" in storage:
         yield "StorageParams.CloudVod"
     elif storage["CloudStorage"].get("EndpointUrl"):
         yield "StorageParams.CloudStorage.EndpointUrl"
-    if layout.get("MixLayoutMode", 3) != 3:
-        yield f"MixLayoutParams.MixLayoutMode {layout['MixLayoutMode']}"
+    arrangement = _meaning("MixLayoutParams", layout, "MixLayoutMode")
+    if arrangement != "grid":
+        yield f"MixLayoutParams.MixLayoutMode {layout['MixLayoutMode']} ({arrangement})"
     for name in ("BackgroundImageUrl", "DefaultSubBackgroundImage", "WaterMarkList"):
         if layout.get(name):
             yield f"MixLayoutParams.{name}"
@@ -195,7 +199,7 @@ def _recorded(request: CreateCloudRecordingRequest) -> dict[str, Any]:
     layout = {name: value for name, value in request.mix_layout_params.items() if value != ""}
     return {
         "SdkAppId": request.sdk_app_id,
-        "RoomId": request.room_id if request.room_id_type == 0 else str(int(request.room_id)),
+        "RoomId": str(int(request.room_id)) if _is_numeric(request) else request.room_id,
         "RoomIdType": request.room_id_type,
         "UserId": request.user_id,
         "RecordParams": request.record_params,
@@ -204,3 +208,13 @@ def _recorded(request: CreateCloudRecordingRequest) -> dict[str, Any]:
         "MixLayoutParams": layout,
         "ResourceExpiredHour": request.resource_expired_hour,
     }
+
+
+def _is_numeric(request: CreateCloudRecordingRequest) -> bool:
+    return _MODEL.member("CreateCloudRecording.RoomIdType").meaning(request.room_id_type) == "number"
+
+
+def _meaning(owner: str, members: dict[str, Any], name: str) -> str:
+    """Of a member's value, or of its default where it is absent."""
+    member = _MODEL.member(f"{owner}.{name}")
+    return member.meaning(members.get(name, member.default))

@@ -9,11 +9,13 @@ import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from rtcloud.apimodel.rules import Check, Rule, compile_check
+
+T = TypeVar("T", int, float, str)
 
 #: The types of scalars by what a list of them is said to hold.
 SCALARS = {"int64": "int", "uint64": "int", "float": "float", "bool": "bool", "string": "string"}
@@ -40,7 +42,7 @@ class Member:
         return None if self.rule is None else self.rule.default
 
     def meaning(self, value: object) -> str:
-        """Our word for a value that means different things in different actions."""
+        """Our word for a value, since the same one means different things in different actions."""
         assert self.rule is not None, self.name
         assert self.rule.meanings is not None, self.name
         return self.rule.meanings[str(value)]
@@ -77,6 +79,17 @@ class Model:
     objects: Mapping[str, Mapping[str, Member]]
     error_codes: frozenset[str]  # all documented ones
     common_error_codes: frozenset[str]  # those that any action may answer
+
+    def member(self, key: str) -> Member:
+        """Of an action's input or of an object, as ``CloudStorage.Vendor``."""
+        owner, _, name = key.partition(".")
+        return (self.actions[owner].input if owner in self.actions else self.objects[owner])[name]
+
+    def default(self, key: str, kind: type[T]) -> T:
+        """What an absent member means."""
+        value = self.member(key).default
+        assert isinstance(value, kind), key
+        return value
 
     def may_answer(self, action: Action, code: str) -> bool:
         return code in action.errors or code in self.common_error_codes

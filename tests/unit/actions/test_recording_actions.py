@@ -9,12 +9,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from rtcloud.accounts.entities import Application, ApplicationSettings
+from rtcloud.accounts.entities import Application, ApplicationSettings, Caller
 from rtcloud.accounts.usersig import make_user_sig
 from rtcloud.actions import recording
 from rtcloud.actions.context import Call, Services
 from rtcloud.actions.recording import CreateCloudRecordingRequest, TaskRequest
-from rtcloud.apimodel.model import load_model
+from rtcloud.apimodel.model import Action, load_model
 from rtcloud.apimodel.validation import validate
 from rtcloud.egress.recording.request import RecordingRequest, SubscribeStreamUserIds, decode, without_keys
 from rtcloud.errors import ServiceError
@@ -37,10 +37,20 @@ class StillClock:
         return self.ms / 1000
 
 
+def services(tasks: FakeTasks, clock: StillClock) -> Services:
+    """Without what recordings have nothing to do with."""
+    unused: Any = None
+    return Services(FakeRooms(), tasks, clock, unused, unused, unused)
+
+
+def call_of(action: Action, application: Application = APP) -> Call:
+    return Call(action, Caller("100", "100", "owner", ()), "id", found=application)
+
+
 class World:
     def __init__(self) -> None:
         self.tasks, self.clock = FakeTasks(), StillClock()
-        self.services = Services(FakeRooms(), self.tasks, self.clock)
+        self.services, self.application = services(self.tasks, self.clock), APP
 
     async def create(self, **changes: Any) -> str:
         parameters = {
@@ -53,7 +63,8 @@ class World:
         } | changes
         action = MODEL.actions["CreateCloudRecording"]
         request = msgspec.convert(validate(MODEL, action, parameters), CreateCloudRecordingRequest)
-        return (await recording.create_cloud_recording(self.services, Call(action, APP, "id"), request)).task_id
+        call = call_of(action, self.application)
+        return (await recording.create_cloud_recording(self.services, call, request)).task_id
 
     async def accepted(self, **changes: Any) -> RecordingRequest:
         return decode(self.tasks.accepted[await self.create(**changes)].params)
@@ -66,7 +77,7 @@ class World:
         return caught.value
 
     async def describe(self, task_id: str, app: int = APP.sdk_app_id) -> recording.DescribeCloudRecordingResult:
-        call = Call(MODEL.actions["DescribeCloudRecording"], APP, "id")
+        call = call_of(MODEL.actions["DescribeCloudRecording"])
         return await recording.describe_cloud_recording(self.services, call, TaskRequest(app, task_id))
 
 
@@ -200,6 +211,18 @@ def test_expired_user_sig_is_refused() -> None:
     run(scenario)
 
 
+def test_user_sig_of_the_previous_key_is_good_while_that_is() -> None:
+    async def scenario(world: World) -> None:
+        world.application = replace(APP, previous_secret_key="older", previous_until_ms=NOW_MS + 1)
+        sig = make_user_sig(APP.sdk_app_id, "older", "robot", now_ms=NOW_MS)
+        await world.create(UserSig=sig)
+        world.tasks.accepted.clear()
+        world.clock.ms = NOW_MS + 1
+        assert "70009" in (await world.refused(UserSig=sig)).message
+
+    run(scenario)
+
+
 def test_empty_optional_members_are_defaults() -> None:
     async def scenario(world: World) -> None:
         layout = {"MixLayoutMode": 3, "BackGroundColor": "", "MaxResolutionUserId": "", "WaterMarkList": []}
@@ -289,7 +312,7 @@ def test_lists_choose_users_by_name_and_prefix() -> None:
 
 def test_a_server_that_stops_takes_no_new_task() -> None:
     async def scenario(world: World) -> None:
-        world.services = Services(FakeRooms(), world.tasks, world.clock, is_stopping=lambda: True)
+        world.services = replace(world.services, is_stopping=lambda: True)
         assert (await world.refused()).code == "ServiceUnavailable"
 
     run(scenario)
