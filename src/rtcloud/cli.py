@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import rtcloud
 from rtcloud.errors import ConfigError
@@ -25,7 +26,7 @@ def _parser() -> argparse.ArgumentParser:
     from rtcloud import config
     from rtcloud.admin import arguments as admin
 
-    parser = argparse.ArgumentParser(prog="rtcloud", description=rtcloud.__doc__)
+    parser = admin.Parser(prog="rtcloud", description=rtcloud.__doc__)
     parser.add_argument("--version", action="version", version=f"rtcloud {rtcloud.__version__}")
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -36,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     job = verbs.add_parser("job", help="do one task's work; started by a worker with an order on stdin")
     job.set_defaults(run=_job)
 
-    administration = verbs.add_parser("admin", help="ask or tell a server: users' signatures, callbacks, rooms")
+    administration = verbs.add_parser("admin", help="accounts, users, keys, policies, applications, callbacks, rooms")
     admin.add_parsers(administration)
     administration.set_defaults(run=_admin)
 
@@ -73,20 +74,23 @@ def _job(_arguments: argparse.Namespace) -> int:
 
 def _admin(arguments: argparse.Namespace) -> int:
     from rtcloud.admin import arguments as admin
-    from rtcloud.admin import local, socket
-    from rtcloud.admin.commands import AdminError
+    from rtcloud.admin import local, socket, tables
+    from rtcloud.admin.command import AdminError, FailedError
 
     command, directory = admin.made_from(arguments), Path(arguments.data)
     try:
         try:
-            result = socket.ask(directory, command)
+            result: Any = socket.ask(directory, command)
         except ConnectionError:
             result = local.run(directory, command)
     except AdminError as error:
         print(f"rtcloud: {error}", file=sys.stderr)
-        return 2
-    _show(result, as_json=arguments.json)
-    return 0
+        return 1 if isinstance(error, FailedError) else 2
+    if arguments.json:
+        _print_json(result)
+    else:
+        print(result[command.bare] if command.bare else tables.render(result))
+    return command.exit_status(result)
 
 
 def _config_check(arguments: argparse.Namespace) -> int:
@@ -97,7 +101,11 @@ def _config_check(arguments: argparse.Namespace) -> int:
     loaded = msgspec.to_builtins(config.load(vars(arguments)))
     for target in loaded["callbacks"]:
         target["key"] = "…" if target["key"] else ""
-    _show(loaded, as_json=arguments.json)
+    if arguments.json:
+        _print_json(loaded)
+    else:
+        for name, value in loaded.items():
+            print(f"{name}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
     return 0
 
 
@@ -113,33 +121,15 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
     findings = doctor.examine(config.load(vars(arguments)))
     if arguments.json:
-        print(json.dumps([{"check": f.check, "ok": f.ok, "found": f.found} for f in findings], indent=2))
+        _print_json([{"check": f.check, "ok": f.ok, "found": f.found} for f in findings])
     else:
         for finding in findings:
             print(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.check}: {finding.found}")
     return 0 if all(finding.ok for finding in findings) else 1
 
 
-def _show(result: object, *, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(result, indent=2, ensure_ascii=False))
-    elif isinstance(result, dict) and set(result) == {"sdk_app_id", "user_id", "user_sig", "expire"}:
-        print(result["user_sig"])
-    else:
-        for line in _lines(result):
-            print(line)
-
-
-def _lines(result: object) -> list[str]:
-    if isinstance(result, dict):
-        return [f"{name}: {_flat(value)}" for name, value in result.items()]
-    if isinstance(result, list):
-        return ["  ".join(_lines(item)) for item in result] or ["none"]
-    return [str(result)]
-
-
-def _flat(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+def _print_json(result: object) -> None:
+    print(json.dumps(result, indent=2, ensure_ascii=False))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from rtcloud.accounts.sessions import Sessions
 from rtcloud.accounts.store import write_credentials
 from rtcloud.actions.context import Services
 from rtcloud.admin import socket as admin_socket
-from rtcloud.admin.commands import Site
+from rtcloud.admin.command import Site
 from rtcloud.aio import spawn
 from rtcloud.apimodel.model import load_catalogue
 from rtcloud.callbacks.sender import Sender
@@ -74,7 +74,8 @@ async def open_rooms(
     stack.push_async_callback(_cancelled, delivering)
     signal_url = await _serve_http(stack, stop, Starlette(routes=routes), listener, endpoint, certificate)
     stack.push_async_callback(rooms.close)
-    site = Site(accounts, foundation.database, foundation.bus, clock, rooms.describe)
+    sessions = Sessions(foundation.sealer, accounts)
+    site = Site(accounts, foundation.database, foundation.bus, clock, sessions, rooms.describe)
     admin = http.make_server(admin_socket.application(site), graceful_seconds=1)
     stop.depend_on(await stack.enter_async_context(_running(admin, admin_socket.listen(config.directory))))
     stack.callback((config.directory / admin_socket.NAME).unlink, missing_ok=True)

@@ -1,59 +1,123 @@
-"""The flags of ``rtcloud admin …`` and the command they mean."""
+"""The command line of ``rtcloud admin``, made from the commands' own declarations.
+
+``--data`` and ``--json`` may stand anywhere. A noun without a verb lists. What is typed wrongly is one line and exit
+status 2, like every other mistake of the operator.
+"""
 
 import argparse
-from typing import Any
+import types
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, NoReturn, Union, get_args, get_origin
 
-from rtcloud.admin import commands
+import msgspec
+
+from rtcloud.admin.command import Command, Flag, Word
+from rtcloud.admin.commands import COMMANDS, NOUNS
+
+#: Empties a list.
+NONE = "none"
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        program, _, words = self.prog.partition(" ")
+        where = f"{program}: {words}" if words else program
+        self.exit(2, f"{where}: {message} (see --help)\n")
 
 
 def add_parsers(parser: argparse.ArgumentParser) -> None:
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--data", default="data", metavar="DIR", help="the server's data directory (default: data)")
-    common.add_argument("--json", action="store_true", help="print the answer as JSON")
-    kinds = parser.add_subparsers(dest="admin", required=True, metavar="COMMAND")
-
-    def command(into: Any, name: str, made: type[commands.AnyCommand]) -> argparse.ArgumentParser:
-        text = (made.__doc__ or "").strip()
-        added: argparse.ArgumentParser = into.add_parser(name, parents=[common], help=text, description=text)
-        added.set_defaults(command=made)
-        return added
-
-    command(kinds, "applications", commands.Applications)
-    command(kinds, "rooms", commands.Rooms)
-    usersig = command(kinds, "usersig", commands.UserSig)
-    usersig.add_argument("sdk_app_id", type=int, metavar="SDKAPPID")
-    usersig.add_argument("user_id", metavar="USERID")
-    usersig.add_argument("--expire", type=int, metavar="SECONDS", help="how long it is good (default: 180 days)")
-
-    callbacks = kinds.add_parser("callbacks", help="Where events go; events that could not be delivered.")
-    verbs = callbacks.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for verb, made in (
-        ("set", commands.CallbacksSet),
-        ("clear", commands.CallbacksClear),
-        ("list", commands.CallbacksList),
-    ):
-        added = command(verbs, verb, made)
-        added.add_argument("sdk_app_id", type=int, metavar="SDKAPPID")
-        if verb == "set":
-            added.add_argument("--url", required=True, help="http or https address")
-            added.add_argument("--key", default="", help="signs the events; at most 32 letters and digits")
-        if verb != "list":
-            added.add_argument("--groups", type=_numbers, help="1 room, 2 media, 3 recording (default: all)")
-    for verb, waiting in (("parked", commands.CallbacksParked), ("replay", commands.CallbacksReplay)):
-        added = command(verbs, verb, waiting)
-        added.add_argument("--sdk-app-id", type=int, dest="sdk_app_id", metavar="SDKAPPID", help="of this one only")
-        if verb == "replay":
-            added.add_argument("--ids", type=_numbers, help="these only, comma-separated")
+    _add_common(parser, data="data", as_json=False)
+    kinds = parser.add_subparsers(dest="noun", required=True, metavar="COMMAND")
+    nouns: dict[str, Any] = {}
+    for made in COMMANDS:
+        noun, *verb = made.words()
+        if not verb:
+            _add_command(kinds, noun, made)
+            continue
+        if noun not in nouns:
+            nouns[noun] = _add_noun(kinds, noun)
+        _add_command(nouns[noun], verb[0], made)
 
 
-def made_from(arguments: argparse.Namespace) -> commands.AnyCommand:
-    kind: type[commands.AnyCommand] = arguments.command
+def made_from(arguments: argparse.Namespace) -> Command:
+    kind: type[Command] = arguments.command
     given = {name: value for name in kind.__struct_fields__ if (value := getattr(arguments, name, None)) is not None}
-    return kind(**given)
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
 
 
-def _numbers(text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers such as 1,2,3") from None
+def _add_common(
+    parser: argparse.ArgumentParser, *, data: Any = argparse.SUPPRESS, as_json: Any = argparse.SUPPRESS
+) -> None:
+    """Without defaults below the first level, so that a later parser does not undo what an earlier one was given."""
+    parser.add_argument("--data", default=data, metavar="DIR", help="the server's data directory (default: data)")
+    parser.add_argument("--json", action="store_true", default=as_json, help="print the answer as JSON")
+
+
+def _add_noun(kinds: Any, noun: str) -> Any:
+    lists = next((each for each in COMMANDS if each.words() == (noun, "list")), None)
+    may_list = lists is not None and not any(field.required for field in msgspec.structs.fields(lists))
+    text = NOUNS[noun] + (" Without a verb: lists them." if may_list else "")
+    parser = kinds.add_parser(noun, help=NOUNS[noun], description=text)
+    _add_common(parser)
+    if may_list:
+        parser.set_defaults(command=lists)
+    return parser.add_subparsers(dest="verb", required=not may_list, metavar="VERB")
+
+
+def _add_command(into: Any, word: str, made: type[Command]) -> None:
+    first, _, rest = (made.__doc__ or "").partition("\n\n")
+    parser = into.add_parser(
+        word,
+        help=_flowing(first).partition(". ")[0].removesuffix(".") + ".",
+        description="\n\n".join(filter(None, (_flowing(first), _flowing(rest)))),
+        epilog=f"example: rtcloud admin {made.example}",
+    )
+    _add_common(parser)
+    parser.set_defaults(command=made)
+    for field in msgspec.structs.fields(made):
+        _add_argument(parser, field)
+
+
+def _add_argument(parser: argparse.ArgumentParser, field: msgspec.structs.FieldInfo) -> None:
+    declared, given = get_args(field.type)[:2] if get_origin(field.type) is Annotated else (field.type, None)
+    if isinstance(given, Word):
+        optional: dict[str, Any] = {} if field.required else {"nargs": "?"}
+        parser.add_argument(field.name, metavar=given.metavar, help=given.help or None, **optional)
+        return
+    assert isinstance(given, Flag), f"{field.name} says not how it is typed"
+    flag = f"--{field.name.replace('_', '-')}"
+    shared: dict[str, Any] = {"dest": field.name, "metavar": given.metavar, "help": given.help}
+    parser.add_argument(flag, required=field.required, **shared, **_reading(_without_none(declared), given))
+
+
+def _reading(declared: Any, given: Flag) -> dict[str, Any]:
+    """How argparse reads a value of the declared type."""
+    if given.parse is not None:
+        return {"type": given.parse}
+    if get_origin(declared) is Literal:
+        return {"choices": get_args(declared)}
+    if get_origin(declared) is tuple:
+        return {"type": _list_of(get_args(declared)[0]), "action": "extend"}
+    return {"type": declared}
+
+
+def _list_of(kind: type) -> Callable[[str], tuple[Any, ...]]:
+    def read(text: str) -> tuple[Any, ...]:
+        if text == NONE:
+            return ()
+        try:
+            return tuple(kind(part.strip()) for part in text.split(",") if part.strip())
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers such as 1,2,3") from None
+
+    return read
+
+
+def _without_none(declared: Any) -> Any:
+    if get_origin(declared) in (Union, types.UnionType):
+        return next(each for each in get_args(declared) if each is not types.NoneType)
+    return declared
+
+
+def _flowing(text: str) -> str:
+    return " ".join(text.split())

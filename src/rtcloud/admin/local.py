@@ -3,8 +3,10 @@
 import asyncio
 from pathlib import Path
 
+from rtcloud.accounts.sessions import Sessions
 from rtcloud.accounts.store import Accounts
-from rtcloud.admin.commands import AdminError, AnyCommand, Site, perform
+from rtcloud.admin.command import AdminError, Command, Site
+from rtcloud.admin.commands import perform
 from rtcloud.clock import SystemClock
 from rtcloud.store.bus import LocalBus
 from rtcloud.store.database import open_database
@@ -15,7 +17,7 @@ DATABASE = "rtcloud.db"
 SERVE_LOCK = "serve.lock"
 
 
-def run(directory: Path, command: AnyCommand) -> object:
+def run(directory: Path, command: Command) -> object:
     if not (directory / DATABASE).exists():
         raise AdminError(
             f"{directory}: not a data directory of rtcloud (start `rtcloud serve --data {directory}` once)"
@@ -24,10 +26,11 @@ def run(directory: Path, command: AnyCommand) -> object:
         return asyncio.run(_run(directory, command))
 
 
-async def _run(directory: Path, command: AnyCommand) -> object:
+async def _run(directory: Path, command: Command) -> object:
     database = open_database(directory / DATABASE)
     try:
-        accounts = await Accounts.load(database, open_sealer(directory))
-        return await perform(command, Site(accounts, database, LocalBus(), SystemClock()))
+        clock, sealer = SystemClock(), open_sealer(directory)
+        accounts = await Accounts.load(database, sealer, clock)
+        return await perform(command, Site(accounts, database, LocalBus(), clock, Sessions(sealer, accounts)))
     finally:
         await database.close()

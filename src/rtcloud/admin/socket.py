@@ -12,7 +12,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from rtcloud.admin.commands import AdminError, AnyCommand, Site, decode, perform
+from rtcloud.admin.command import AdminError, Command, FailedError, Site
+from rtcloud.admin.commands import decode, perform
 from rtcloud.errors import ConfigError
 
 NAME = "admin.sock"
@@ -56,7 +57,7 @@ def application(site: Site) -> Starlette:
     return Starlette(routes=[Route("/", answer, methods=["POST"])])
 
 
-def ask(directory: Path, command: AnyCommand) -> object:
+def ask(directory: Path, command: Command) -> object:
     """Ask the running server. Raises AdminError with its reason, ConnectionError when none runs."""
     transport = httpx.HTTPTransport(uds=_reachable(directory / NAME))
     try:
@@ -66,7 +67,7 @@ def ask(directory: Path, command: AnyCommand) -> object:
         raise ConnectionError(str(error)) from error
     body = response.json()
     if response.status_code != 200:
-        raise AdminError(body["error"])
+        raise (FailedError if response.status_code >= 500 else AdminError)(body["error"])
     return body["result"]
 
 

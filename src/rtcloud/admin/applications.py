@@ -1,0 +1,211 @@
+"""``rtcloud admin applications``: what holds rooms, its SDKSecretKey and its settings."""
+
+from typing import Annotated, ClassVar, Literal
+
+import msgspec
+
+from rtcloud.accounts.entities import Application, ApplicationSettings
+from rtcloud.admin import naming
+from rtcloud.admin.command import AdminError, Command, Flag, Site, Word, iso
+from rtcloud.callbacks import outbox
+
+DEFAULT_KEEP_S = 86_400
+
+Switch = Literal["on", "off"]
+
+
+def _row(application: Application) -> dict[str, object]:
+    return {
+        "sdk_app_id": application.sdk_app_id,
+        "name": application.name,
+        "account": application.account_uin,
+        "created": iso(application.created_ms),
+    }
+
+
+def _settings(settings: ApplicationSettings) -> dict[str, object]:
+    auto = settings.auto_recording
+    return {
+        "permission_control": settings.permission_control,
+        "scenes": settings.scenes,
+        "concurrent_recordings": settings.concurrent_recordings,
+        "auto_recording": f"{auto.mode}, {auto.format}, waits {auto.wait_s} s" if auto else "off",
+    }
+
+
+def _key(site: Site, application: Application) -> dict[str, object]:
+    now_ms = site.clock.now_ms()
+    shown: dict[str, object] = {
+        "sdk_app_id": application.sdk_app_id,
+        "name": application.name,
+        "sdk_secret_key": application.secret_key,
+    }
+    if len(application.secret_keys(now_ms)) > 1:
+        shown["previous_key"] = application.previous_secret_key
+        shown["previous_key_until"] = iso(application.previous_until_ms)
+    return shown
+
+
+class ApplicationsCreate(Command, tag="applications.create", kw_only=True):
+    """Make an application of an account, with an SDKAppID and an SDKSecretKey of its own."""
+
+    example: ClassVar[str] = "applications create acme lessons"
+    account: naming.AccountWord = None
+    name: Annotated[str, Word("NAME")]
+
+    async def run(self, site: Site) -> object:
+        owner = naming.account(site, self.account)
+        made = await site.accounts.create_application(owner.uin, self.name)
+        return {**_row(made), "sdk_secret_key": made.secret_key}
+
+
+class ApplicationsList(Command, tag="applications.list", kw_only=True):
+    """The applications, of every account or of one."""
+
+    example: ClassVar[str] = "applications list"
+    account: naming.AccountWord = None
+
+    async def run(self, site: Site) -> object:
+        return [_row(each) for each in site.accounts.applications(naming.account_uin(site, self.account))]
+
+
+class ApplicationsShow(Command, tag="applications.show", kw_only=True):
+    """One application: its settings, where its events go, and how many events wait."""
+
+    example: ClassVar[str] = "applications show lessons"
+    application: naming.ApplicationWord
+
+    async def run(self, site: Site) -> object:
+        application = naming.application(site, self.application)
+        app = application.sdk_app_id
+        targets = await site.accounts.callbacks(app)
+        counts = await site.database.read(lambda connection: outbox.count_by_state(connection, app))
+        return {
+            **_row(application),
+            **_settings(application.settings),
+            "callbacks": [{"group": each.group, "url": each.url} for each in targets],
+            "events": counts,
+        }
+
+
+class ApplicationsSet(Command, tag="applications.set", kw_only=True):
+    """Rename an application or change its settings; what is not named stays."""
+
+    example: ClassVar[str] = "applications set lessons --scenes live --auto-recording mixed"
+    application: naming.ApplicationWord
+    name: Annotated[str | None, Flag("NAME", "its new name")] = None
+    permission_control: Annotated[Switch | None, Flag("on|off", "whether entering a room needs a PrivateMapKey")] = None
+    scenes: Annotated[tuple[str, ...] | None, Flag("SCENES", "the kinds of rooms: rtc, live or rtc,live")] = None
+    concurrent_recordings: Annotated[int | None, Flag("N", "how many recordings may run at once")] = None
+    auto_recording: Annotated[
+        Literal["off", "mixed", "single"] | None, Flag("off|mixed|single", "record every room by itself")
+    ] = None
+    auto_recording_format: Annotated[
+        Literal["hls", "mp4", "aac"] | None, Flag("hls|mp4|aac", "of the files (default: mp4)")
+    ] = None
+    auto_recording_wait: Annotated[
+        int | None, Flag("SECONDS", "how long an empty room is waited for (default: 30)")
+    ] = None
+
+    async def run(self, site: Site) -> object:
+        application = naming.application(site, self.application)
+        await site.accounts.update_application(
+            application.sdk_app_id, name=self.name, settings=self._changed(application.settings)
+        )
+        return await ApplicationsShow(application=str(application.sdk_app_id)).run(site)
+
+    def _changed(self, settings: ApplicationSettings) -> ApplicationSettings:
+        plain = msgspec.to_builtins(settings)
+        if self.permission_control is not None:
+            plain["permission_control"] = self.permission_control == "on"
+        if self.scenes is not None:
+            plain["scenes"] = tuple(dict.fromkeys(self.scenes))
+        if self.concurrent_recordings is not None:
+            plain["concurrent_recordings"] = self.concurrent_recordings
+        auto = dict(plain.get("auto_recording") or {})
+        if self.auto_recording_format is not None:
+            auto["format"] = self.auto_recording_format
+        if self.auto_recording_wait is not None:
+            auto["wait_s"] = self.auto_recording_wait
+        if self.auto_recording == "off":
+            plain["auto_recording"] = None
+        elif self.auto_recording is not None or settings.auto_recording is not None:
+            plain["auto_recording"] = {"mode": self.auto_recording, **auto} if self.auto_recording else auto
+        elif auto:
+            raise AdminError("automatic recording is off; turn it on with --auto-recording mixed or single")
+        try:
+            return msgspec.convert(plain, ApplicationSettings)
+        except msgspec.ValidationError as error:
+            raise AdminError(str(error)) from error
+
+
+class ApplicationsRotateKey(Command, tag="applications.rotate-key", kw_only=True):
+    """Make a new SDKSecretKey; UserSigs made with the old one stay good for a while."""
+
+    example: ClassVar[str] = "applications rotate-key lessons --keep 604800"
+    application: naming.ApplicationWord
+    keep: Annotated[int, Flag("SECONDS", "how long the old key is good (default: a day; 0: it ends now)")] = (
+        DEFAULT_KEEP_S
+    )
+
+    async def run(self, site: Site) -> object:
+        application = naming.application(site, self.application)
+        changed = await site.accounts.rotate_application_key(application.sdk_app_id, keep_previous_s=self.keep)
+        shown = _key(site, changed)
+        shown.pop("previous_key", None)
+        if "previous_key_until" not in shown:
+            return {**shown, "next": "The old key is not good any more: give the new one to whoever makes UserSigs."}
+        steps = (
+            "Both keys are good until then. Next:",
+            "1. give the new key to every program that makes UserSigs;",
+            f"2. to end the old one earlier: rtcloud admin applications forget-key {application.sdk_app_id}",
+        )
+        return {**shown, "next": "\n".join(steps)}
+
+
+class ApplicationsForgetKey(Command, tag="applications.forget-key", kw_only=True):
+    """End the previous SDKSecretKey now; UserSigs made with it are refused from then on."""
+
+    example: ClassVar[str] = "applications forget-key lessons"
+    application: naming.ApplicationWord
+
+    async def run(self, site: Site) -> object:
+        application = naming.application(site, self.application)
+        if len(application.secret_keys(site.clock.now_ms())) < 2:
+            raise AdminError(f"{application.sdk_app_id} has no previous key that is still good")
+        await site.accounts.forget_previous_key(application.sdk_app_id)
+        return {"sdk_app_id": application.sdk_app_id, "forgotten": "the previous SDKSecretKey"}
+
+
+class ApplicationsShowKey(Command, tag="applications.show-key", kw_only=True):
+    """The SDKSecretKey of an application, and the previous one while it is good."""
+
+    example: ClassVar[str] = "applications show-key lessons"
+    application: naming.ApplicationWord
+
+    async def run(self, site: Site) -> object:
+        return _key(site, naming.application(site, self.application))
+
+
+class ApplicationsDelete(Command, tag="applications.delete", kw_only=True):
+    """Delete an application: nobody can enter its rooms any more."""
+
+    example: ClassVar[str] = "applications delete lessons"
+    application: naming.ApplicationWord
+
+    async def run(self, site: Site) -> object:
+        application = naming.application(site, self.application)
+        await site.accounts.delete_application(application.sdk_app_id)
+        return {"deleted": application.sdk_app_id, "name": application.name}
+
+
+COMMANDS = (
+    ApplicationsCreate,
+    ApplicationsList,
+    ApplicationsShow,
+    ApplicationsSet,
+    ApplicationsRotateKey,
+    ApplicationsForgetKey,
+    ApplicationsShowKey,
+    ApplicationsDelete,
+)
