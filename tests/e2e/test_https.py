@@ -52,15 +52,14 @@ def served_serial(server: Server) -> int:
 
 
 @pytest.fixture
-def secure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
+def secure(tmp_path: Path) -> Server:
     chain, private = write_certificate(tmp_path, 1)
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(chain))
     return Server(tmp_path / "data", "--tls-cert", str(chain), "--tls-key", str(private), scheme="https")
 
 
 def test_api_join_and_recording_work_over_https(secure: Server, tmp_path: Path) -> None:
     with secure as server:
-        cloud = Cloud(server)
+        cloud = Cloud(server, trust=str(tmp_path / "fullchain.pem"))
         trust = ssl.create_default_context(cafile=str(tmp_path / "fullchain.pem"))
         joined = httpx.post(f"{server.url}/v1/join", json=server.join_body("alice", 7), verify=trust, timeout=10).json()
         assert joined["url"] == f"wss://127.0.0.1:{server.port}"

@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 
 from rtcloud import errors, http
 from rtcloud.accounts.entities import Credentials
+from rtcloud.accounts.sessions import Sessions
 from rtcloud.accounts.store import Accounts
 from rtcloud.actions.context import Services
 from rtcloud.clock import Clock, SystemClock
@@ -22,6 +23,7 @@ from rtcloud.rooms.ids import RoomRef
 from rtcloud.store.database import Database, open_database
 from rtcloud.store.sealing import Sealer
 from rtcloud.tasks.task import NewTask, TaskFile, TaskView
+from rtcloud.watermarks.store import Watermarks
 
 
 @dataclass
@@ -58,6 +60,10 @@ class FakeTasks:
         task = self.accepted.get(task_id)
         return self.views[task_id] if task is not None and task.ref.sdk_app_id == sdk_app_id else None
 
+    async def application_of(self, task_id: str) -> int | None:
+        task = self.accepted.get(task_id)
+        return task.ref.sdk_app_id if task is not None else None
+
     async def stop(self, task_id: str, leave_code: int = 0) -> None:
         self.views[task_id] = replace(self.views[task_id], desired_state="stopped")
 
@@ -92,10 +98,12 @@ async def open_api(clock: Clock | None = None, settings: GatewaySettings | None 
     """With one account, its key pair and its application, in memory."""
     chosen = clock or SystemClock()
     database = open_database(None)
-    accounts = await Accounts.load(database, Sealer(bytes(32)))
+    sealer = Sealer(bytes(32))
+    accounts = await Accounts.load(database, sealer, chosen)
     await accounts.ensure_first(chosen.now_ms())
     rooms, tasks = FakeRooms(), FakeTasks()
-    gateway = Gateway(accounts, Services(rooms, tasks, chosen), settings=settings)
+    services = Services(rooms, tasks, chosen, accounts, Sessions(sealer, accounts), Watermarks(database))
+    gateway = Gateway(services, settings=settings)
     return Api(gateway, accounts, accounts.credentials(""), rooms, tasks, database)
 
 

@@ -17,10 +17,11 @@ BUCKET = "recordings"
 
 
 class Cloud:
-    def __init__(self, server: Server, *, secret_id: str = "", secret_key: str = "") -> None:
+    def __init__(self, server: Server, *, secret_id: str = "", secret_key: str = "", trust: str | None = None) -> None:
         known = server.credentials
         scheme, _, endpoint = known["endpoint"].partition("://")
-        profile = ClientProfile(httpProfile=HttpProfile(protocol=scheme, endpoint=endpoint, reqTimeout=20))
+        http = HttpProfile(protocol=scheme, endpoint=endpoint, reqTimeout=20, certification=trust)
+        profile = ClientProfile(httpProfile=http)
         credential = Credential(secret_id or known["secret_id"], secret_key or known["secret_key"])
         self.client = TrtcClient(credential, REGION, profile)
         self.server = server
