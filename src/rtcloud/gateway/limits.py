@@ -26,16 +26,20 @@ class _Window:
 class RateLimiter:
     """``per_second`` overrides the documented limit of the actions it names, ``*`` that of every other; 0 lifts it.
 
-    ``account_per_second`` and ``region_per_second`` bound all calls of an account, and those of it in one region; 0 is
-    no such bound.
+    ``account_per_second`` and ``account_region_per_second`` bound all calls of an account, and those of it in one
+    region; 0 is no such bound.
     """
 
     def __init__(
-        self, per_second: Mapping[str, int] | None = None, *, account_per_second: int = 0, region_per_second: int = 0
+        self,
+        per_second: Mapping[str, int] | None = None,
+        *,
+        account_per_second: int = 0,
+        account_region_per_second: int = 0,
     ) -> None:
         self._overrides = dict(per_second or {})
         self._account_per_second = account_per_second
-        self._region_per_second = region_per_second
+        self._account_region_per_second = account_region_per_second
         self._windows: dict[int, _Window] = {}  # by length in seconds
 
     def check(self, account: str, action: Action, region: str, now_ms: int) -> None:
@@ -48,14 +52,14 @@ class RateLimiter:
             raise _exceeded("", f"{action.name} may be called {allowed} times per {period} and region")
         if self._account_per_second and of_all.get(by_account, 0) >= self._account_per_second:
             raise _exceeded(".UinLimitExceeded", f"an account may call {self._account_per_second} times per second")
-        if self._region_per_second and of_all.get(by_region, 0) >= self._region_per_second:
-            limit = f"an account may call {self._region_per_second} times per second and region"
+        if self._account_region_per_second and of_all.get(by_region, 0) >= self._account_region_per_second:
+            limit = f"an account may call {self._account_region_per_second} times per second and region"
             raise _exceeded(".GlobalRegionUinLimitExceeded", limit)
         if allowed:
             of_action[by_action] = of_action.get(by_action, 0) + 1
         if self._account_per_second:
             of_all[by_account] = of_all.get(by_account, 0) + 1
-        if self._region_per_second:
+        if self._account_region_per_second:
             of_all[by_region] = of_all.get(by_region, 0) + 1
 
     def _counts(self, seconds: int, now_ms: int) -> dict[Key, int]:

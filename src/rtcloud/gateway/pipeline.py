@@ -28,13 +28,13 @@ from rtcloud.gateway.proving import Proved, Prover, run_sized
 @dataclass(frozen=True, slots=True)
 class GatewaySettings:
     """``strict_regions``: refuse regions that the documents do not list for an action. ``per_second``: limits of calls
-    that replace the documented ones, ``*`` for all others; 0 lifts one. ``account_per_second``, ``region_per_second``:
-    limits of all calls of an account, and of those in one region; 0 is none."""
+    that replace the documented ones, ``*`` for all others; 0 lifts one. ``account_per_second`` and
+    ``account_region_per_second``: limits of all calls of an account, and of those in one region; 0 is none."""
 
     strict_regions: bool = True
     per_second: Mapping[str, int] = field(default_factory=dict)
     account_per_second: int = 0
-    region_per_second: int = 0
+    account_region_per_second: int = 0
     guard: GuardSettings = GuardSettings()
 
 
@@ -60,7 +60,7 @@ class Pipeline:
         self._limiter = RateLimiter(
             settings.per_second,
             account_per_second=settings.account_per_second,
-            region_per_second=settings.region_per_second,
+            account_region_per_second=settings.account_region_per_second,
         )
         self._authoriser = Authoriser(accounts, services.tasks.application_of)
 

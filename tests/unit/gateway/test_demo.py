@@ -11,7 +11,8 @@ from rtcloud.accounts.entities import Credentials
 from rtcloud.accounts.usersig import verify_user_sig
 from rtcloud.gateway.demo import demo_routes
 from rtcloud.gateway.demo_recordings import label_of, list_recordings, prefix_of, signed_headers
-from rtcloud.gateway.signing import check_signature, check_time, hash_payload, parse_authorization
+from rtcloud.gateway.signing import tc3
+from rtcloud.gateway.signing.faults import check_time
 from rtcloud.rooms.ids import RoomRef
 
 NOW_MS = 1_700_000_000_000
@@ -150,14 +151,12 @@ def test_a_room_survives_its_prefix(room: str) -> None:
 
 def test_the_api_request_is_signed_as_the_gateway_wants_it() -> None:
     sent = {name.lower(): value for name, value in signed_headers(CREDENTIALS, "h", "X", b"{}", NOW_MS // 1000).items()}
-    authorization = parse_authorization(sent["authorization"])
-    check_time(authorization, sent["x-tc-timestamp"], "trtc", NOW_MS)
-    check_signature(
-        authorization,
+    tc3.verify(
+        tc3.parse_authorization(sent["authorization"]),
         CREDENTIALS.secret_key,
         method="POST",
         query="",
         headers=sent,
-        payload_hash=hash_payload(b"{}"),
-        timestamp=sent["x-tc-timestamp"],
+        payload_hash=tc3.hash_payload(b"{}"),
+        seconds=check_time("X-TC-Timestamp", sent["x-tc-timestamp"], NOW_MS),
     )

@@ -4,10 +4,10 @@ Each name comes once, everything is UTF-8, and there are at most ``MAX_FIELDS`` 
 """
 
 import logging
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote_to_bytes
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -18,6 +18,7 @@ MAX_FIELDS = 4096
 MAX_PART_HEADERS = 8
 MAX_PART_HEADER = 1024
 
+_ESCAPES = re.compile(rb"(?:%[0-9A-Fa-f]{2})+")
 _silent = logging.getLogger(f"{__name__}.silent")  # what is wrong with a body is told to its sender only
 _silent.disabled = True
 
@@ -63,9 +64,18 @@ def parse_multipart(data: bytes, content_type: str) -> dict[str, Field]:
 
 
 def _unquoted(encoded: bytes) -> bytes:
+    """Run by run of escapes: the standard library's way takes seventy times the size of a text that is all escapes."""
     if b"+" in encoded:
         encoded = encoded.replace(b"+", b" ")
-    return unquote_to_bytes(encoded) if b"%" in encoded else encoded
+    if b"%" not in encoded:
+        return encoded
+    plain, place = bytearray(), 0
+    for run in _ESCAPES.finditer(encoded):
+        plain += encoded[place : run.start()]
+        plain += bytes.fromhex(run[0].replace(b"%", b"").decode("ascii"))
+        place = run.end()
+    plain += encoded[place:]
+    return bytes(plain)
 
 
 def _add(fields: dict[str, Field], raw_name: bytes, raw_text: bytes, is_json: bool) -> None:
