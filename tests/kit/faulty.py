@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 SPEC = Path(__file__).parents[2] / "spec"
+OURS = ("console", "cam-2019-01-16", "sts-2018-08-13")
 Steps = tuple[str | int, ...]
 
 #: A text of each form, then texts for the patterns; the first that fits a member is its good value.
@@ -81,8 +82,20 @@ def extras() -> dict[str, Any]:
     return whole
 
 
+@cache
+def every_spec() -> dict[str, Any]:
+    """The supplied model with its extras and our own models as one: no name means two things."""
+    whole: dict[str, Any] = {"actions": {}, "objects": {}, "rules": {}}
+    own = [json.loads((SPEC / f"{name}.json").read_text("utf-8")) for name in OURS]
+    for part in (spec() | {"rules": extras()["rules"]}, *own):
+        for kind, all_of_kind in whole.items():
+            assert all(all_of_kind.get(name, entry) == entry for name, entry in part[kind].items())
+            all_of_kind.update(part[kind])
+    return whole
+
+
 def rule_of(owner: str, member: dict[str, Any]) -> dict[str, Any]:
-    rule: dict[str, Any] = extras()["rules"].get(f"{owner}.{member['name']}", {})
+    rule: dict[str, Any] = every_spec()["rules"].get(f"{owner}.{member['name']}", {})
     return {"form": "date"} | rule if member.get("of") == "date" else rule
 
 
@@ -102,7 +115,7 @@ def reachable() -> list[str]:
 
 
 def good_request(action: str, *, optional: bool = True) -> dict[str, Any]:
-    return _good_members(action, spec()["actions"][action]["input"], optional)
+    return _good_members(action, every_spec()["actions"][action]["input"], optional)
 
 
 def _good_members(owner: str, members: list[dict[str, Any]], optional: bool) -> dict[str, Any]:
@@ -116,11 +129,11 @@ def _good_members(owner: str, members: list[dict[str, Any]], optional: bool) -> 
 def good_value(owner: str, member: dict[str, Any], optional: bool = True) -> Any:
     rule, of = rule_of(owner, member), member.get("of", "")
     if member["type"] == "object":
-        return _good_members(of, spec()["objects"][of], optional)
+        return _good_members(of, every_spec()["objects"][of], optional)
     if member["type"] == "list":
         element: Any
-        if of in spec()["objects"]:
-            element = _good_members(of, spec()["objects"][of], optional)
+        if of in every_spec()["objects"]:
+            element = _good_members(of, every_spec()["objects"][of], optional)
         else:
             element = _good_scalar("int" if of in WIDTHS else of, rule.get("items", {}))
         return [element] * rule.get("min_items", 1)
@@ -147,7 +160,7 @@ def _good_scalar(kind: str, rule: dict[str, Any]) -> Any:
 def cases(action: str) -> Iterator[Case]:
     """Of the request with everything in it: each required member left out, each member mistyped and out of range at
     both ends, an unknown member in each object."""
-    yield from _cases_of_object(action, action, spec()["actions"][action]["input"], ())
+    yield from _cases_of_object(action, action, every_spec()["actions"][action]["input"], ())
 
 
 def _cases_of_object(action: str, owner: str, members: list[dict[str, Any]], at: Steps) -> Iterator[Case]:
@@ -173,12 +186,12 @@ def _cases_of_object(action: str, owner: str, members: list[dict[str, Any]], at:
         if member["type"] == "list":
             yield from _cases_of_element(action, of, (*path, 0), rule.get("items", {}))
         elif member["type"] == "object":
-            yield from _cases_of_object(action, of, spec()["objects"][of], path)
+            yield from _cases_of_object(action, of, every_spec()["objects"][of], path)
 
 
 def _cases_of_element(action: str, of: str, path: Steps, rule: dict[str, Any]) -> Iterator[Case]:
-    if of in spec()["objects"]:
-        yield from _cases_of_object(action, of, spec()["objects"][of], path)
+    if of in every_spec()["objects"]:
+        yield from _cases_of_object(action, of, every_spec()["objects"][of], path)
         faults: list[tuple[str, Any]] = [("invalid", value) for value in (*WRONG["object"], None)]
     else:
         kind = "int" if of in WIDTHS else of
@@ -225,7 +238,8 @@ def _bad_texts(rule: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     if rule.get("min_length", 0) > 1:
         yield "out_of_range", "x" * (rule["min_length"] - 1)
     if "pattern" in rule:
-        for text in ("\u00a7 /..", _good_scalar("string", rule) + "\n"):
+        unlike = ("\u00a7 /..", "\x1f", _good_scalar("string", rule) + "\n")
+        for text in [text for text in unlike if not re.fullmatch(rule["pattern"], text)]:
             yield "invalid", text
     for text in BAD_TEXTS.get(rule.get("form", ""), ()):
         yield "invalid", text
@@ -233,7 +247,7 @@ def _bad_texts(rule: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 def expected_code(action: str, fault: str, path: Steps, rule: dict[str, Any]) -> str:
     """The code that names the field if the action lists it, else the general one."""
-    listed = spec()["actions"][action]["errors"]
+    listed = every_spec()["actions"][action]["errors"]
     own = rule.get("codes", {})
     if fault in own:
         return str(own[fault])
