@@ -1,5 +1,6 @@
 """``rtcloud admin policies``: documents that say what users and roles may call, and to whom they are attached."""
 
+import json
 from typing import Annotated, Any, ClassVar
 
 from rtcloud.accounts.entities import Account, Policy
@@ -81,7 +82,7 @@ class PoliciesShow(Command, tag="policies.show", kw_only=True):
             **_row(policy),
             **created,
             "attached_to": _holders(site, policy),
-            "document": policy.document.text,
+            "document": json.loads(policy.document.text),
         }
 
 

@@ -36,8 +36,8 @@ def _fields(values: Mapping[str, object]) -> list[str]:
     for name, value in shown.items():
         if _is_table(value):
             lines += [f"{name}:", *_indented(_table(value))]
-        elif isinstance(value, str) and "\n" in value:
-            lines += [f"{name}:", *_indented(value.splitlines())]
+        elif isinstance(value, Mapping) and any(isinstance(each, Mapping | list) for each in value.values()):
+            lines += [f"{name}:", *_indented(json.dumps(value, indent=2, ensure_ascii=False).splitlines())]
         else:
             lines.append(f"{_padded(name + ':', width)}{_GAP}{_flat(value)}")
     if values.get(NEXT):
