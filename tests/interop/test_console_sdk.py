@@ -4,11 +4,15 @@ import asyncio
 import base64
 import io
 import json
+import subprocess
+import sys
 import time
 import urllib.parse
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from PIL import Image
 from tencentcloud.cam.v20190116 import models as cam
@@ -59,7 +63,7 @@ def called(sdk: Any, action: str, **parameters: Any) -> dict[str, Any]:
 
 
 def filled(request: AbstractModel, **values: Any) -> Any:
-    request._deserialize(values)  # type: ignore[no-untyped-call]
+    request._deserialize(values)
     return request
 
 
@@ -215,3 +219,17 @@ def test_a_watermark_comes_back_as_it_went_in(api: Api, second: int, profile: di
     assert (kept["Content"], kept["Width"], kept["Height"]) == (content, 600, 500)
     called(sdk, "DeleteWatermark", SdkAppId=second, WatermarkId=made)
     assert code(called, sdk, "DeleteWatermark", SdkAppId=second, WatermarkId=made) == "ResourceNotFound"
+
+
+def test_the_example_shows_what_is_allowed_and_what_is_not(api: Api, tmp_path: Path) -> None:
+    keys = msgspec.structs.asdict(api.credentials) | {"endpoint": f"http://{api.endpoint}"}
+    (tmp_path / "credentials.json").write_text(json.dumps(keys))
+    program = Path(__file__).parents[2] / "examples" / "api" / "temporary_credentials.py"
+    done = subprocess.run(
+        [sys.executable, program, "--data", tmp_path], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    made, allowed, denied = done.stdout.splitlines()
+    assert "are good until" in made
+    assert '"Scenes": ["rtc", "live"]' in allowed
+    assert denied == "DescribeSecret: AuthFailure.UnauthorizedOperation"
