@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 
 from rtcloud.errors import ServiceError
-from rtcloud.gateway import bodies, signing
+from rtcloud.gateway import bodies, envelope, heads
 from rtcloud.gateway.bodies import Body, BodyBudget, ClientGoneError
+from rtcloud.gateway.guard import GuardSettings
 from rtcloud.gateway.server import GatewaySettings
+from rtcloud.gateway.signing import tc3
 from rtcloud.rooms.ids import RoomRef
 from tests.kit.api import Api, open_api
-from tests.kit.signed import NOW_MS, StillClock, call, sign_for
+from tests.kit.signed import FORM, NOW_MS, StillClock, call, call_v1, sign_for
 
 
 def run(scenario: Callable[[Api], Coroutine[Any, Any, None]], settings: GatewaySettings | None = None) -> None:
@@ -51,26 +53,44 @@ def test_each_refusal_has_its_code() -> None:
             "AuthFailure.SignatureFailure": {"sign": b"other"},
             "AuthFailure.TokenFailure": {"x_tc_token": "t"},
             "NoSuchVersion": {"x_tc_version": "2018-01-01"},
+            "NoSuchProduct": {"service": "cvm"},
             "UnsupportedRegion": {"x_tc_region": "na-toronto"},
             "InvalidAction": {"action": "Nothing\u00e9"},
             "ActionOffline": {"action": "DescribeCallDetail"},
-            "UnsupportedOperation": {"action": "StartStreamIngest"},
+            "UnsupportedProtocol": {"content_type": "application/octet-stream"},
+            "InvalidRequest": {"content_type": "multipart/form-data"},
         }.items():
             answer = await call(api, good, **changes)  # type: ignore[arg-type]
             assert (answer.code, answer.status) == (code, 200), changes
         for header in ("x_tc_action", "x_tc_version", "x_tc_region", "x_tc_timestamp"):
-            assert (await call(api, good, **{header: None})).code == "MissingParameter"
-        assert (await call(api, good, content_type="multipart/form-data")).code == "UnsupportedProtocol"
-        for method in ("GET", "PUT", "OPTIONS"):
+            answer = await call(api, good, **{header: None})
+            assert (answer.code, header in answer.message.lower().replace("-", "_")) == ("MissingParameter", True)
+        for method in ("HEAD", "PUT", "OPTIONS", "post", "PATCH"):
             assert (await call(api, good, method=method)).code == "UnsupportedProtocol"
         assert (await call(api, good)).code == "FailedOperation.RoomNotExist"
 
     run(scenario)
 
 
+def test_what_is_not_built_is_said_only_to_who_may_call_it_with_good_parameters() -> None:
+    async def scenario(api: Api) -> None:
+        stop = json.dumps({"TaskId": "x"}).encode()
+        assert (await call(api, stop, action="StopWebRecord")).code == "UnsupportedOperation"
+        assert (await call(api, b"{}", action="StopWebRecord")).code.startswith("MissingParameter")
+        assert (await call(api, stop, action="StopWebRecord", x_tc_region="nowhere")).code == "UnsupportedRegion"
+        (pair,) = api.accounts.key_pairs()
+        for policy in pair.user.policies:
+            await api.accounts.detach_policy(pair.user.account_uin, policy.policy_id, user_uin=pair.user.uin)
+        answer = await call(api, stop, action="StopWebRecord")
+        assert answer.code == "AuthFailure.UnauthorizedOperation"
+        assert "name/trtc:StopWebRecord" in answer.message
+
+    run(scenario)
+
+
 def test_bodies_that_are_not_an_object_are_refused() -> None:
     async def scenario(api: Api) -> None:
-        for body in (b"[]", b"7", b"null", b"{", b"\xff", b'"\\ud800"', b"[" * 100_000, b'{"a":1e999}', b"{}{}"):
+        for body in (b"[]", b"7", b"null", b"{", b"\xff", b"{}{}"):
             assert (await call(api, body)).code == "InvalidParameter", body[:20]
         assert (await call(api, b"")).code == "MissingParameter.SdkAppId"
 
@@ -80,7 +100,7 @@ def test_bodies_that_are_not_an_object_are_refused() -> None:
 def test_large_bodies_are_accepted_up_to_the_limit_and_not_beyond() -> None:
     async def scenario(api: Api) -> None:
         good = removal(api)
-        exact = good + b" " * (bodies.MAX_BODY - len(good))
+        exact = good + b" " * (heads.MAX_BODY - len(good))
         assert (await call(api, exact)).code == "FailedOperation.RoomNotExist"
         for parts in ([exact, b" "], [b" " * 1_000_000] * 100):
             answer = await call(api, parts)
@@ -100,7 +120,7 @@ def test_announced_size_is_refused_before_reading() -> None:
 def test_unknown_callers_are_refused_before_their_body_is_kept() -> None:
     async def scenario(api: Api) -> None:
         parts = [b"x" * 65_536] * 50
-        header = "TC3-HMAC-SHA256 Credential=AKIDnobody/2023-11-14/trtc/tc3_request, "
+        header = f"TC3-HMAC-SHA256 Credential=AKID{'x' * 32}/2023-11-14/trtc/tc3_request, "
         header += f"SignedHeaders=content-type;host, Signature={'0' * 64}"
         answer = await call(api, parts, authorization=header)
         assert (answer.code, answer.closes) == ("AuthFailure.SecretIdNotFound", False)
@@ -129,7 +149,7 @@ def test_slow_bodies_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         body = Body(never, None, BodyBudget())
         with pytest.raises(ServiceError, match="did not arrive"):
-            await body.read()
+            await body.read(1000, lambda size: None)
         await body.discard()
         assert not body.complete
 
@@ -151,29 +171,91 @@ def test_all_bodies_together_are_bounded() -> None:
 
             return Body(receive, None, budget)
 
-        first = await sends(b"x" * 1000).read()
+        async def read(body: Body) -> int:
+            return len(await body.read(10_000, lambda size: None))
+
+        first = sends(b"x" * 1000)
+        assert await read(first) == 1000
+        second = sends(b"y" * 300, b"y" * 300)
         with pytest.raises(ServiceError, match="too many"):
-            await sends(b"y" * 300, b"y" * 300).read()
-        budget.give(len(first))
-        assert len(await sends(b"y" * 300, b"y" * 300).read()) == 600
+            await read(second)
+        second.release()
+        first.release()
+        first.release()
+        assert budget._free == 1500
+        assert await read(sends(b"y" * 300, b"y" * 300)) == 600
         gone = sends(b"z" * 900, b"")
-        await gone.read()
+        await read(gone)
         with pytest.raises(ClientGoneError):
             await gone._part()
 
     asyncio.run(scenario())
 
 
-def test_permission_and_ownership_are_checked() -> None:
+def test_the_budget_of_bodies_is_whole_again_after_every_request() -> None:
     async def scenario(api: Api) -> None:
-        assert (await call(api, removal(api, SdkAppId=5))).code == "InvalidParameter.SdkAppId"
-        api.gateway._authorise = lambda user, action: action != "DismissRoom"
-        assert (await call(api, removal(api))).code == "FailedOperation.RoomNotExist"
-        dismissal = json.dumps({"SdkAppId": api.credentials.sdk_app_id, "RoomId": 1}).encode()
-        denied = await call(api, dismissal, action="DismissRoom")
-        assert denied.code == "AuthFailure.UnauthorizedOperation"
+        whole = api.gateway._budget._free
+        for parts in ([b"{}"], [b"x"] * 3, [removal(api)], [b" " * 1_000_000] * 11):
+            for changes in ({}, {"sign": b"other"}, {"x_tc_action": "None"}):
+                await call(api, parts, **changes)  # type: ignore[arg-type]
+        await call_v1(api, {"SdkAppId": "x"}, method="POST")
+        assert api.gateway._budget._free == whole
 
     run(scenario)
+
+
+def test_sizes_are_those_of_the_documents() -> None:
+    async def scenario(api: Api) -> None:
+        too_large = "RequestSizeLimitExceeded"
+        fields: dict[str, object] = {"SdkAppId": api.credentials.sdk_app_id, "RoomId": 1}
+        assert (await call_v1(api, fields | {"UserIds.0": "u" * 32_000})).code != too_large
+        answer = await call_v1(api, fields | {"UserIds.0": "u" * 33_000})
+        assert (answer.code, "32 KB" in answer.message) == (too_large, True)
+        assert (await call(api, method="GET", query="a" * 32_769, content_type=FORM)).code == too_large
+        assert (await call(api, method="GET", query="a" * 32_768, content_type=FORM)).code == "UnknownParameter"
+        assert (await call_v1(api, fields | {"UserIds.0": "u" * 1_000_000}, method="POST")).code != too_large
+        answer = await call_v1(api, fields | {"UserIds.0": "u" * 1_100_000}, method="POST")
+        assert (answer.code, "1 MB" in answer.message) == (too_large, True)
+
+    run(scenario)
+
+
+def test_answers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(api: Api) -> None:
+        known = json.dumps({"SdkAppId": api.credentials.sdk_app_id}).encode()
+        assert (await call(api, known, action="DescribeSecret")).code == ""
+        monkeypatch.setattr(envelope, "MAX_ANSWER", 30)
+        assert (await call(api, known, action="DescribeSecret")).code == "ResponseSizeLimitExceeded"
+
+    run(scenario)
+
+
+def test_floods_of_unsigned_bytes_stop_large_requests_but_not_small_ones() -> None:
+    async def scenario(api: Api) -> None:
+        good, large = removal(api), [b" " * 50_000] * 20
+        unsigned = [*large, removal(api)]
+        for _ in range(2):
+            assert (await call(api, unsigned, sign=b"")).code == "AuthFailure.SignatureFailure"
+        answer = await call(api, unsigned, sign=b"")
+        assert (answer.code, "unproved" in answer.message) == ("RequestLimitExceeded.IPLimitExceeded", True)
+        assert (await call(api, good)).code == "FailedOperation.RoomNotExist"
+        for _ in range(5):  # proved bytes are put back
+            assert (await call(api, unsigned, client="192.0.2.2")).code == "FailedOperation.RoomNotExist"
+
+    run(scenario, GatewaySettings(guard=GuardSettings(address_bytes=2_100_000, address_bytes_per_second=0)))
+
+
+def test_failed_signatures_are_counted_but_good_callers_get_through() -> None:
+    async def scenario(api: Api) -> None:
+        codes = [(await call(api, sign=b"x")).code for _ in range(5)]
+        limited = "RequestLimitExceeded.IPLimitExceeded"
+        assert codes == ["AuthFailure.SignatureFailure"] * 3 + [limited] * 2
+        assert (await call(api, authorization=None)).code == "AuthFailure.InvalidAuthorization"  # costs nothing to tell
+        assert (await call_v1(api, {}, SecretId="AKID" + "x" * 32)).code == limited
+        assert (await call(api, sign=b"x", client="192.0.2.2")).code == "AuthFailure.SignatureFailure"
+        assert (await call(api, removal(api))).code == "FailedOperation.RoomNotExist"
+
+    run(scenario, GatewaySettings(guard=GuardSettings(failures_per_second=3)))
 
 
 def test_regions_matter_only_when_strict() -> None:
@@ -182,17 +264,6 @@ def test_regions_matter_only_when_strict() -> None:
             assert (await call(api, removal(api), x_tc_region=region)).code == "FailedOperation.RoomNotExist"
 
     run(scenario, GatewaySettings(strict_regions=False))
-
-
-def test_disabled_key_is_refused() -> None:
-    async def scenario(api: Api) -> None:
-        pair = api.accounts.key_pair(api.credentials.secret_id)
-        assert pair is not None
-        disabled = type(pair)(pair.secret_id, pair.secret_key, pair.user, enabled=False)
-        api.accounts._held.key_pairs[pair.secret_id] = disabled
-        assert (await call(api, removal(api))).code == "AuthFailure.SecretIdNotFound"
-
-    run(scenario)
 
 
 def test_unexpected_failure_tells_only_a_request_id(caplog: pytest.LogCaptureFixture) -> None:
@@ -239,6 +310,6 @@ def test_logs_hold_no_parameters(caplog: pytest.LogCaptureFixture) -> None:
         assert "RemoveUser" in text
         assert "a-very-private-person" not in text
         assert api.credentials.secret_key not in text
-        assert signing.ALGORITHM not in text
+        assert tc3.ALGORITHM not in text
 
     run(scenario)

@@ -119,9 +119,12 @@ def test_any_form_of_header_values_and_host_that_clients_sign_is_good() -> None:
     for lower in (True, False):
         for host in ("Localhost:8080", "Localhost"):
             signed = tc3.sign(
-                *("AKID" + "x" * 32, "k"),
-                **{"service": "trtc", "payload": b"{}", "seconds": 1_700_000_000},
+                "AKIDx",
+                "k",
+                service="trtc",
                 headers=headers | {"host": host},
+                payload=b"{}",
+                seconds=1_700_000_000,
                 lower=lower,
             )
             tc3.verify(

@@ -18,7 +18,7 @@ MAX_FIELDS = 4096
 MAX_PART_HEADERS = 8
 MAX_PART_HEADER = 1024
 
-_ESCAPES = re.compile(rb"(?:%[0-9A-Fa-f]{2})+")
+_ESCAPES = re.compile(rb"(?:%[0-9A-Fa-f]{2}){1,512}")  # bounded, for the engine remembers each repetition
 _silent = logging.getLogger(f"{__name__}.silent")  # what is wrong with a body is told to its sender only
 _silent.disabled = True
 
