@@ -6,7 +6,7 @@ import msgspec
 
 from rtcloud.accounts.entities import Account
 from rtcloud.admin import naming
-from rtcloud.admin.command import Command, Flag, Site, Word, iso
+from rtcloud.admin.command import AdminError, Command, Flag, Site, Word, iso
 
 Networks = tuple[str, ...] | None
 
@@ -78,6 +78,8 @@ class AccountsSet(Command, tag="accounts.set", kw_only=True):
     deny_network: Annotated[Networks, Flag("CIDR", "addresses or networks that may not call; comma-separated")] = None
 
     async def run(self, site: Site) -> object:
+        if self.changes_nothing("account"):
+            raise AdminError("nothing to change: give --name, --allow-network or --deny-network")
         account = naming.account(site, self.account)
         settings = account.settings
         if self.allow_network is not None:

@@ -98,7 +98,8 @@ class ApplicationsSet(Command, tag="applications.set", kw_only=True):
     scenes: Annotated[tuple[str, ...] | None, Flag("SCENES", "the kinds of rooms: rtc, live or rtc,live")] = None
     concurrent_recordings: Annotated[int | None, Flag("N", "how many recordings may run at once")] = None
     auto_recording: Annotated[
-        Literal["off", "mixed", "single"] | None, Flag("off|mixed|single", "record every room by itself")
+        Literal["off", "mixed", "single"] | None,
+        Flag("off|mixed|single", "recording of every room; kept, not yet acted on"),
     ] = None
     auto_recording_format: Annotated[
         Literal["hls", "mp4", "aac"] | None, Flag("hls|mp4|aac", "of the files (default: mp4)")
@@ -108,6 +109,8 @@ class ApplicationsSet(Command, tag="applications.set", kw_only=True):
     ] = None
 
     async def run(self, site: Site) -> object:
+        if self.changes_nothing("application"):
+            raise AdminError("nothing to change: see --help for the settings")
         application = naming.application(site, self.application)
         await site.accounts.update_application(
             application.sdk_app_id, name=self.name, settings=self._changed(application.settings)

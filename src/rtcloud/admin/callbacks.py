@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar
 
 from rtcloud.admin import naming
 from rtcloud.admin.command import Command, Flag, Site
-from rtcloud.callbacks import outbox
+from rtcloud.callbacks import outbox, parking
 from rtcloud.callbacks.targets import GROUPS
 
 GroupsFlag = Annotated[tuple[int, ...], Flag("GROUPS", "1 room, 2 media, 3 recording; comma-separated (default: all)")]
@@ -59,8 +59,8 @@ class CallbacksParked(Command, tag="callbacks.parked", kw_only=True):
     sdk_app_id: ApplicationFlag = None
 
     async def run(self, site: Site) -> object:
-        app = _application(site, self.sdk_app_id)
-        return await site.database.read(lambda connection: outbox.list_parked(connection, app))
+        which = parking.Which(_application(site, self.sdk_app_id))
+        return await site.database.read(lambda connection: parking.list_parked(connection, which))
 
 
 class CallbacksReplay(Command, tag="callbacks.replay", kw_only=True):
@@ -71,8 +71,8 @@ class CallbacksReplay(Command, tag="callbacks.replay", kw_only=True):
     ids: Annotated[tuple[int, ...] | None, Flag("IDS", "these only, comma-separated")] = None
 
     async def run(self, site: Site) -> object:
-        app, ids, now_ms = _application(site, self.sdk_app_id), self.ids, site.clock.now_ms()
-        count = await site.database.write(lambda connection: outbox.replay(connection, now_ms, sdk_app_id=app, ids=ids))
+        which, now_ms = parking.Which(_application(site, self.sdk_app_id), self.ids), site.clock.now_ms()
+        count = await site.database.write(lambda connection: parking.replay(connection, now_ms, which))
         site.bus.publish(outbox.TOPIC)
         return {"replayed": count}
 

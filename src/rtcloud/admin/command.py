@@ -71,10 +71,17 @@ class Command(msgspec.Struct, kw_only=True):
     def exit_status(_result: Any) -> int:
         return 0
 
+    def changes_nothing(self, *subjects: str) -> bool:
+        """Whether all that it says is which things it is about."""
+        return all(getattr(self, name) is None for name in self.__struct_fields__ if name not in subjects)
+
     @classmethod
     def words(cls) -> tuple[str, ...]:
         return tuple(str(cls.__struct_config__.tag).split("."))
 
 
 def iso(moment_ms: int) -> str:
+    """Empty for what was made before its time was kept."""
+    if not moment_ms:
+        return ""
     return datetime.fromtimestamp(moment_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -97,7 +97,7 @@ class PoliciesUpdate(Command, tag="policies.update", kw_only=True):
 
     async def run(self, site: Site) -> object:
         policy = _own(naming.policy(site, self.policy, naming.account_uin(site, self.account)))
-        if self.document is None and self.description is None:
+        if self.changes_nothing("policy", "account"):
             raise AdminError("nothing to change: give --document or --description")
         return _row(
             await site.accounts.update_policy(

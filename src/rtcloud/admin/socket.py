@@ -47,7 +47,10 @@ def application(site: Site) -> Starlette:
         if len(raw) > MAX_BODY:
             return _json({"error": "request too long"}, 413)
         try:
-            return _json({"result": await perform(decode(raw), site)}, 200)
+            command = decode(raw)
+            result = await perform(command, site)
+            _log.info("an administrator's command", extra={"command": " ".join(command.words())})
+            return _json({"result": result}, 200)
         except AdminError as error:
             return _json({"error": str(error)}, 400)
         except Exception as error:

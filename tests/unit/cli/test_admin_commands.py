@@ -217,6 +217,7 @@ async def test_networks_are_set_and_emptied(operator: Operator) -> None:
     assert (shown["allowed_networks"], shown["denied_networks"]) == ("every network", ["10.1.0.0/16"])
     assert shown["name"] == "acme2"
     await operator.fails("accounts set --deny-network here", "denied_networks: .*here")
+    await operator.fails("accounts set acme2", "nothing to change")
 
 
 async def test_settings_of_an_application_change_one_by_one(operator: Operator) -> None:
@@ -232,6 +233,7 @@ async def test_settings_of_an_application_change_one_by_one(operator: Operator) 
     await operator.fails("applications set classes --scenes video", "scenes")
     await operator.fails("applications set classes --concurrent-recordings -1", "concurrent_recordings")
     await operator.fails("applications set classes --scenes none", "scenes")
+    await operator.fails("applications set classes", "nothing to change")
 
 
 async def test_a_rotated_sdk_secret_key_keeps_old_user_sigs_good_for_a_while(operator: Operator) -> None:

@@ -1,0 +1,73 @@
+"""How ``rtcloud admin`` shows an answer, and what its exit status says."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rtcloud.admin import local, socket
+from rtcloud.admin.command import AdminError, Command, FailedError
+from rtcloud.cli import main
+
+
+class Answers:
+    """Stands in for the running server."""
+
+    def __init__(self) -> None:
+        self.result: object = []
+        self.error: Exception | None = None
+        self.asked: list[Command] = []
+
+    def __call__(self, _directory: Path, command: Command) -> object:
+        self.asked.append(command)
+        if self.error is not None:
+            raise self.error
+        return self.result
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Answers:
+    answers = Answers()
+    monkeypatch.setattr(socket, "ask", answers)
+    return answers
+
+
+def test_an_answer_is_a_table_or_json(server: Answers, capsys: pytest.CaptureFixture[str]) -> None:
+    server.result = [{"uin": "1", "name": "会议"}]
+    assert main(["admin", "users"]) == 0
+    assert capsys.readouterr().out == "UIN  NAME\n1    会议\n"
+    assert main(["admin", "users", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == server.result
+
+
+def test_a_user_sig_is_printed_alone(server: Answers, capsys: pytest.CaptureFixture[str]) -> None:
+    server.result = {"sdk_app_id": 14, "user_id": "alice", "user_sig": "eJw", "expire": 60}
+    assert main(["admin", "usersig", "14", "alice"]) == 0
+    assert capsys.readouterr().out == "eJw\n"
+
+
+@pytest.mark.parametrize(("error", "status"), [(AdminError("no user"), 2), (FailedError("the server failed"), 1)])
+def test_a_refusal_is_one_line_and_a_failure_has_a_status_of_its_own(
+    server: Answers, capsys: pytest.CaptureFixture[str], error: Exception, status: int
+) -> None:
+    server.error = error
+    assert main(["admin", "users"]) == status
+    assert capsys.readouterr() == ("", f"rtcloud: {error}\n")
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_check_says_its_verdict_by_the_exit_status(server: Answers, allowed: bool) -> None:
+    server.result = {"allowed": allowed}
+    assert main(["admin", "policies", "check", "ops", "RemoveUser"]) == (0 if allowed else 1)
+
+
+def test_without_a_running_server_the_directory_is_asked(
+    server: Answers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.error = ConnectionError()
+    assert main(["admin", "rooms", "--data", str(tmp_path)]) == 2
+    assert "not a data directory of rtcloud" in capsys.readouterr().err
+    opened: list[Path] = []
+    monkeypatch.setattr(local, "run", lambda directory, _command: opened.append(directory) or [])
+    assert main(["admin", "rooms", "--data", str(tmp_path)]) == 0
+    assert (opened, capsys.readouterr().out) == ([tmp_path], "none\n")
