@@ -50,7 +50,8 @@ def client(kind: type[AbstractClient], api: Api, keys: Any = None, **profile: An
     own = api.credentials
     chosen = keys or credential.Credential(own.secret_id, own.secret_key)
     http = HttpProfile(protocol="http", endpoint=api.endpoint, reqTimeout=20, **profile.pop("http", {}))
-    return kind(chosen, "ap-guangzhou", ClientProfile(httpProfile=http, **profile))
+    region = profile.pop("region", "ap-guangzhou")
+    return kind(chosen, region, ClientProfile(httpProfile=http, **profile))
 
 
 def trtc(api: Api, keys: Any = None, **profile: Any) -> Any:
@@ -191,6 +192,13 @@ def test_a_list_of_applications_holds_what_policies_grant(api: Api, second: int)
     for action in ("CreateTrtcApp", "DescribeSecret"):
         needed = {"AppName": "x"} if action == "CreateTrtcApp" else {"SdkAppId": api.credentials.sdk_app_id}
         assert code(called, trtc(api, keys), action, **needed) == DENIED
+
+
+@pytest.mark.parametrize("region", ["", "eu-moon"])
+def test_regions_do_not_matter(api: Api, region: str) -> None:
+    assert called(trtc(api, region=region), "DescribeAppStatList")["Total"] >= 1
+    identity = client(StsClient, api, region=region).GetCallerIdentity(sts.GetCallerIdentityRequest())
+    assert identity.Type == "CAMUser"
 
 
 def test_the_console_works_through_the_sdk(api: Api, second: int) -> None:
