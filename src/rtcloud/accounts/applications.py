@@ -1,6 +1,6 @@
 """Changes of applications: their settings, their SDKSecretKey, and where their events go."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from rtcloud.accounts.changing import Changing, change, check_name, check_quota
@@ -42,12 +42,19 @@ class ApplicationChanges(Changing):
 
     @change
     async def update_application(
-        self, sdk_app_id: int, *, name: str | None = None, settings: ApplicationSettings | None = None
+        self,
+        sdk_app_id: int,
+        *,
+        name: str | None = None,
+        settings: ApplicationSettings | Callable[[ApplicationSettings], ApplicationSettings] | None = None,
     ) -> Application:
+        """``settings`` may be what makes the new ones of those that hold then, so that changes at once lose nothing."""
         application = self._require_application(sdk_app_id)
         if name is not None:
             check_name("application", name)
             application = replace(application, name=name)
+        if callable(settings):
+            settings = settings(application.settings)
         if settings is not None:
             application = replace(application, settings=settings)
         return await self._keep(application)

@@ -138,9 +138,12 @@ async def modify_app_info(services: Services, call: Call, request: ModifyAppInfo
     """Everything is checked before anything is changed."""
     _check_callbacks(call, request.callbacks)
     application, accounts = call.application, services.accounts
-    settings = _changed(application.settings, request)
     with refusals(call.action):
-        await accounts.update_application(application.sdk_app_id, name=request.app_name or None, settings=settings)
+        await accounts.update_application(
+            application.sdk_app_id,
+            name=request.app_name or None,
+            settings=lambda current: _changed(current, request),
+        )
         for setting in request.callbacks:
             groups = [setting.event_group]
             if setting.url:
@@ -245,8 +248,10 @@ async def change_secret_key_flag(services: Services, call: Call, request: Change
         )
     with refusals(call.action):
         if request.permission_control is not None:
-            settings = replace(application.settings, permission_control=request.permission_control)
-            await services.accounts.update_application(application.sdk_app_id, settings=settings)
+            wanted = request.permission_control
+            await services.accounts.update_application(
+                application.sdk_app_id, settings=lambda current: replace(current, permission_control=wanted)
+            )
         if request.forget_previous_secret:
             await services.accounts.forget_previous_key(application.sdk_app_id)
     return Nothing()

@@ -176,6 +176,20 @@ def test_settings_change_and_absent_ones_stay() -> None:
     run(scenario)
 
 
+def test_changes_at_once_lose_nothing() -> None:
+    async def scenario(world: World) -> None:
+        app = world.app.sdk_app_id
+        await asyncio.gather(
+            world.call("ModifyAppInfo", SdkAppId=app, Scenes=["rtc"]),
+            world.call("ChangeSecretKeyFlag", SdkAppId=app, PermissionControl=True),
+            world.call("ModifyAppInfo", SdkAppId=app, AutoRecording={"Enabled": True}),
+        )
+        info = (await world.call("DescribeSdkAppInfo", SdkAppId=app))["AppInfo"]
+        assert (info["Scenes"], info["PermissionControl"], info["AutoRecording"]["Enabled"]) == (["rtc"], True, True)
+
+    run(scenario)
+
+
 def test_callbacks_are_set_by_group_and_taken_away() -> None:
     async def scenario(world: World) -> None:
         app = world.app.sdk_app_id
