@@ -53,11 +53,11 @@ async def open_rooms(
     config, accounts, clock, stop = foundation.config, foundation.accounts, foundation.clock, foundation.stop
     node = await stack.enter_async_context(_media_node(config, listener))
     rooms = RoomService(foundation.database, node, foundation.bus, clock, new_id)
-    signals = SignalServer(rooms, accounts.sdk_secret_keys, clock, new_id)
+    signals = SignalServer(rooms, accounts.application, clock, new_id)
     credentials = accounts.credentials(endpoint)
     write_credentials(config.directory / "credentials.json", credentials)
 
-    routes: list[BaseRoute] = [*signals.routes(), *JoinService(accounts.application, clock).routes()]
+    routes: list[BaseRoute] = [*signals.routes(), *JoinService(accounts.application, clock, rooms.is_open).routes()]
     routes += operations.routes(lambda: {"rooms": rooms.healthy, "running": not stop.is_asked})
     routes += _api_routes(foundation, rooms)
     if config.demo:
@@ -65,7 +65,9 @@ async def open_rooms(
 
         routes += demo_routes(credentials, config.directory / "files", clock)
 
-    sender = await stack.enter_async_context(Sender(foundation.database, foundation.sealer, foundation.bus, clock))
+    sender = await stack.enter_async_context(
+        Sender(foundation.database, foundation.sealer, foundation.bus, clock, allow_private=config.allow_private)
+    )
     stack.enter_context(operations.exposed(lambda: _figures(node, rooms, sender)))
 
     stop.depend_on(await rooms.start())
@@ -193,4 +195,8 @@ def _figures(node: MediaNode, rooms: RoomService, sender: Sender) -> operations.
         "callbacks_delivered": ("Callbacks delivered", True, sender.counters.delivered),
         "callbacks_failed_attempts": ("Attempts that failed", True, sender.counters.failed_attempts),
         "callbacks_parked": ("Callbacks parked after their minute", True, sender.counters.parked),
+        "callbacks_waiting": ("Callbacks not delivered yet", False, sender.backlog.pending),
+        "callbacks_set_aside": ("Parked callbacks that nobody replayed yet", False, sender.backlog.parked),
+        "callbacks_oldest_seconds": ("How long the oldest of them waits", False, sender.oldest_pending_s),
+        "callbacks_open_breakers": ("Receivers that do not answer", False, sender.open_breakers),
     }

@@ -91,12 +91,24 @@ class ApplicationChanges(Changing):
         application = self._require_application(sdk_app_id)
         return await self._keep(replace(application, previous_secret_key="", previous_until_ms=0))
 
-    async def set_callbacks(self, sdk_app_id: int, *, url: str, key: str = "", groups: Iterable[int] = GROUPS) -> None:
-        """Send the events of ``groups`` to ``url``, signed with ``key``. Raises ``callbacks.targets.TargetError``."""
+    async def set_callbacks(
+        self,
+        sdk_app_id: int,
+        *,
+        url: str,
+        key: str = "",
+        groups: Iterable[int] = GROUPS,
+        events: Iterable[int] | None = None,
+        trusted: bool = True,
+    ) -> None:
+        """Send the events of ``groups``, of ``events`` only if there are any, to ``url``, signed with ``key``. Not
+        ``trusted``: the address came in an API request. Raises ``callbacks.targets.TargetError``."""
         self._require_application(sdk_app_id)
-        wanted = list(groups)
+        wanted = {"groups": list(groups), "events": None if events is None else list(events)}
         await self._database.write(
-            lambda connection: set_targets(connection, self._sealer, sdk_app_id, url=url, key=key, groups=wanted)
+            lambda connection: set_targets(
+                connection, self._sealer, sdk_app_id, url=url, key=key, trusted=trusted, **wanted
+            )
         )
 
     async def clear_callbacks(self, sdk_app_id: int, *, groups: Iterable[int] = GROUPS) -> None:

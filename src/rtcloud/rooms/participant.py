@@ -93,9 +93,14 @@ class Permission:
     data: bool = True
     #: the only sources it may publish; empty: every one
     sources: tuple[str, ...] = ()
+    #: the only sources it may receive; empty: every one
+    received: tuple[str, ...] = ()
 
     def publishes(self, source: Source) -> bool:
         return self.publish and (not self.sources or source in self.sources)
+
+    def receives(self, source: Source) -> bool:
+        return self.subscribe and (not self.received or source in self.received)
 
 
 @dataclass(slots=True)
@@ -131,7 +136,7 @@ class Participant:
     quality: tuple[int, float] | None = None
 
     def wants(self, track: Track) -> bool:
-        return self.permission.subscribe and self.choices.get(track.track_id, self.auto_subscribe)
+        return self.permission.receives(track.source) and self.choices.get(track.track_id, self.auto_subscribe)
 
     def track_of(self, stream: Stream) -> Track | None:
         return next((t for t in self.tracks.values() if t.publication == stream), None)

@@ -101,11 +101,22 @@ class RoomService:
 
     # sessions -----------------------------------------------------------------------------------------------------
 
-    async def enter(self, ref: RoomRef, scene: str, fact: facts.Entered, deliver: Deliver) -> str:
-        """Returns the room's sid once the presence is durable; ``Welcome`` has been delivered by then."""
+    def is_open(self, ref: RoomRef) -> bool:
+        live = self._rooms.get(ref)
+        return live is not None and not live.room.destroyed
+
+    async def enter(
+        self, ref: RoomRef, scene: str, fact: facts.Entered, deliver: Deliver, *, may_open: bool = True
+    ) -> str:
+        """Returns the room's sid once the presence is durable; ``Welcome`` has been delivered by then.
+
+        A room that is not open is opened, unless that is not allowed: ``errors.room_not_found``.
+        """
         while True:
             live = self._rooms.get(ref)
             if live is None or live.room.destroyed:
+                if not may_open:
+                    raise errors.room_not_found(ref.room_id)
                 live = self._open(ref, scene, Room(self._new_id("RM"), self._clock.now_ms()))
             self._sessions[fact.participant_id] = (live, deliver)
             done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()

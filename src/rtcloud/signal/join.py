@@ -1,6 +1,7 @@
 """POST /v1/join: a UserSig and a room in, an address and a short-lived token out. Form and codes: design.md part 5.
 
-The numbers of errors are those that the client SDKs document (70001 expired, 70009 wrong key, 70013, 70014, -8 …).
+The numbers of errors are those that the client SDKs document (70001 expired, 70009 wrong key, -8 …).
+With the application's permission control on, a PrivateMapKey decides who may enter, and what may be done there.
 """
 
 import asyncio
@@ -16,6 +17,13 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from rtcloud.accounts.entities import Application
+from rtcloud.accounts.privatemapkey import (
+    Permissions,
+    PrivateMapKeyError,
+    received_sources,
+    sent_sources,
+    verify_private_map_key,
+)
 from rtcloud.accounts.tokens import JoinGrant, make_join_token
 from rtcloud.accounts.usersig import UserSigError, verify_user_sig
 from rtcloud.clock import Clock
@@ -30,6 +38,9 @@ MAX_ROOM_NUMBER = 4294967294
 
 UNKNOWN_APPLICATION = -8
 BAD_ROOM = -10012
+BAD_PRIVATE_MAP_KEY = -100006
+NOT_ENABLED = -100024
+MAY_NOT_CREATE = -102010
 BAD_PARAMETER = -102023
 
 _STRING_ROOM = re.compile(r"[A-Za-z0-9 !#$%&()+\-:;<=.>?@\[\]^_{}|~,]{1,64}")
@@ -75,9 +86,14 @@ class JoinResult(msgspec.Struct, kw_only=True):
 
 
 class JoinService:
-    def __init__(self, application: Callable[[int], Application | None], clock: Clock) -> None:
+    """``application(sdk_app_id)`` finds an application; ``is_open(room)`` tells whether someone would open the room."""
+
+    def __init__(
+        self, application: Callable[[int], Application | None], clock: Clock, is_open: Callable[[RoomRef], bool]
+    ) -> None:
         self._application = application
         self._clock = clock
+        self._is_open = is_open
 
     def routes(self) -> list[BaseRoute]:
         return [Route("/v1/join", self._post, methods=["POST", "OPTIONS"])]
@@ -101,27 +117,47 @@ class JoinService:
             )
         except UserSigError as error:
             raise JoinError(401, error.code, error.reason) from error
+        if body.scene not in application.settings.scenes:
+            raise JoinError(403, NOT_ENABLED, f"scene: the application has no rooms of scene {body.scene}")
+        permissions = Permissions.ALL
+        if application.settings.permission_control:
+            permissions = self._permissions(body, ref, application, now_ms)
         role = _ROLES[body.role] if body.scene == "live" else Role.ANCHOR
-        grant = JoinGrant(
-            room=ref,
-            user_id=body.user_id,
-            expires_ms=now_ms + TOKEN_LIFE_S * 1000,
-            role=role,
-            scene=body.scene,
-            can_publish=role == Role.ANCHOR,
-            can_publish_data=role == Role.ANCHOR,
-        )
+        grant = _granted(body, ref, role, permissions, now_ms)
         token = make_join_token(grant, secret_key=application.secret_key, now_ms=now_ms)
         room: dict[str, int | str] = {"sdkAppId": ref.sdk_app_id}
         room["roomId" if ref.numeric else "strRoomId"] = ref.api_room_id
-        permissions = ["subscribe", "publish", "data"] if role == Role.ANCHOR else ["subscribe"]
+        granted = {"subscribe": grant.can_subscribe, "publish": grant.can_publish, "data": grant.can_publish_data}
         return JoinResult(
             url=url,
             token=token,
             room=room,
-            user={"userId": body.user_id, "role": role.name.lower(), "permissions": permissions},
+            user={
+                "userId": body.user_id,
+                "role": role.name.lower(),
+                "permissions": [name for name, is_granted in granted.items() if is_granted],
+            },
             expiresAt=grant.expires_ms,
         )
+
+    def _permissions(self, body: JoinBody, ref: RoomRef, application: Application, now_ms: int) -> Permissions:
+        if not body.private_map_key:
+            raise JoinError(403, BAD_PRIVATE_MAP_KEY, "privateMapKey: the application admits nobody without one")
+        try:
+            permissions = verify_private_map_key(
+                body.private_map_key,
+                room=ref,
+                secret_keys=application.secret_keys(now_ms),
+                user_id=body.user_id,
+                now_ms=now_ms,
+            )
+        except PrivateMapKeyError as error:
+            raise JoinError(403, BAD_PRIVATE_MAP_KEY, error.reason) from error
+        if Permissions.CREATE not in permissions and not self._is_open(ref):
+            raise JoinError(
+                403, MAY_NOT_CREATE, "the room is not open, and the privateMapKey does not allow to create it"
+            )
+        return permissions
 
     async def _post(self, request: Request) -> Response:
         if request.method == "OPTIONS":
@@ -133,6 +169,26 @@ class JoinService:
         except JoinError as error:
             return _json(error.status, {"error": _error(error)})
         return _json(200, msgspec.to_builtins(result))
+
+
+def _granted(body: JoinBody, ref: RoomRef, role: Role, permissions: Permissions, now_ms: int) -> JoinGrant:
+    """All sources are said as none: a source without a name belongs to nobody's bit."""
+    sent, received = sent_sources(permissions), received_sources(permissions)
+    whole = sent_sources(Permissions.ALL)
+    may_send = role == Role.ANCHOR and bool(sent)
+    return JoinGrant(
+        room=ref,
+        user_id=body.user_id,
+        expires_ms=now_ms + TOKEN_LIFE_S * 1000,
+        role=role,
+        scene=body.scene,
+        can_publish=may_send,
+        can_publish_data=may_send,
+        can_publish_sources=() if sent == whole else sent,
+        can_subscribe=bool(received),
+        can_subscribe_sources=() if received == whole else received,
+        can_create=Permissions.CREATE in permissions,
+    )
 
 
 def _error(error: JoinError) -> dict[str, object]:

@@ -18,6 +18,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from rtcloud.accounts.entities import Application
 from rtcloud.accounts.tokens import JoinGrant, TokenError, make_join_token, verify_join_token
 from rtcloud.aio import spawn
 from rtcloud.clock import Clock
@@ -106,21 +107,18 @@ class _Connection:
 
 
 class SignalServer:
-    """``secret_keys(sdk_app_id)`` finds an application's SDKSecretKeys, the present one first.
-
-    ``new_id(prefix)`` makes ids.
-    """
+    """``application(sdk_app_id)`` finds an application; ``new_id(prefix)`` makes ids."""
 
     def __init__(
         self,
         rooms: RoomService,
-        secret_keys: Callable[[int], tuple[str, ...]],
+        application: Callable[[int], Application | None],
         clock: Clock,
         new_id: Callable[[str], str],
     ) -> None:
         self.rooms = rooms
         self.clock = clock
-        self._secret_keys = secret_keys
+        self._application = application
         self._new_id = new_id
         self._connections: dict[str, _Connection] = {}
         self._last: tuple[rtc.SignalResponse | None, bytes] = (None, b"")
@@ -153,8 +151,16 @@ class SignalServer:
         return PlainTextResponse("success", headers=CORS)
 
     def _grant(self, query_token: str, authorization: str) -> JoinGrant:
-        token = query_token or authorization.removeprefix("Bearer ")
-        return verify_join_token(token, self._secret_keys, self.clock.now_ms())
+        token, now_ms = query_token or authorization.removeprefix("Bearer "), self.clock.now_ms()
+        grant = verify_join_token(token, lambda app: self._secret_keys(app, now_ms), now_ms)
+        application = self._application(grant.room.sdk_app_id)
+        if application is not None and not grant.robot and grant.scene not in application.settings.scenes:
+            raise TokenError(f"the application has no rooms of scene {grant.scene}")
+        return grant
+
+    def _secret_keys(self, sdk_app_id: int, now_ms: int) -> tuple[str, ...]:
+        application = self._application(sdk_app_id)
+        return application.secret_keys(now_ms) if application is not None else ()
 
     # sockets ------------------------------------------------------------------------------------------------------
 
@@ -218,17 +224,22 @@ class SignalServer:
             metadata=grant.metadata,
             attributes=grant.attributes,
             permission=Permission(
-                grant.can_publish and anchor, grant.can_subscribe, grant.can_publish_data, grant.can_publish_sources
+                grant.can_publish and anchor,
+                grant.can_subscribe,
+                grant.can_publish_data,
+                grant.can_publish_sources,
+                grant.can_subscribe_sources,
             ),
             robot=grant.robot,
         )
         try:
-            await self.rooms.enter(grant.room, grant.scene, fact, connection.deliver)
+            await self.rooms.enter(grant.room, grant.scene, fact, connection.deliver, may_open=grant.can_create)
             if connection.outbox is None:  # the socket was lost meanwhile
                 self.rooms.post(session.participant_id, facts.SocketLost(session.participant_id))
-        except ServiceError:
-            _log.warning("join refused", extra={"session": session.participant_id})
-            connection.execute([Send(messages.leave("overload")), Hangup("the room is overloaded")])
+        except ServiceError as refusal:
+            _log.warning("join refused", extra={"session": session.participant_id, "code": refusal.code})
+            gone = refusal.code == "FailedOperation.RoomNotExist"  # and this user may not open it
+            connection.execute([Send(messages.leave("dismissed" if gone else "overload")), Hangup(refusal.message)])
             self.forget(connection)
 
     async def _talk(self, socket: WebSocket, connection: _Connection, outbox: asyncio.Queue[bytes | None]) -> None:
@@ -272,10 +283,10 @@ class SignalServer:
     async def _refresh(self, connection: _Connection) -> None:
         while True:
             await asyncio.sleep(TOKEN_LIFE_S / 2)
-            secrets = self._secret_keys(connection.grant.room.sdk_app_id)
+            now_ms = self.clock.now_ms()
+            secrets = self._secret_keys(connection.grant.room.sdk_app_id, now_ms)
             if not secrets:
                 return
-            now_ms = self.clock.now_ms()
             grant = replace(connection.grant, expires_ms=now_ms + TOKEN_LIFE_S * 1000)
             token = make_join_token(grant, secret_key=secrets[0], now_ms=now_ms)
             connection.execute([Send(rtc.SignalResponse(refresh_token=token))])

@@ -84,6 +84,16 @@ def test_a_track_is_subscribed_when_its_media_starts() -> None:
     assert facts.TellPublisher("TR_1") in notices(started, "PA_a")
 
 
+def test_only_permitted_sources_are_received() -> None:
+    room = Room("RM_1", 1000)
+    room.handle(entered("PA_a", "alice"), 1000)
+    room.handle(entered("PA_b", "bob", permission=Permission(received=("microphone",))), 1000)
+    voice = publish(room, "PA_a", track("TR_1", "microphone"))
+    picture = publish(room, "PA_a", track("TR_2", "camera"))
+    assert media.Subscribe(room="RM_1", participant="PA_b", track="TR_1") in drives(voice)
+    assert not any(isinstance(command, media.Subscribe) for command in drives(picture))
+
+
 def test_a_late_comer_is_subscribed_to_what_runs() -> None:
     room = room_of_two()
     publish(room, "PA_a", track("TR_1"))

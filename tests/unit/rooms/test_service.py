@@ -132,6 +132,20 @@ async def test_a_whole_stay_causes_its_callbacks_in_order(database: SqliteDataba
         assert media.CloseRoom(room=sid) in scene.node.commands
 
 
+async def test_a_room_is_not_opened_by_whom_may_not(database: SqliteDatabase) -> None:
+    async with running(database, HandClock()) as scene:
+        fact = facts.Entered("PA_b", "bob", Role.ANCHOR, Device(), True)
+        assert not scene.rooms.is_open(REF)
+        with pytest.raises(ServiceError, match="RoomNotExist"):
+            await scene.rooms.enter(REF, "rtc", fact, Heard(), may_open=False)
+        assert await scene.events() == []
+        await scene.enter("PA_a", "alice")
+        assert scene.rooms.is_open(REF)
+        await scene.rooms.enter(REF, "rtc", fact, Heard(), may_open=False)
+        await scene.rooms.dismiss(REF)
+        assert not scene.rooms.is_open(REF)
+
+
 async def test_an_unknown_room_is_said_to_be_unknown(database: SqliteDatabase) -> None:
     async with running(database, HandClock()) as scene:
         with pytest.raises(ServiceError, match="RoomNotExist"):
