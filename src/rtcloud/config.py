@@ -30,6 +30,7 @@ class CallbackSetting(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     url: Annotated[str, Meta(description="http or https address")]
     key: Annotated[str, Meta(description="signs the events; at most 32 letters and digits")] = ""
     groups: Annotated[tuple[int, ...], Meta(description="event groups: 1 room, 2 media, 3 recording")] = (1, 2, 3)
+    events: Annotated[tuple[int, ...], Meta(description="event types that are wanted; empty: all of the groups")] = ()
     sdk_app_id: Annotated[int, Meta(description="0: the first application")] = 0
 
 

@@ -104,10 +104,17 @@ class ApplicationChanges(Changing):
         """Send the events of ``groups``, of ``events`` only if there are any, to ``url``, signed with ``key``. Not
         ``trusted``: the address came in an API request. Raises ``callbacks.targets.TargetError``."""
         self._require_application(sdk_app_id)
-        wanted = {"groups": list(groups), "events": None if events is None else list(events)}
+        wanted, chosen = list(groups), None if events is None else list(events)
         await self._database.write(
             lambda connection: set_targets(
-                connection, self._sealer, sdk_app_id, url=url, key=key, trusted=trusted, **wanted
+                connection,
+                self._sealer,
+                sdk_app_id,
+                url=url,
+                key=key,
+                groups=wanted,
+                events=chosen,
+                trusted=trusted,
             )
         )
 
