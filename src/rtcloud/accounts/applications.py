@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from rtcloud.accounts.changing import Changing, change, check_name, check_quota
+from rtcloud.accounts.changing import Changing, change, check_name, check_quota, checked_settings
 from rtcloud.accounts.entities import (
     APPLICATIONS_PER_ACCOUNT,
     AccountsError,
@@ -33,7 +33,7 @@ class ApplicationChanges(Changing):
             account_uin,
             name,
             new_sdk_secret_key(),
-            settings or ApplicationSettings(),
+            checked_settings("application", settings or ApplicationSettings()),
             created_ms=self._clock.now_ms(),
         )
         await self._write(lambda rows: rows.insert_application(application))
@@ -56,7 +56,7 @@ class ApplicationChanges(Changing):
         if callable(settings):
             settings = settings(application.settings)
         if settings is not None:
-            application = replace(application, settings=settings)
+            application = replace(application, settings=checked_settings("application", settings))
         return await self._keep(application)
 
     @change
