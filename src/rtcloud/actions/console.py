@@ -60,7 +60,7 @@ class AutoRecordingSetting(msgspec.Struct, rename="pascal"):
 class CallbackTarget(msgspec.Struct, rename="pascal"):
     event_group: int
     url: str
-    event_types: tuple[int, ...]
+    event_types: list[int]
 
 
 class CallbackSetting(msgspec.Struct, rename="pascal"):
@@ -130,7 +130,7 @@ async def describe_sdk_app_info(
             permission_control=application.settings.permission_control,
             scenes=list(application.settings.scenes),
             auto_recording=_auto_recording(application.settings.auto_recording),
-            callbacks=[CallbackTarget(target.group, target.url, target.events or ()) for target in targets],
+            callbacks=[CallbackTarget(target.group, target.url, list(target.events or ())) for target in targets],
             concurrent_recordings=application.settings.concurrent_recordings,
         )
     )
@@ -150,7 +150,12 @@ async def modify_app_info(services: Services, call: Call, request: ModifyAppInfo
             groups = [setting.event_group]
             if setting.url:
                 await accounts.set_callbacks(
-                    application.sdk_app_id, url=setting.url, key=setting.key, groups=groups, trusted=False
+                    application.sdk_app_id,
+                    url=setting.url,
+                    key=setting.key,
+                    groups=groups,
+                    events=setting.event_types or None,
+                    trusted=False,  # whoever may call this need not be the operator
                 )
             else:
                 await accounts.clear_callbacks(application.sdk_app_id, groups=groups)
