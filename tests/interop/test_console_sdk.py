@@ -4,6 +4,7 @@ import asyncio
 import base64
 import io
 import json
+import logging
 import subprocess
 import sys
 import time
@@ -241,3 +242,17 @@ def test_the_example_shows_what_is_allowed_and_what_is_not(api: Api, tmp_path: P
     assert "are good until" in made
     assert '"Scenes": ["rtc", "live"]' in allowed
     assert denied == "DescribeSecret: AuthFailure.UnauthorizedOperation"
+
+
+def test_no_secret_is_logged(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+    app = api.credentials.sdk_app_id
+    with caplog.at_level(logging.DEBUG):
+        secrets = [called(trtc(api), "DescribeSecret", SdkAppId=app)["SecretKey"]]
+        secrets += [called(trtc(api), "CreateSecretUserSig", SdkAppId=app, UserId="alice")["UserSig"]]
+        request = filled(sts.GetFederationTokenRequest(), Name="guest", Policy=document(api, app))
+        keys = client(StsClient, api).GetFederationToken(request).Credentials
+        secrets += [keys.TmpSecretKey, keys.Token, api.credentials.secret_key]
+        remove(api, credential.Credential(keys.TmpSecretId, keys.TmpSecretKey, keys.Token), app)
+    ours = [str(vars(record)) for record in caplog.records if record.name.startswith("rtcloud")]
+    assert len(ours) >= 4
+    assert not [line for line in ours if any(secret in line for secret in secrets)]
