@@ -247,7 +247,9 @@ def _waiting_targets(connection: Connection, now_ms: int) -> Sequence[Row[Any]]:
     )
     targets = select(callback_targets, earliest.label("earliest_ms")).subquery()
     return connection.execute(
-        select(targets).where(targets.c.earliest_ms <= now_ms).order_by(targets.c.earliest_ms)
+        select(targets)
+        .where(targets.c.earliest_ms <= now_ms)
+        .order_by(targets.c.earliest_ms, targets.c.sdk_app_id, targets.c.event_group)
     ).all()
 
 
