@@ -4,8 +4,12 @@
 //! source address. So an address gets media only once something came from there that DTLS or SRTP opened; until then
 //! media goes where it went before. What sets up or tries the new way is small: answers to checks, and DTLS in
 //! proportion to what came from there, or out of a little that each transport may spend before it is connected.
+//!
+//! A client behind a translator may change its address without knowing; ICE goes on with the old one until its checks
+//! have been missing for long. What has proved itself at the new address while the old one is silent is followed.
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 /// Addresses a client may change between without proving itself anew.
 const MAX_PROVEN: usize = 4;
@@ -17,11 +21,22 @@ const MAX_CREDIT: usize = 16 * 1024;
 /// Bytes of DTLS that a transport may send before anything was proven: a few flights, and again what was lost.
 const HANDSHAKE: usize = 16 * 1024;
 
-/// The addresses of one transport: the client's, and ours that it talks to.
+/// When the client is heard elsewhere only for so long, it is there.
+const SILENT: Duration = Duration::from_secs(2);
+
+/// An address of the client's and ours that it talks to, and when that was certain.
+#[derive(Debug, Clone, Copy)]
+struct Proven {
+    client: SocketAddr,
+    ours: SocketAddr,
+    at: Instant,
+}
+
+/// The addresses of one transport.
 #[derive(Debug)]
 pub(crate) struct Path {
     /// The last heard first.
-    proven: Vec<(SocketAddr, SocketAddr)>,
+    proven: Vec<Proven>,
     tried: Vec<(SocketAddr, usize)>,
     handshake: usize,
 }
@@ -48,12 +63,15 @@ impl Path {
     }
 
     /// Something authentic came from there.
-    pub(crate) fn handle_proof(&mut self, client: SocketAddr, ours: SocketAddr) {
-        if self.proven.first() == Some(&(client, ours)) {
+    pub(crate) fn handle_proof(&mut self, client: SocketAddr, ours: SocketAddr, now: Instant) {
+        if let Some(first) = self.proven.first_mut()
+            && first.client == client
+        {
+            (first.ours, first.at) = (ours, now);
             return;
         }
-        self.proven.retain(|(address, _)| *address != client);
-        self.proven.insert(0, (client, ours));
+        self.proven.retain(|p| p.client != client);
+        self.proven.insert(0, Proven { client, ours, at: now });
         self.proven.truncate(MAX_PROVEN);
         self.tried.retain(|(address, _)| *address != client);
     }
@@ -65,9 +83,15 @@ impl Path {
         ours: SocketAddr,
         contents: &[u8],
     ) -> Option<(SocketAddr, SocketAddr)> {
-        let to_proven = self.proven.first().copied();
-        if self.is_proven(client) {
+        let newest = self.proven.first();
+        if newest.is_some_and(|p| p.client == client) {
             return Some((client, ours));
+        }
+        let to_proven = newest.map(|p| (p.client, p.ours));
+        let known = self.proven.iter().find(|p| p.client == client);
+        if let (Some(newest), Some(known)) = (newest, known) {
+            let silent = newest.at.saturating_duration_since(known.at) >= SILENT;
+            return if silent { to_proven } else { Some((client, ours)) };
         }
         let size = contents.len();
         match contents.first() {
@@ -91,7 +115,7 @@ impl Path {
     }
 
     fn is_proven(&self, client: SocketAddr) -> bool {
-        self.proven.iter().any(|(address, _)| *address == client)
+        self.proven.iter().any(|p| p.client == client)
     }
 }
 
@@ -114,17 +138,20 @@ mod tests {
     #[test]
     fn a_stranger_named_by_a_check_gets_no_media() {
         let [ours, client, victim] = addresses();
+        let now = Instant::now();
         let mut path = Path::new();
         assert_eq!(path.choose(client, ours, &MEDIA), None, "nothing is proven yet");
-        path.handle_proof(client, ours);
+        path.handle_proof(client, ours, now);
         path.handle_received(victim, 100);
         assert_eq!(path.choose(victim, ours, &MEDIA), Some((client, ours)));
         assert_eq!(path.choose(victim, ours, &[1, 1, 0, 0]), Some((victim, ours)), "an answer to the check");
         assert_eq!(path.choose(victim, ours, &DTLS[..300]), Some((victim, ours)), "in proportion");
         assert_eq!(path.choose(victim, ours, &DTLS[..1]), Some((client, ours)));
-        path.handle_proof(victim, ours);
+        path.handle_proof(victim, ours, now);
         assert_eq!(path.choose(victim, ours, &MEDIA), Some((victim, ours)));
         assert_eq!(path.choose(client, ours, &MEDIA), Some((client, ours)), "and may go back");
+        path.handle_proof(victim, ours, now + SILENT);
+        assert_eq!(path.choose(client, ours, &MEDIA), Some((victim, ours)), "it is heard there alone");
     }
 
     #[test]
@@ -143,7 +170,7 @@ mod tests {
             let client = SocketAddr::from(([203, 0, 113, 1], port));
             path.handle_received(client, 2000);
             path.handle_received(client, 20_000);
-            path.handle_proof(SocketAddr::from(([203, 0, 113, 2], port)), ours);
+            path.handle_proof(SocketAddr::from(([203, 0, 113, 2], port)), ours, Instant::now());
         }
         assert_eq!((path.tried.len(), path.proven.len()), (MAX_TRIED, MAX_PROVEN));
         assert!(path.tried.iter().all(|(_, credit)| *credit == MAX_CREDIT));
