@@ -63,7 +63,7 @@ async def open_rooms(
     if config.demo:
         from rtcloud.gateway.demo import demo_routes
 
-        routes += demo_routes(credentials, config.directory / "files", clock)
+        routes += demo_routes(lambda: accounts.credentials(endpoint), config.directory / "files", clock)
 
     sender = await stack.enter_async_context(
         Sender(foundation.database, foundation.sealer, foundation.bus, clock, allow_private=config.allow_private)
