@@ -195,8 +195,8 @@ def _figures(node: MediaNode, rooms: RoomService, sender: Sender) -> operations.
         "callbacks_delivered": ("Callbacks delivered", True, sender.counters.delivered),
         "callbacks_failed_attempts": ("Attempts that failed", True, sender.counters.failed_attempts),
         "callbacks_parked": ("Callbacks parked after their minute", True, sender.counters.parked),
-        "callbacks_waiting": ("Callbacks not delivered yet", False, sender.backlog.pending),
-        "callbacks_set_aside": ("Parked callbacks that nobody replayed yet", False, sender.backlog.parked),
-        "callbacks_oldest_seconds": ("How long the oldest of them waits", False, sender.oldest_pending_s),
+        "callbacks_pending": ("Callbacks not delivered yet", False, sender.backlog.pending),
+        "callbacks_parked_now": ("Parked callbacks that nobody replayed yet", False, sender.backlog.parked),
+        "callbacks_oldest_pending_seconds": ("How long the oldest of them waits", False, sender.oldest_pending_s),
         "callbacks_open_breakers": ("Receivers that do not answer", False, sender.open_breakers),
     }
