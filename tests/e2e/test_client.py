@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rtcloud.client import ConnectError, PeerConfig, Room, join
+from rtcloud.client import ConnectError, PeerConfig, Room, join, sei
 from rtcloud.client.types import (
     DataReceived,
     Disconnected,
@@ -70,6 +70,11 @@ class Program:
     def has(self, kind: type[RoomEvent]) -> list[RoomEvent]:
         return [event for event in self.happened if isinstance(event, kind)]
 
+    def takes_keyframe(self) -> bool:
+        """Whether one was asked for since the last time."""
+        wanted, self._wants_keyframe = self._wants_keyframe, False
+        return wanted
+
     async def publish(self, codec: str = "h264") -> None:
         video = await self.room.publish_video(width=320, height=180, codec=codec)  # type: ignore[arg-type]
         audio = await self.room.publish_audio()
@@ -86,8 +91,7 @@ class Program:
                 await asyncio.sleep(max(0.0, began + count * interval_s - time.monotonic()))
 
         def write_video(capture_us: int) -> None:
-            keyframe, self._wants_keyframe = self._wants_keyframe, False
-            video.write(pictures.frame(keyframe), capture_us)
+            video.write(pictures.frame(self.takes_keyframe()), capture_us)
 
         def write_audio(capture_us: int) -> None:
             if packet := tones.packet():
@@ -165,6 +169,38 @@ async def _media_and_data(server: Server, codec: str) -> None:
 @pytest.mark.parametrize("codec", ["h264", "vp8"])
 def test_media_and_data_go_both_ways_with_capture_times(server: Server, codec: str) -> None:
     asyncio.run(_media_and_data(server, codec))
+
+
+def test_messages_in_the_video_arrive_in_order_and_whole(server: Server) -> None:
+    """Each picture carries its number, one under a UUID as well, and bytes that look like a start code."""
+    uuid = bytes(range(16))
+
+    def messages(count: int) -> list[sei.SeiMessage]:
+        number = count.to_bytes(4, "big") + b"\x00\x00\x00\x01\x00\x00\x03" * 20
+        return [sei.SeiMessage(number), sei.SeiMessage(number * 6, sei.UNREGISTERED, uuid)]
+
+    async def scenario() -> None:
+        async with program(server, "ann", "sei") as ann, program(server, "bob", "sei") as bob:
+            video = await ann.room.publish_video(width=320, height=180)
+            maker = VideoMaker("#40a020")
+            began_us, began = time.time_ns() // 1000, time.monotonic()
+            count = 0
+            while len(bob.of("video")) < 90:
+                assert count < 600, "pictures arrive"
+                keyframe = count == 0 or ann.takes_keyframe()
+                picture = sei.insert(maker.frame(keyframe), messages(count))
+                video.write(picture, began_us + count * 33_333)
+                count += 1
+                await asyncio.sleep(max(0.0, began + count / 30 - time.monotonic()))
+            received = [
+                [one for one in sei.read(frame.data) if one.payload_type == sei.CUSTOM or one.uuid == uuid]
+                for frame in bob.of("video")
+            ]
+            assert all(frame.contiguous for frame in bob.of("video"))
+            first = int.from_bytes(received[0][0].data[:4], "big")
+            assert received == [messages(first + index) for index in range(len(received))]
+
+    asyncio.run(scenario())
 
 
 def test_late_joiner_gets_a_keyframe_at_once(server: Server) -> None:
