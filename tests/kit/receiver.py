@@ -1,6 +1,7 @@
 """A customer's callback server: checks each signature, remembers bodies in the order they came, and can be down."""
 
 import base64
+import contextlib
 import hmac
 import json
 import threading
@@ -55,10 +56,11 @@ def check_sign(key: str, body: str, sign: str) -> bool:
 
 
 class Receiver:
-    """Answers 200 while up; while down nothing listens on its port."""
+    """Answers 200 while up, ``delay_s`` after it took the event; while down nothing listens on its port."""
 
     def __init__(self, key: str = KEY) -> None:
         self.key = key
+        self.delay_s = 0.0
         self.received: list[Received] = []
         self._server: ThreadingHTTPServer | None = None
         self._thread: threading.Thread | None = None
@@ -82,12 +84,17 @@ class Receiver:
             def do_POST(self) -> None:
                 raw = self.rfile.read(int(self.headers.get("Content-Length", "0")))
                 receiver._take({name.lower(): value for name, value in self.headers.items()}, raw)
+                time.sleep(receiver.delay_s)
                 answer = b'{"code":0}'
                 self.send_response(200)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
                 self.wfile.write(answer)
+
+            def handle(self) -> None:
+                with contextlib.suppress(ConnectionError):  # a killed server waits for no answer
+                    super().handle()
 
             def log_message(self, *_: object) -> None:
                 pass
