@@ -1,11 +1,13 @@
 """Two programs in one room through the native client: encoded media, data, capture times, coming late, coming back."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
 from rtcloud.client import ConnectError, PeerConfig, Room, join, sei
@@ -22,6 +24,7 @@ from rtcloud.client.types import (
 )
 from tests.kit.robot import AudioMaker, VideoMaker
 from tests.kit.server import Server
+from tests.kit.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -69,6 +72,16 @@ class Program:
 
     def has(self, kind: type[RoomEvent]) -> list[RoomEvent]:
         return [event for event in self.happened if isinstance(event, kind)]
+
+    def messages(self) -> list[DataReceived]:
+        return [event for event in self.happened if isinstance(event, DataReceived)]
+
+    async def say_hello(self) -> None:
+        async with asyncio.timeout(WITHIN_S):
+            while True:
+                with contextlib.suppress(ConnectionError):
+                    return await self.room.send_data(b"hello")
+                await asyncio.sleep(0.02)
 
     def takes_keyframe(self) -> bool:
         """Whether one was asked for since the last time."""
@@ -199,6 +212,35 @@ def test_messages_in_the_video_arrive_in_order_and_whole(server: Server) -> None
             assert all(frame.contiguous for frame in bob.of("video"))
             first = int.from_bytes(received[0][0].data[:4], "big")
             assert received == [messages(first + index) for index in range(len(received))]
+
+    asyncio.run(scenario())
+
+
+def test_commands_beyond_their_limits_are_refused_dropped_and_counted(server: Server) -> None:
+    async def scenario() -> None:
+        async with program(server, "ann", "flood") as ann, program(server, "bob", "flood") as bob:
+            # Whoever can be heard can hear: messages go to those whose channels are open.
+            for one, other in ((bob, ann), (ann, bob)):
+                await one.say_hello()
+                await other.until("hello", other.messages)
+            for topic in ("trtc.cmd.0", "trtc.cmd.11", "trtc.cmd.", "trtc.cmd.1x"):
+                with pytest.raises(ValueError, match="not a custom command"):
+                    await ann.room.send_data(b"x", topic=topic)
+            with pytest.raises(ValueError, match="at most 1000 bytes"):
+                await ann.room.send_data(b"x" * 1001, topic="trtc.cmd.1")
+            for _ in range(100):
+                await ann.room.send_data(b"x" * 100, topic="trtc.cmd.1")
+            await ann.room.send_data(b"the end")
+            await bob.until("the end", lambda: any(event.data == b"the end" for event in bob.messages()))
+            passed = len([one for one in bob.messages() if one.topic == "trtc.cmd.1"])
+            assert 30 <= passed < 100
+
+        def counted() -> bool:
+            name = "rtcloud_media_refused_data_too_many_total"
+            lines = httpx.get(f"{server.url}/metrics").text.splitlines()
+            return f"{name} {100 - passed:.1f}" in lines
+
+        await asyncio.to_thread(wait_until, counted, "the flood in the metrics")
 
     asyncio.run(scenario())
 

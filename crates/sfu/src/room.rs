@@ -452,7 +452,11 @@ impl Room {
         for track in self.participants[index].tracks.clone() {
             self.remove_track(track);
         }
-        let participant = self.participants.remove(index);
+        let mut participant = self.participants.remove(index);
+        for (reason, count) in participant.refusals.take_all() {
+            let participant = participant.id.clone();
+            self.events.push(Event::DataRefused { participant, reason, count });
+        }
         self.names.remove(&participant.id);
         self.speakers.remove(&participant.id);
         for slot in participant.transports {

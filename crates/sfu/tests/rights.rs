@@ -262,6 +262,13 @@ fn messages_without_the_right_are_dropped_and_counted() {
     world.send_message(alice, "_reliable", &command(1, 200));
     world.run(50 * MS);
     assert_eq!(world.clients[bob].messages.len(), 2);
+    world.set_rights(alice, without(|r| r.data = false));
+    for _ in 0..2 {
+        world.send_message(alice, "_reliable", &command(1, 200));
+        world.run(200 * MS);
+    }
+    world.command(Command::RemoveParticipant { participant: "alice".into() });
+    assert_eq!(refused(world), [(Refusal::NoRight, 5)], "also of one that leaves before it is told");
 }
 
 #[test]
