@@ -48,6 +48,7 @@ class Receiver:
     port: int = 0
     delay: float = 0.0
     drip: float = 0.0  # seconds before each byte
+    closes: bool = False  # after each answer, without saying so
     connections: int = 0
     bodies: list[bytes] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
@@ -86,6 +87,8 @@ class Receiver:
                 if not self.drip:
                     writer.write(answer)
                     await writer.drain()
+                if self.closes:
+                    return
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
@@ -321,6 +324,19 @@ def test_a_receiver_that_closes_after_each_answer_gets_each_event_once(tmp_path:
                 await until_states(database, {"delivered": 60})
                 assert sender.counters.failed_attempts == 0
         assert len(receiver.bodies) == 60
+
+    run(scenario, tmp_path)
+
+
+def test_a_connection_that_the_receiver_closed_meanwhile_is_not_used_again(tmp_path: Path) -> None:
+    async def scenario(database: SqliteDatabase) -> None:
+        receiver = Receiver(closes=True)
+        async with receiver.listening():
+            await fill(database, receiver.port)
+            async with sending(database) as sender:
+                await until_states(database, {"delivered": 3})
+                assert sender.counters.failed_attempts == 0
+        assert receiver.connections == 3
 
     run(scenario, tmp_path)
 
