@@ -11,8 +11,8 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// Addresses a client may change between without proving itself anew.
-const MAX_PROVEN: usize = 4;
+/// Earlier addresses that a client may go back to without proving itself anew.
+const MAX_EARLIER: usize = 3;
 /// Addresses whose credit is known at a time.
 const MAX_TRIED: usize = 8;
 /// What an address that has not proved itself may get for each byte that came from it.
@@ -35,15 +35,17 @@ struct Proven {
 /// The addresses of one transport.
 #[derive(Debug)]
 pub(crate) struct Path {
-    /// The last heard first.
-    proven: Vec<Proven>,
+    /// Where the client was heard last. Beside the others: each packet asks for it.
+    newest: Option<Proven>,
+    /// Where it was heard before, the last first.
+    earlier: Vec<Proven>,
     tried: Vec<(SocketAddr, usize)>,
     handshake: usize,
 }
 
 impl Path {
     pub(crate) fn new() -> Self {
-        Self { proven: Vec::new(), tried: Vec::new(), handshake: HANDSHAKE }
+        Self { newest: None, earlier: Vec::new(), tried: Vec::new(), handshake: HANDSHAKE }
     }
 
     /// So many bytes came from an address that the transport knows.
@@ -64,58 +66,66 @@ impl Path {
 
     /// Something authentic came from there.
     pub(crate) fn handle_proof(&mut self, client: SocketAddr, ours: SocketAddr, now: Instant) {
-        if let Some(first) = self.proven.first_mut()
-            && first.client == client
-        {
-            (first.ours, first.at) = (ours, now);
+        let before = self.newest.replace(Proven { client, ours, at: now });
+        if before.is_some_and(|p| p.client == client) {
             return;
         }
-        self.proven.retain(|p| p.client != client);
-        self.proven.insert(0, Proven { client, ours, at: now });
-        self.proven.truncate(MAX_PROVEN);
         self.tried.retain(|(address, _)| *address != client);
+        let Some(before) = before else { return };
+        self.earlier.retain(|p| p.client != client);
+        self.earlier.insert(0, before);
+        self.earlier.truncate(MAX_EARLIER);
     }
 
     /// Where a datagram goes that shall go from `ours` to `client`: to whom and from where. None when nowhere.
+    #[inline]
     pub(crate) fn choose(
         &mut self,
         client: SocketAddr,
         ours: SocketAddr,
         contents: &[u8],
     ) -> Option<(SocketAddr, SocketAddr)> {
-        let newest = self.proven.first();
-        if newest.is_some_and(|p| p.client == client) {
+        match &self.newest {
+            Some(newest) if newest.client == client => Some((client, ours)),
+            _ => self.choose_other(client, ours, contents),
+        }
+    }
+
+    #[cold]
+    fn choose_other(
+        &mut self,
+        client: SocketAddr,
+        ours: SocketAddr,
+        contents: &[u8],
+    ) -> Option<(SocketAddr, SocketAddr)> {
+        if matches!(contents.first(), Some(0..=3)) {
             return Some((client, ours));
         }
-        let to_proven = newest.map(|p| (p.client, p.ours));
-        let known = self.proven.iter().find(|p| p.client == client);
-        if let (Some(newest), Some(known)) = (newest, known) {
+        let to_proven = self.newest.map(|p| (p.client, p.ours));
+        let known = self.earlier.iter().find(|p| p.client == client);
+        if let (Some(newest), Some(known)) = (&self.newest, known) {
             let silent = newest.at.saturating_duration_since(known.at) >= SILENT;
             return if silent { to_proven } else { Some((client, ours)) };
         }
-        let size = contents.len();
-        match contents.first() {
-            Some(0..=3) => return Some((client, ours)),
-            Some(20..=63) => {
-                let credit = self.tried.iter_mut().find(|(address, _)| *address == client);
-                if let Some((_, credit)) = credit
-                    && *credit >= size
-                {
-                    *credit -= size;
-                    return Some((client, ours));
-                }
-                if to_proven.is_none() && self.handshake >= size {
-                    self.handshake -= size;
-                    return Some((client, ours));
-                }
+        if matches!(contents.first(), Some(20..=63)) {
+            let size = contents.len();
+            let credit = self.tried.iter_mut().find(|(address, _)| *address == client);
+            if let Some((_, credit)) = credit
+                && *credit >= size
+            {
+                *credit -= size;
+                return Some((client, ours));
             }
-            _ => {}
+            if to_proven.is_none() && self.handshake >= size {
+                self.handshake -= size;
+                return Some((client, ours));
+            }
         }
         to_proven
     }
 
     fn is_proven(&self, client: SocketAddr) -> bool {
-        self.proven.iter().any(|p| p.client == client)
+        self.newest.iter().chain(&self.earlier).any(|p| p.client == client)
     }
 }
 
@@ -152,6 +162,7 @@ mod tests {
         assert_eq!(path.choose(client, ours, &MEDIA), Some((client, ours)), "and may go back");
         path.handle_proof(victim, ours, now + SILENT);
         assert_eq!(path.choose(client, ours, &MEDIA), Some((victim, ours)), "it is heard there alone");
+        assert_eq!(path.choose(client, ours, &[1, 1]), Some((client, ours)), "but who asks is answered");
     }
 
     #[test]
@@ -172,7 +183,7 @@ mod tests {
             path.handle_received(client, 20_000);
             path.handle_proof(SocketAddr::from(([203, 0, 113, 2], port)), ours, Instant::now());
         }
-        assert_eq!((path.tried.len(), path.proven.len()), (MAX_TRIED, MAX_PROVEN));
+        assert_eq!((path.tried.len(), path.earlier.len()), (MAX_TRIED, MAX_EARLIER));
         assert!(path.tried.iter().all(|(_, credit)| *credit == MAX_CREDIT));
     }
 }
