@@ -159,7 +159,7 @@ def test_damaged_requests_get_no_5xx(api: Api, seed: int, form: str) -> None:
     [
         (b"X-Long: " + b"a" * 300_000, [["AuthFailure.InvalidAuthorization"]]),
         (b"X-Long: " + b"a" * 600_000, [[], ["400"], ["431"]]),
-        (b"\r\n".join(b"X-%d: a" % number for number in range(20_000)), [["AuthFailure.InvalidAuthorization"]]),
+        (b"\r\n".join(b"X-%d: a" % number for number in range(20_000)), [["InvalidRequest"]]),
         (b"Authorization: TC3-HMAC-SHA256 " + b"Credential=" * 20_000, [["AuthFailure.InvalidAuthorization"]]),
         (b"Authorization: " + b"h;" * 50_000, [["AuthFailure.InvalidAuthorization"]]),
     ],

@@ -156,6 +156,7 @@ def caught(work: Any) -> ServiceError:
         (part("A", b"1") + b"--B--\r\n", "multipart/form-data; boundary="),
         (part("A", b"1") + b"--B--\r\n", "multipart/form-data; boundary=" + "B" * 71),
         (part("A", b"1") + b"--B--\r\n", "multipart/form-data; boundary=C"),
+        (part("A", b"1") + b"--B--\r\n", CONTENT_TYPE + ";" * 300_000),
     ],
 )
 def test_broken_multipart_is_an_invalid_request(body: bytes, content_type: str) -> None:
@@ -166,6 +167,20 @@ def test_bodies_that_are_not_json_are_refused() -> None:
     for body in (b"{", b"\xff", b"[" * 100_000, b'{"a":1e999}', b"{}{}", b'"\\ud800"'):
         assert caught(lambda body=body: decode_json(body)).code == "InvalidParameter"
     assert decode_json(b"") == {}
+
+
+@pytest.mark.parametrize("item", [b"[]", b"{}", b"1", b'"ab"'])
+def test_json_of_very_many_values_is_refused_before_it_is_decoded(item: bytes) -> None:
+    body = b"[" + b",".join([item] * 1_000_000) + b"]"
+    as_part = part("UserIds", body, "\r\nContent-Type: application/json")
+    for decode in (lambda: decode_json(body), lambda: from_parts(as_part, action=MODEL.actions["RemoveUser"])):
+        tracemalloc.start()
+        try:
+            assert "values" in caught(decode).message
+            assert tracemalloc.get_traced_memory()[1] < 5 * len(body)
+        finally:
+            tracemalloc.stop()
+    assert decode_json(b'{"A":"' + b"[,{" * 20_000 + b'"}')["A"][:3] == "[,{"  # type: ignore[index]
 
 
 ACTIONS = [(model, action) for model in CATALOGUE.models for action in model.actions.values()]

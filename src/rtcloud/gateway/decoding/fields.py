@@ -17,6 +17,7 @@ from rtcloud.errors import ServiceError
 MAX_FIELDS = 4096
 MAX_PART_HEADERS = 8
 MAX_PART_HEADER = 1024
+MAX_CONTENT_TYPE = 1024
 PIECE = 4096
 
 _silent = logging.getLogger(f"{__name__}.silent")  # what is wrong with a body is told to its sender only
@@ -47,6 +48,8 @@ def parse_form(data: bytes) -> dict[str, Field]:
 
 def parse_multipart(data: bytes, content_type: str) -> dict[str, Field]:
     """The bytes of a file's part are its text. Broken framing is ``InvalidRequest``."""
+    if len(content_type) > MAX_CONTENT_TYPE:  # the library reads it step by step, each step from its beginning
+        raise _broken(f"its Content-Type has more than {MAX_CONTENT_TYPE} bytes")
     _, options = parse_options_header(content_type.encode("latin-1", "replace"))
     boundary = options.get(b"boundary", b"")
     if not 1 <= len(boundary) <= 70:
