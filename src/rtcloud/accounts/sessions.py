@@ -114,6 +114,8 @@ class Sessions:
         role = self._accounts.role(pair.user.account_uin, content.role) if content.role else None
         if content.role and (role is None or role.created_ms != content.role_made_ms):
             raise _failure("the role that was assumed is deleted")
+        if role is not None and not role.trusts(pair.user.uin):
+            raise _failure("the role that was assumed does not trust the user any more")
         return SigningKey(content.secret_key, _caller(opened, pair, role))
 
     def _make(
