@@ -10,6 +10,7 @@ from rtcloud.actions.context import Call, Nothing, Services
 from rtcloud.actions.refusals import refusals
 from rtcloud.apimodel import faults
 from rtcloud.callbacks.targets import EVENTS, TargetError, check_url
+from rtcloud.errors import ServiceError
 
 
 class CreateTrtcAppRequest(msgspec.Struct, rename="pascal"):
@@ -131,6 +132,7 @@ async def describe_sdk_app_info(
 
 async def modify_app_info(services: Services, call: Call, request: ModifyAppInfoRequest) -> Nothing:
     """Everything is checked before anything is changed."""
+    _check_permission_control(call, request)
     _check_callbacks(call, request.callbacks)
     application, accounts = call.application, services.accounts
     with refusals(call.action):
@@ -180,6 +182,17 @@ def _changed(settings: ApplicationSettings, request: ModifyAppInfoRequest) -> Ap
         kept = {"mode": wanted.mode or "mixed", "format": wanted.format or "mp4", "wait_s": wanted.wait_seconds}
         settings = replace(settings, auto_recording=msgspec.convert(kept, AutoRecording) if wanted.enabled else None)
     return settings
+
+
+def _check_permission_control(call: Call, request: ModifyAppInfoRequest) -> None:
+    """That switch has an action of its own: who may not call that one does not come by it here."""
+    caller, action = call.caller, "name/trtc:ChangeSecretKeyFlag"
+    resource = application_resource(caller.account_uin, request.sdk_app_id)
+    if request.permission_control is not None and not caller.may(action, resource):
+        raise ServiceError(
+            "AuthFailure.UnauthorizedOperation",
+            f"PermissionControl: no policy of the caller grants {action} on {resource}",
+        )
 
 
 def _check_callbacks(call: Call, settings: list[CallbackSetting]) -> None:
