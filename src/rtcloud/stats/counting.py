@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from rtcloud.stats.events import Stay, Stretch
 
@@ -53,7 +54,7 @@ def received_areas(stretches: Iterable[Stretch]) -> list[Received]:
     steps: list[Received] = []
     area = sounds = 0
     times = sorted(changes)
-    for at_ms, until_ms in zip(times, [*times[1:], None], strict=True):
+    for at_ms, until_ms in zip_longest(times, times[1:]):
         area += sum(change[0] for change in changes[at_ms])
         sounds += sum(change[1] for change in changes[at_ms])
         if not area and not sounds:

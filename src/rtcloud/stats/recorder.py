@@ -118,13 +118,18 @@ class Recorder:
             self.failing = False
         return True
 
+    async def tidy(self) -> None:
+        """Delete what is too old."""
+        if not self._keep_days:
+            return
+        deleted = await retention.forget(self._database, self._clock.now_ms() - self._keep_days * DAY_MS)
+        if any(deleted.values()):
+            _log.info("what was too old is deleted", extra=deleted)
+
     async def _keep_house(self) -> None:
-        while self._keep_days:
+        while True:
             try:
-                before_ms = self._clock.now_ms() - self._keep_days * DAY_MS
-                deleted = await retention.forget(self._database, before_ms)
-                if any(deleted.values()):
-                    _log.info("what was too old is deleted", extra=deleted)
+                await self.tidy()
             except DatabaseClosedError:
                 return
             except Exception:

@@ -3,13 +3,15 @@
 A packed minute is one byte that says how (0 plain, 1 deflated) and a msgpack map from column number to a list: the
 first value, then differences; nil is "not known". Column 0 holds the times, in tenths of a second within the minute.
 Column numbers are never used for anything else; a reader leaves out the ones it does not know, and a column that
-nothing was known of takes no byte.
+nothing was known of takes no byte. Bitrates are kept to 1 %: on a logarithmic scale a difference is one byte.
 """
 
+import math
 import zlib
 from array import array
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
+from typing import NamedTuple
 
 import msgspec
 
@@ -56,15 +58,24 @@ class Sample:
     aux_height: int | None = None
 
 
-def _unit(name: str) -> float:
-    """What one step of the kept number is worth."""
-    if name.endswith("_loss"):
-        return 0.001
-    return 100.0 if name.endswith("_bitrate") else 1.0
+class _Scale(NamedTuple):
+    """How a value becomes a whole number, and what that is read as."""
+
+    encode: Callable[[float], float]
+    decode: Callable[[int], float]
 
 
-#: (number, field, unit) of each column; the number is a field's place in ``Sample``: new fields go to the end.
-COLUMNS = tuple((number, one.name, _unit(one.name)) for number, one in enumerate(fields(Sample)) if number)
+_PLAIN_NUMBERS = _Scale(lambda value: value, lambda kept: kept)
+_FRACTIONS = _Scale(lambda value: value * 1000, lambda kept: kept / 1000)
+_BITRATES = _Scale(lambda value: math.log1p(value) * 50, lambda kept: round(math.expm1(min(kept / 50, 50))))
+
+
+def _scale(name: str) -> _Scale:
+    return _FRACTIONS if name.endswith("_loss") else _BITRATES if name.endswith("_bitrate") else _PLAIN_NUMBERS
+
+
+#: (number, field, scale) of each column; the number is a field's place in ``Sample``: new fields go to the end.
+COLUMNS = tuple((number, one.name, _scale(one.name)) for number, one in enumerate(fields(Sample)) if number)
 
 
 @dataclass(slots=True)
@@ -84,7 +95,7 @@ class Minute:
         if count >= MOST_PER_MINUTE:
             return False
         self.ticks.append((sample.at_ms - self.number * MINUTE_MS) // _TICK_MS)
-        for number, name, unit in COLUMNS:
+        for number, name, scale in COLUMNS:
             value = getattr(sample, name)
             column = self.columns.get(number)
             if value is None or not value >= 0:  # also what is not a number
@@ -93,7 +104,7 @@ class Minute:
                 continue
             if column is None:
                 column = self.columns[number] = array("i", [_UNKNOWN]) * count
-            column.append(round(min(value / unit, _MOST)))
+            column.append(round(min(scale.encode(min(value, _MOST)), _MOST)))
         return True
 
     def pack(self) -> bytes:
@@ -121,17 +132,13 @@ def unpack(number: int, packed: bytes) -> list[Sample]:
     body = msgspec.msgpack.decode(rest, type=dict[int, list[int | None]])  # its errors are ValueErrors
     times = [number * MINUTE_MS + (tick or 0) * _TICK_MS for tick in _sums(body.get(_TIMES, []))]
     values: dict[str, list[float | None]] = {}
-    for column, name, unit in COLUMNS:
+    for column, name, scale in COLUMNS:
         if column in body:
-            values[name] = [None if step is None else _value(step, unit) for step in _sums(body[column])]
+            values[name] = [None if kept is None else scale.decode(kept) for kept in _sums(body[column])]
     return [
         Sample(at_ms, **{name: column[index] for name, column in values.items() if index < len(column)})  # type: ignore[arg-type]  # each as it was given
         for index, at_ms in enumerate(times)
     ]
-
-
-def _value(step: int, unit: float) -> float:
-    return step / 1000 if unit == 0.001 else step * int(unit)
 
 
 def _differences(values: Iterable[int]) -> list[int | None]:

@@ -32,6 +32,12 @@ SAMPLES = st.lists(
 )
 
 
+def tolerance(name: str) -> dict[str, float]:
+    if name.endswith("_loss"):
+        return {"abs": 0.0005 + 1e-9}
+    return {"rel": 0.011, "abs": 1} if name.endswith("_bitrate") else {"abs": 0}
+
+
 def packed(samples: list[Sample]) -> bytes:
     minute = Minute(MINUTE)
     for sample in samples:
@@ -45,15 +51,15 @@ def test_what_is_packed_is_unpacked(samples: list[Sample]) -> None:
     assert len(found) == len(samples)
     for sample, kept in zip(samples, found, strict=True):
         assert 0 <= sample.at_ms - kept.at_ms < 100
-        for _, name, unit in COLUMNS:
+        for _, name, _scale in COLUMNS:
             given_value, kept_value = getattr(sample, name), getattr(kept, name)
             if given_value is None:
                 assert kept_value is None
             else:
-                assert kept_value == pytest.approx(given_value, abs=unit / 2 + 1e-9)
+                assert kept_value == pytest.approx(given_value, **tolerance(name))
 
 
-@given(st.binary(max_size=200))
+@given(st.binary(max_size=200) | st.binary(max_size=200).map(lambda data: b"\x00" + data))
 def test_anything_else_is_refused_or_read(data: bytes) -> None:
     with contextlib.suppress(ValueError):
         unpack(MINUTE, data)
@@ -73,7 +79,7 @@ def test_a_minute_of_a_steady_call_is_small() -> None:
         )
         for n in range(30)
     ]
-    assert len(packed(steady)) < 300
+    assert len(packed(steady)) < 160
 
 
 def test_what_is_no_measure_is_unknown() -> None:
