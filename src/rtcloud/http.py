@@ -7,6 +7,7 @@ query of /rtc/v1, so the bound is generous). Signals are the caller's business.
 import asyncio
 import contextlib
 import logging
+import re
 import socket
 import ssl
 from collections.abc import Iterator
@@ -23,12 +24,17 @@ MAX_MESSAGE = 512 * 1024
 #: Open connections over which new ones are turned away with 503.
 MAX_CONNECTIONS = 20_000
 
+#: Java's HttpClient offers HTTP/2 with the first request of a connection. The parser takes any offer for the end of
+#: HTTP/1 and would drop the body; one that is not taken up means nothing, so it is left out.
+_OFFER = re.compile(rb"\r\nupgrade:[ \t]*h2c[ \t]*(?=\r\n|$)", re.IGNORECASE)
+
 _log = logging.getLogger(__name__)
 
 
 class BoundedProtocol(HttpToolsProtocol):
     _head = 0
     _head_done = False
+    _is_over = False
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
@@ -42,9 +48,13 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Also of each further request of the connection."""
         if self._head_done:
-            self._head, self._head_done = 0, False
+            self._head, self._head_done, self._is_over = 0, False, False
             self._expect_head()
         super().on_message_begin()
+
+    def on_message_complete(self) -> None:
+        self._is_over = True
+        super().on_message_complete()
 
     def on_headers_complete(self) -> None:
         self._head_done = True
@@ -66,6 +76,9 @@ class BoundedProtocol(HttpToolsProtocol):
                 _log.warning("request head too long")
                 self.transport.close()
                 return
+        if b"h2c" in data and (self._is_over or not self._head_done):
+            head, end, body = data.partition(b"\r\n\r\n")
+            data = _OFFER.sub(b"", head) + end + body
         super().data_received(data)
 
     def _too_slow(self) -> None:
