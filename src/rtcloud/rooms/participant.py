@@ -1,13 +1,17 @@
-"""What a room knows of its people: participants (one presence each), their tracks and subscriptions."""
+"""What a room knows of its people: participants (one presence each), their rights, tracks and subscriptions."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Literal
+
+from rtcloud.media.node import Rights
 
 Kind = Literal["audio", "video"]
 Source = Literal["unknown", "camera", "microphone", "screen_share", "screen_share_audio"]
 #: What a publication is called in callbacks and usage: the camera, the microphone, the screen.
 Stream = Literal["audio", "video", "aux"]
+STREAMS: tuple[Stream, ...] = ("audio", "video", "aux")
 
 
 class Role(IntEnum):
@@ -60,6 +64,8 @@ class Track:
     disable_dtx: bool = False
     disable_red: bool = False
     encryption: int = 0
+    #: livekit's numbers of features its publisher switched on (noise suppression and the like)
+    features: tuple[int, ...] = ()
     #: its first media packet came; from then on it can be subscribed
     started: bool = False
 
@@ -73,6 +79,11 @@ class Track:
                 return None
             case _:
                 return self.kind
+
+    @property
+    def right(self) -> Stream:
+        """Which right it needs: a shared screen's sound is sound."""
+        return self.publication or "audio"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +99,25 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Permission:
+    """What a participant may do, at most; its role may take from it. ``sources`` empty: every one."""
+
     publish: bool = True
     subscribe: bool = True
     data: bool = True
-    #: the only sources it may publish; empty: every one
     sources: tuple[str, ...] = ()
+    update_metadata: bool = True
+    #: which kinds it may send and receive (the bits of a PrivateMapKey)
+    sends: frozenset[Stream] = frozenset(STREAMS)
+    receives: frozenset[Stream] = frozenset(STREAMS)
 
-    def publishes(self, source: Source) -> bool:
-        return self.publish and (not self.sources or source in self.sources)
+    def publishes(self, source: Source, right: Stream) -> bool:
+        return self.publish and right in self.sends and (not self.sources or source in self.sources)
+
+    def receives_stream(self, right: Stream) -> bool:
+        return self.subscribe and right in self.receives
+
+
+NOTHING_BLOCKED: frozenset[Kind] = frozenset()
 
 
 @dataclass(slots=True)
@@ -114,24 +136,70 @@ class Participant:
     metadata: str = ""
     attributes: dict[str, str] = field(default_factory=dict)
     robot: bool = False
+    #: never shown to others
+    hidden: bool = False
     auto_subscribe: bool = True
+    #: what SetUserBlocked took from it
+    blocked: frozenset[Kind] = NOTHING_BLOCKED
     tracks: dict[str, Track] = field(default_factory=dict)
     #: tracks of others it receives
     subscribed: set[str] = field(default_factory=set)
     #: tracks it was explicitly told not to, or to, subscribe
     choices: dict[str, bool] = field(default_factory=dict)
+    #: who may receive its tracks: None everybody; else per user id the track ids, None for all of them
+    audience: Mapping[str, frozenset[str] | None] | None = None
     #: publications reported as started (201, 203, 205) and not yet as stopped
     sending: set[Stream] = field(default_factory=set)
     #: when, Unix ms, an absent user is given up; None while connected
     lost_deadline_ms: int | None = None
     #: when, Unix ms, publications of the earlier session that did not come back are reported as stopped
     return_deadline_ms: int | None = None
+    #: what others know of it; grows with each change
     version: int = 0
+    #: whether the others know it at all
+    shown: bool = False
     #: (livekit ConnectionQuality 0 poor … 2 excellent, score 5 … 1); None until measured
     quality: tuple[int, float] | None = None
 
+    @property
+    def can_publish(self) -> bool:
+        return self.permission.publish and self.role == Role.ANCHOR
+
+    @property
+    def can_send_data(self) -> bool:
+        return self.permission.data and self.role == Role.ANCHOR
+
+    def publishes(self, track: Track) -> bool:
+        return self.role == Role.ANCHOR and self.permission.publishes(track.source, track.right)
+
+    def is_silenced(self, track: Track) -> bool:
+        """Whether nobody receives it now: muted by its publisher, or blocked by the application."""
+        return track.muted or track.kind in self.blocked
+
     def wants(self, track: Track) -> bool:
-        return self.permission.subscribe and self.choices.get(track.track_id, self.auto_subscribe)
+        chosen = self.choices.get(track.track_id, self.auto_subscribe)
+        return chosen and self.permission.receives_stream(track.right)
+
+    def admits(self, subscriber: "Participant", track: Track) -> bool:
+        """Whether it lets that user receive its track."""
+        if self.audience is None or subscriber.robot:
+            return True
+        allowed = self.audience.get(subscriber.user_id, frozenset())
+        return allowed is None or track.track_id in allowed
 
     def track_of(self, stream: Stream) -> Track | None:
         return next((t for t in self.tracks.values() if t.publication == stream), None)
+
+    def rights(self) -> Rights:
+        """What the media node lets through, whatever the client does."""
+        sends = self.permission.sends if self.can_publish else frozenset[Stream]()
+        receives = self.permission.receives if self.permission.subscribe else frozenset[Stream]()
+        return Rights(
+            send_audio="audio" in sends and "audio" not in self.blocked,
+            send_video="video" in sends and "video" not in self.blocked,
+            send_screen="aux" in sends and "video" not in self.blocked,
+            receive_audio="audio" in receives,
+            receive_video="video" in receives,
+            receive_screen="aux" in receives,
+            data=self.can_send_data,
+        )

@@ -23,11 +23,11 @@ from rtcloud.aio import spawn
 from rtcloud.clock import Clock
 from rtcloud.errors import ServiceError
 from rtcloud.media import node as media
-from rtcloud.rooms import facts
-from rtcloud.rooms.participant import Permission, Role
+from rtcloud.rooms import commands, facts
 from rtcloud.rooms.service import RoomService
 from rtcloud.signal import joining, messages
-from rtcloud.signal.session import Command, Drive, Hangup, Post, Send, Session
+from rtcloud.signal.admission import Admission, SecretKeys
+from rtcloud.signal.session import TOKEN_LIFE_S, Command, Drive, Hangup, Post, Send, Session
 
 _log = logging.getLogger(__name__)
 
@@ -38,17 +38,14 @@ MISSED_SIZE = 256
 MAX_RATE = 500
 #: A client pings every 5 s; one that says nothing for so long is gone.
 SILENCE_S = 30.0
-#: How long a token of a connected session is good; a new one is sent at half of it.
-TOKEN_LIFE_S = 600
 
 CORS = {"Access-Control-Allow-Origin": "*"}
 
 
 class _Connection:
-    def __init__(self, server: "SignalServer", session: Session, grant: JoinGrant) -> None:
+    def __init__(self, server: "SignalServer", session: Session) -> None:
         self.server = server
         self.session = session
-        self.grant = grant
         self.outbox: asyncio.Queue[bytes | None] | None = None
         self.missed: deque[bytes] = deque(maxlen=MISSED_SIZE)
 
@@ -59,12 +56,12 @@ class _Connection:
         self.outbox = asyncio.Queue(OUTBOX_SIZE)
         return self.outbox
 
-    def deliver(self, notice: facts.Notice | media.AnyEvent) -> None:
+    def deliver(self, notice: commands.Notice | media.AnyEvent) -> None:
         self.execute(self.session.tell(notice, self.server.clock.now_ms()))
-        if isinstance(notice, facts.Confirm):
+        if isinstance(notice, commands.Confirm):
             while self.missed and self.outbox is not None:
                 self._put(self.outbox, self.missed.popleft())
-        if isinstance(notice, facts.Dismiss):
+        if isinstance(notice, commands.Dismiss):
             self.server.forget(self)
 
     def execute(self, commands: Iterable[Command]) -> None:
@@ -114,7 +111,7 @@ class SignalServer:
     def __init__(
         self,
         rooms: RoomService,
-        secret_keys: Callable[[int], tuple[str, ...]],
+        secret_keys: SecretKeys,
         clock: Clock,
         new_id: Callable[[str], str],
     ) -> None:
@@ -174,6 +171,10 @@ class SignalServer:
         except joining.JoinRequestError as error:
             await socket.send_denial_response(PlainTextResponse(str(error), 400, headers=CORS))
             return
+        cause = self._refusal(grant) if not attempt.resumes else None
+        if cause is not None:
+            await socket.send_denial_response(PlainTextResponse(f"{refusals.CODES[cause]}: {refusals.TEXTS[cause]}", 403, headers=CORS))
+            return
         await socket.accept()
         if attempt.resumes:
             connection = self._resumable(attempt, grant)
@@ -184,8 +185,10 @@ class SignalServer:
             if not self.rooms.resume(connection.session.participant_id, connection.deliver):
                 connection.execute([Send(messages.leave("overload")), Hangup("the session cannot be resumed now")])
         else:
-            session = Session(grant.room, self._new_id("PA"), attempt, self._new_id)
-            connection = _Connection(self, session, grant)
+            session = Session(
+                grant.room, self._new_id("PA"), attempt, self._new_id, Admission(grant, self._secret_keys)
+            )
+            connection = _Connection(self, session)
             outbox = connection.attach()
             self._connections[session.participant_id] = connection
             address = socket.client.host if socket.client is not None else ""
@@ -196,31 +199,32 @@ class SignalServer:
         connection = self._connections.get(attempt.participant_id)
         if connection is None or connection.session.single != attempt.single:
             return None
-        same = connection.grant.room == grant.room and connection.grant.user_id == grant.user_id
+        held = connection.session.admission.grant
+        same = held.room == grant.room and held.user_id == grant.user_id
         return connection if same and connection.session.joined else None
 
     async def _enter(self, connection: _Connection, address: str) -> None:
-        session, grant = connection.session, connection.grant
+        session, admission = connection.session, connection.session.admission
+        grant = admission.grant
         device = joining.device_of(session.attempt.client, address, robot=grant.robot)
         if grant.user_type is not None:
             device = replace(device, user_type=grant.user_type)
         if grant.terminal_type is not None:
             device = replace(device, terminal_type=grant.terminal_type)
-        anchor = grant.role == Role.ANCHOR
         fact = facts.Entered(
             participant_id=session.participant_id,
             user_id=grant.user_id,
-            role=Role.ANCHOR if anchor else Role.AUDIENCE,
+            role=admission.role,
             device=device,
             single=session.single,
             auto_subscribe=session.attempt.auto_subscribe,
             name=grant.name,
             metadata=grant.metadata,
-            attributes=grant.attributes,
-            permission=Permission(
-                grant.can_publish and anchor, grant.can_subscribe, grant.can_publish_data, grant.can_publish_sources
-            ),
+            attributes={name: v for name, v in grant.attributes.items() if not name.startswith(messages.RESERVED)},
+            permission=admission.permission(),
             robot=grant.robot,
+            hidden=grant.hidden,
+            may_create=admission.may_create,
         )
         try:
             await self.rooms.enter(grant.room, grant.scene, fact, connection.deliver)
@@ -272,12 +276,9 @@ class SignalServer:
     async def _refresh(self, connection: _Connection) -> None:
         while True:
             await asyncio.sleep(TOKEN_LIFE_S / 2)
-            secrets = self._secret_keys(connection.grant.room.sdk_app_id)
-            if not secrets:
+            token = connection.session.admission.token(self.clock.now_ms(), TOKEN_LIFE_S * 1000)
+            if token is None:
                 return
-            now_ms = self.clock.now_ms()
-            grant = replace(connection.grant, expires_ms=now_ms + TOKEN_LIFE_S * 1000)
-            token = make_join_token(grant, secret_key=secrets[0], now_ms=now_ms)
             connection.execute([Send(rtc.SignalResponse(refresh_token=token))])
 
 

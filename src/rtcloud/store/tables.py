@@ -136,9 +136,19 @@ rooms = Table(
     Column("numeric", Boolean, nullable=False),  # numeric and string rooms are separate namespaces
     Column("room_id", String(64), nullable=False),
     Column("scene", String(16), nullable=False, default="rtc"),
+    Column("metadata", Text, nullable=False, server_default=""),
     Column("created_ms", BigInteger, nullable=False),
     Column("destroyed_ms", BigInteger),
     Index("rooms_open", "sdk_app_id", "numeric", "room_id", "destroyed_ms"),
+)
+
+# What the application took from users of a room, for the room's life.
+room_blocks = Table(
+    "room_blocks",
+    metadata,
+    Column("room", ForeignKey("rooms.id"), primary_key=True),
+    Column("user_id", String(64), primary_key=True),
+    Column("kinds", String(16), nullable=False),  # audio, video or audio,video
 )
 
 # One row per entry of a user into a room.
