@@ -28,8 +28,13 @@ sys.path[:0] = [str(ROOT)]
 
 from rtcloud.accounts.tokens import TokenError, verify_join_token  # noqa: E402
 from rtcloud.accounts.usersig import UserSigError, make_user_sig, verify_user_sig  # noqa: E402
+from rtcloud.apimodel.model import load_model  # noqa: E402
+from rtcloud.apimodel.validation import validate  # noqa: E402
 from rtcloud.errors import ServiceError  # noqa: E402
-from rtcloud.gateway.signing import parse_authorization  # noqa: E402
+from rtcloud.gateway.decoding.fields import Field, parse_form, parse_multipart  # noqa: E402
+from rtcloud.gateway.decoding.unflattening import decode_json, unflatten  # noqa: E402
+from rtcloud.gateway.signing import v1  # noqa: E402
+from rtcloud.gateway.signing.tc3 import parse_authorization  # noqa: E402
 from rtcloud.signal.joining import JoinRequestError, parse_v0, parse_v1  # noqa: E402
 from tests.kit.server import Server, resident_mib  # noqa: E402
 
@@ -69,6 +74,39 @@ def _authorization(data: bytes) -> object:
     return parse_authorization(data.decode("latin-1"))
 
 
+MODEL = load_model()
+ACTION = MODEL.actions["CreateCloudRecording"]
+
+
+def _json_body(data: bytes) -> object:
+    return validate(MODEL, ACTION, decode_json(data))
+
+
+def _form(data: bytes) -> object:
+    return _parameters(parse_form(data))
+
+
+def _multipart(data: bytes) -> object:
+    return _parameters(parse_multipart(data, "multipart/form-data; boundary=B"))
+
+
+def _parameters(fields: dict[str, Field]) -> object:
+    return validate(MODEL, ACTION, unflatten(MODEL, ACTION, fields.values()))
+
+
+def _v1_signature(data: bytes) -> object:
+    texts = {name: field.text for name, field in parse_form(data).items()}
+    return v1.verify({"Signature": ""} | texts, "k", method="GET", host="h")
+
+
+def _part(name: str, value: str) -> bytes:
+    return f'--B\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+
+
+_FORM = b"SdkAppId=14&RoomId=%E4%BC%9A+1&RecordParams.RecordMode=2&MixLayoutParams.MixLayoutList.0.Top=1"
+_JSON = b'{"SdkAppId":14,"RoomId":"1","RecordParams":{"RecordMode":2},"MixLayoutParams":{"MixLayoutList":[{"Top":1}]}}'
+
+
 def _wrapped_join() -> bytes:
     request = rtc.JoinRequest(publisher_offer=rtc.SessionDescription(type="offer", sdp="v=0\r\n"))
     return rtc.WrappedJoinRequest(join_request=request.SerializeToString()).SerializeToString()
@@ -87,6 +125,15 @@ TARGETS = [
         (ServiceError,),
         [b"TC3-HMAC-SHA256 Credential=AKID/2023-11-14/trtc/tc3_request, SignedHeaders=host, Signature=" + b"0" * 64],
     ),
+    Target("API JSON body", _json_body, (ServiceError,), [_JSON]),
+    Target("API form", _form, (ServiceError,), [_FORM, _FORM.replace(b"=", b".0.0=")]),
+    Target(
+        "API multipart body",
+        _multipart,
+        (ServiceError,),
+        [_part("SdkAppId", "14") + _part("RecordParams", '{"RecordMode":2}') + b"--B--\r\n"],
+    ),
+    Target("API v1 signature", _v1_signature, (ServiceError,), [_FORM + b"&Signature=7RAM2xfNMO9EiVTNmPg06MRnCvQ%3D"]),
 ]
 
 
@@ -184,14 +231,21 @@ def _http(server: Server, chance: random.Random, until: float) -> int:
     seeds = [
         b'{"sdkAppId":1400000000,"userId":"a","userSig":"x","roomId":1}',
         b'{"SdkAppId":1400000000,"TaskId":"x"}',
+        _FORM + b"&Action=CreateCloudRecording&Version=2019-07-22&Timestamp=1&Nonce=1&SecretId=AKIDx&Signature=x",
+        _part("SdkAppId", "14") + b"--B--\r\n",
     ]
+    kinds = ("application/json", "application/x-www-form-urlencoded", "multipart/form-data; boundary=B", "x/y")
     count = 0
     with httpx.Client(base_url=server.url, timeout=10) as client:
         while time.monotonic() < until:
-            path = chance.choice(("/", "/v1/join", "/rtc/validate", "/rtc/v1/validate"))
-            headers = {"content-type": "application/json", "x-tc-action": "DescribeCloudRecording"}
-            answer = client.post(path, content=mutate(chance, seeds), headers=headers)
-            if answer.status_code >= 500:
+            path = chance.choice(("/", "/", "/v1/join", "/rtc/validate", "/rtc/v1/validate"))
+            headers = {"content-type": chance.choice(kinds), "x-tc-action": "DescribeCloudRecording"}
+            content = mutate(chance, seeds)
+            if path == "/" and chance.random() < 0.3:
+                answer = client.get(f"/?{content[:2000].hex('%')}", headers=headers)
+            else:
+                answer = client.post(path, content=content, headers=headers)
+            if answer.status_code >= 500 or (path == "/" and b'"RequestId"' not in answer.content):
                 print(f"{path}: status {answer.status_code}")
                 return count
             count += 1

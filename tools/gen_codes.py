@@ -14,6 +14,7 @@ from pathlib import Path
 from rtcloud.actions.registry import ACTIONS
 from rtcloud.apimodel import faults
 from rtcloud.apimodel.model import Action, Member, Model, load_catalogue
+from rtcloud.errors import ServiceError
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "rtcloud"
@@ -31,12 +32,12 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "decoding": ("gateway/decoding/",),
     "parameters": ("apimodel/validation.py",),
     "rate limit": ("gateway/limits.py",),
-    "authorisation": ("gateway/authorising.py",),
+    "authorisation, existence": ("gateway/authorising.py",),
     "not built": ("gateway/pipeline.py",),
     "size of the answer": ("gateway/envelope.py",),
     "a fault of ours": ("gateway/server.py",),
 }
-PARAMETERS, AUTHORISATION = "parameters", "authorisation"
+PARAMETERS, AUTHORISATION = "parameters", "authorisation, existence"
 
 #: Why a documented code is never answered, whatever actions list it; patterns of whole codes.
 NEVER: Mapping[str, str] = {
@@ -48,6 +49,7 @@ NEVER: Mapping[str, str] = {
     r"FailedOperation": "a more precise one of its kind is always known",
     r"InternalError\..*": "a fault of ours is `InternalError`; its cause is logged under the RequestId",
     r"InvalidParameter\.(BodyParamsError|EncodeParams|UrlParamsError)": "what cannot be read is `InvalidParameter`",
+    r"ResourceInUse": "what can be in use is a policy's name, and that has a code of its own",
     r"ResourceInsufficient": "`LimitExceeded` and the codes of concurrency say it",
     r"ResourceUnavailable": "`ServiceUnavailable` says it",
 }
@@ -119,15 +121,18 @@ def all_codes() -> frozenset[str]:
 def decided_by_gateway() -> Mapping[str, frozenset[str]]:
     """The stages that answer a code."""
     found: dict[str, set[str]] = {}
+    listed = {code for _, action in _actions() if action.name in ACTIONS for code in action.errors}
     for stage, places in STAGES.items():
-        for place in places:
-            for code in _literals_under(place):
+        for code in {code for place in places for code in _literals_under(place)}:
+            # what a call is about is looked for after the action proved to be built
+            if stage != AUTHORISATION or "." not in code or code in listed | load_catalogue().cloud.common_error_codes:
                 found.setdefault(code, set()).add(stage)
     for model, action in _actions():
         for code in codes_of_parameters(model, action):
             found.setdefault(code, set()).add(PARAMETERS)
-        for code in _codes_of_application(action):
-            found.setdefault(code, set()).add(AUTHORISATION)
+        if action.name in ACTIONS:
+            for code in _codes_of_application(action):
+                found.setdefault(code, set()).add(AUTHORISATION)
     return {code: frozenset(stages) for code, stages in found.items()}
 
 
@@ -138,7 +143,8 @@ def answered_by_actions() -> Mapping[str, frozenset[str]]:
     for model, action in _actions():
         if action.name in ACTIONS:
             for code in _own_codes(model, action):
-                found.setdefault(code, set()).add(action.name)
+                if _reason(code) is None:
+                    found.setdefault(code, set()).add(action.name)
     return {code: frozenset(actions) for code, actions in found.items()}
 
 
@@ -279,7 +285,11 @@ def _definitions(module: str) -> Mapping[str, ast.stmt]:
 
 def _faults_made(action: Action, node: ast.stmt) -> Iterator[tuple[str, str]]:
     """The field and the code of each ``faults.missing(action, "Path.Field")`` and its like."""
-    makers = {"missing": faults.missing, "invalid": faults.invalid, "out_of_range": faults.out_of_range}
+    makers: dict[str, Callable[[Action, str, str], ServiceError]] = {
+        "missing": faults.missing,
+        "invalid": faults.invalid,
+        "out_of_range": faults.out_of_range,
+    }
     for part in ast.walk(node):
         if isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute) and part.func.attr in makers:
             for path in part.args[1:2]:

@@ -4,7 +4,7 @@
 """
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from rtcloud.apimodel.model import Action, Member, Model, load_catalogue
@@ -37,7 +37,7 @@ def generate() -> str:
             parts.append(f"### {group[0].upper()}{group[1:]}")
             parts.extend(_action(model, action) for action in actions)
         parts.append(f"### Objects of `{model.service}`")
-        parts.extend(_object(name, members) for name, members in sorted(model.objects.items()))
+        parts.extend(_object(model, name) for name in sorted(model.objects))
     return "\n\n".join(parts) + "\n"
 
 
@@ -74,10 +74,10 @@ def _outputs(model: Model, members: Iterable[Member]) -> list[str]:
     return ["| output | type | |", "|---|---|---|", *rows]
 
 
-def _object(name: str, members: Mapping[str, Member]) -> str:
-    model = next(m for m in load_catalogue().models[1:] if m.objects.get(name) is members)
+def _object(model: Model, name: str) -> str:
+    members = model.objects[name].values()
     lines = [f"#### {name}", "", "| member | type | allowed | |", "|---|---|---|---|"]
-    lines += [f"| {_name(m)} | {_type(model, m)} | {_allowed(m)} | {_text(m)} |" for m in members.values()]
+    lines += [f"| {_name(m)} | {_type(model, m)} | {_allowed(m)} | {_text(m)} |" for m in members]
     return "\n".join(lines)
 
 

@@ -28,6 +28,7 @@ from rtcloud.foundation import Foundation, Stop
 from rtcloud.gateway.server import Gateway, GatewaySettings
 from rtcloud.gateway.server import routes as api_routes
 from rtcloud.media.node import MediaNode, NodeConfig
+from rtcloud.rooms.scenes import Limits
 from rtcloud.rooms.service import RoomService
 from rtcloud.signal.join import JoinService
 from rtcloud.signal.server import SignalServer
@@ -52,12 +53,19 @@ async def open_rooms(
     """Serves until the stack is closed. ``listener`` is bound; ``endpoint`` is its address as callers see it."""
     config, accounts, clock, stop = foundation.config, foundation.accounts, foundation.clock, foundation.stop
     node = await stack.enter_async_context(_media_node(config, listener))
-    rooms = RoomService(foundation.database, node, foundation.bus, clock, new_id)
-    signals = SignalServer(rooms, accounts.sdk_secret_keys, clock, new_id)
+    limits = Limits(
+        call_users=config.call_users,
+        call_speakers=config.call_speakers,
+        live_audience=config.live_audience,
+        live_anchors=config.live_anchors,
+        screens=config.room_screens,
+    )
+    rooms = RoomService(foundation.database, node, foundation.bus, clock, new_id, limits=limits)
+    signals = SignalServer(rooms, accounts.application, clock, new_id)
     credentials = accounts.credentials(endpoint)
     write_credentials(config.directory / "credentials.json", credentials)
 
-    routes: list[BaseRoute] = [*signals.routes(), *JoinService(accounts.application, clock).routes()]
+    routes: list[BaseRoute] = [*signals.routes(), *JoinService(accounts.application, clock, rooms.refusal).routes()]
     routes += operations.routes(lambda: {"rooms": rooms.healthy, "running": not stop.is_asked})
     routes += _api_routes(foundation, rooms)
     if config.demo:
@@ -65,7 +73,9 @@ async def open_rooms(
 
         routes += demo_routes(credentials, config.directory / "files", clock)
 
-    sender = await stack.enter_async_context(Sender(foundation.database, foundation.sealer, foundation.bus, clock))
+    sender = await stack.enter_async_context(
+        Sender(foundation.database, foundation.sealer, foundation.bus, clock, allow_private=config.allow_private)
+    )
     stack.enter_context(operations.exposed(lambda: _figures(node, rooms, sender)))
 
     stop.depend_on(await rooms.start())
@@ -193,4 +203,8 @@ def _figures(node: MediaNode, rooms: RoomService, sender: Sender) -> operations.
         "callbacks_delivered": ("Callbacks delivered", True, sender.counters.delivered),
         "callbacks_failed_attempts": ("Attempts that failed", True, sender.counters.failed_attempts),
         "callbacks_parked": ("Callbacks parked after their minute", True, sender.counters.parked),
+        "callbacks_waiting": ("Callbacks not delivered yet", False, sender.backlog.pending),
+        "callbacks_set_aside": ("Parked callbacks that nobody replayed yet", False, sender.backlog.parked),
+        "callbacks_oldest_seconds": ("How long the oldest of them waits", False, sender.oldest_pending_s),
+        "callbacks_open_breakers": ("Receivers that do not answer", False, sender.open_breakers),
     }

@@ -108,7 +108,9 @@ async def _lay_foundation(stack: contextlib.AsyncExitStack, config: Config, stop
     for setting in config.callbacks:
         app = setting.sdk_app_id or accounts.applications()[0].sdk_app_id
         try:
-            await accounts.set_callbacks(app, url=setting.url, key=setting.key, groups=setting.groups)
+            await accounts.set_callbacks(
+                app, url=setting.url, key=setting.key, groups=setting.groups, events=setting.events or None
+            )
         except (TargetError, ValueError) as error:
             raise ConfigError(f"callbacks: {error}") from error
     return Foundation(config, clock, database, sealer, accounts, LocalBus(), stop)

@@ -13,7 +13,6 @@ from tencentcloud.trtc.v20190722 import models as sdk
 
 from rtcloud.apimodel.model import SCALARS, Member, load_catalogue, load_model
 from rtcloud.apimodel.rules import Form, Rule, compile_check
-from rtcloud.apimodel.validation import with_defaults
 from rtcloud.egress.recording import request as recording
 from tests.kit import faulty
 
@@ -155,9 +154,11 @@ def test_general_codes_are_ones_that_the_action_may_answer() -> None:
 
 
 def test_our_own_models_have_rules_for_their_own_members_only() -> None:
-    for model in load_catalogue().models[1:]:
+    packaged = json.loads(PACKAGED.read_text("utf-8"))["models"]
+    for model, data in zip(load_catalogue().models[1:], packaged[1:], strict=True):
         shapes = {name: action.input for name, action in model.actions.items()} | dict(model.objects)
         assert not model.actions.keys() & MODEL.actions.keys()
+        assert all(model.member(key).rule is not None for key in data["rules"])
         for members in shapes.values():
             for member in members.values():
                 assert member.of is None or member.of in model.objects or member.of in SCALARS | {"date": ""}, member
@@ -179,17 +180,12 @@ def test_accepted_recordings_have_the_documented_defaults() -> None:
     assert {value: int(rates.meaning(value)) for value in (1, 2, 3)} == recording.SAMPLE_RATES_HZ
 
 
-def test_defaults_fill_what_is_absent_or_empty() -> None:
-    create = MODEL.actions["CreateCloudRecording"]
-    layout = {"MixLayoutMode": 4, "BackGroundColor": "", "MixLayoutList": [{"Top": 1}]}
-    whole = with_defaults(MODEL, create, {"RoomId": "7", "MixLayoutParams": layout})
-    assert whole["RoomIdType"] == 1
-    assert whole["ResourceExpiredHour"] == 72
-    assert "RecordParams" not in whole
-    assert whole["MixLayoutParams"]["BackGroundColor"] == "#000000"
-    assert whole["MixLayoutParams"]["MixLayoutMode"] == 4
-    assert whole["MixLayoutParams"]["MixLayoutList"][0]["RenderMode"] == 1
-    assert with_defaults(MODEL, create, whole) == whole
+def test_defaults_and_meanings_are_asked_by_key() -> None:
+    assert MODEL.default("CreateCloudRecording.ResourceExpiredHour", int) == 72
+    assert MODEL.default("MixLayoutParams.BackGroundColor", str) == "#000000"
+    assert MODEL.member("MixLayoutParams.MixLayoutMode").meaning(4) == "custom"
+    with pytest.raises(KeyError):
+        MODEL.member("CreateCloudRecording.Nothing")
 
 
 def test_every_check_takes_the_good_value_and_no_other_type() -> None:

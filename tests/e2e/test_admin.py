@@ -59,6 +59,10 @@ def test_a_new_key_works_at_once_and_a_disabled_one_no_more(shared_server: Serve
     assert dismissed(shared_server, old, app) == ALLOWED
     asked(shared_server, "users", "delete", user)
     assert dismissed(shared_server, new, app) == "AuthFailure.SecretIdNotFound"
+    log = shared_server.log.read_text()
+    assert '"command":"keys rotate"' in log
+    assert old["secret_key"] not in log
+    assert new["secret_key"] not in log
 
 
 def test_a_policy_allows_one_application_and_denies_another(shared_server: Server) -> None:

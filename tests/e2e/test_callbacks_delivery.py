@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, insert, update
 
-from rtcloud.callbacks import outbox
+from rtcloud.callbacks import outbox, parking
 from rtcloud.callbacks.events import room_event
 from rtcloud.callbacks.schedule import Schedule
 from rtcloud.callbacks.sender import Sender
@@ -230,7 +230,9 @@ def test_a_refused_event_is_parked_and_its_room_goes_on(tmp_path: Path) -> None:
                 assert receiver.types[-2:] == [201, 203]
                 receiver.answer = lambda _: OK
                 now_ms = SystemClock().now_ms()
-                assert await database.write(lambda connection: outbox.replay(connection, now_ms, sdk_app_id=APP)) == 1
+                assert (
+                    await database.write(lambda connection: parking.replay(connection, now_ms, parking.Which(APP))) == 1
+                )
                 await until_states(database, {"delivered": 3})
         assert receiver.types[-1] == 101
 
@@ -259,7 +261,9 @@ def test_what_was_pending_is_delivered_by_the_next_sender(tmp_path: Path) -> Non
                 await until(lambda: len(receiver.bodies) >= 1)
             assert await database.read(outbox.count_by_state) == {"pending": 3}
             receiver.answer = lambda _: OK
-            long_ago = {"created_ms": tables.callbacks.c.created_ms - 3_600_000}  # the time between does not count
+            long_ago = {
+                "retries_from_ms": tables.callbacks.c.retries_from_ms - 3_600_000
+            }  # the time between does not count
             await database.write(lambda connection: connection.execute(update(tables.callbacks).values(long_ago)))
             async with sending(database) as sender:
                 await until_states(database, {"delivered": 3})
@@ -291,7 +295,7 @@ def test_a_removed_address_parks_what_was_meant_for_it(tmp_path: Path) -> None:
         await database.write(lambda connection: remove_targets(connection, APP))
         async with sending(database):
             await until_states(database, {"parked": 3})
-        (first, *_) = await database.read(outbox.list_parked)
+        (first, *_) = await database.read(parking.list_parked)
         assert first.last_error == "the callback address was removed"
 
     run(scenario, tmp_path)

@@ -146,11 +146,12 @@ def test_rooms_of_both_kinds_are_managed(api: Api) -> None:
     ("options", "code"),
     [
         ({"secret_key": "wrong"}, "AuthFailure.SignatureFailure"),
-        ({"secret_id": "AKIDnobody"}, "AuthFailure.SecretIdNotFound"),
+        ({"secret_id": "AKID" + "x" * 32}, "AuthFailure.SecretIdNotFound"),
+        ({"secret_id": "nobody"}, "AuthFailure.InvalidSecretId"),
         ({"token": "a-temporary-one"}, "AuthFailure.TokenFailure"),
         ({"region": "eu-moon"}, "UnsupportedRegion"),
         ({"region": ""}, "MissingParameter"),
-        ({"signMethod": "HmacSHA1"}, "AuthFailure.InvalidAuthorization"),
+        ({"signMethod": "HmacSHA1", "secret_key": "wrong"}, "AuthFailure.SignatureFailure"),
     ],
 )
 def test_wrong_credentials_are_refused(api: Api, options: dict[str, Any], code: str) -> None:
@@ -166,10 +167,14 @@ def test_six_minute_old_timestamp_is_refused(api: Api, monkeypatch: pytest.Monke
         assert error.code == "AuthFailure.SignatureExpire"
 
 
-def test_get_requests_are_refused(api: Api) -> None:
-    sdk = client(api)
-    sdk.profile.httpProfile.reqMethod = "GET"
-    assert refused(sdk.RemoveUser, remove(api)).code == "UnsupportedProtocol"
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("sign_method", ["TC3-HMAC-SHA256", "HmacSHA1", "HmacSHA256"])
+def test_every_profile_of_the_sdk_works(api: Api, sign_method: str, method: str) -> None:
+    api.rooms.open[RoomRef(api.credentials.sdk_app_id, True, "9")] = {"u"}
+    sdk = client(api, signMethod=sign_method)
+    sdk.profile.httpProfile.reqMethod = method
+    assert sdk.RemoveUser(remove(api, 9)).RequestId
+    assert refused(sdk.RemoveUser, remove(api, 1000)).code == "FailedOperation.RoomNotExist"
 
 
 def test_unsigned_payload_and_language_are_accepted(api: Api) -> None:
@@ -224,9 +229,9 @@ def test_unknown_actions_and_versions_are_refused(api: Api) -> None:
     for action, code in {
         "NoSuchAction": "InvalidAction",
         "StartMCUMixTranscode": "ActionOffline",
-        "StartPublishCdnStream": "UnsupportedOperation",
+        "StopWebRecord": "UnsupportedOperation",
     }.items():
-        assert refused(lambda values, action=action: sdk.call_json(action, values), {}).code == code
+        assert refused(lambda values, action=action: sdk.call_json(action, values), {"TaskId": "x"}).code == code
     sdk._apiVersion = "2017-03-12"
     assert refused(sdk.RemoveUser, remove(api)).code == "NoSuchVersion"
 

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import io
 import json
+import logging
 import subprocess
 import sys
 import time
@@ -50,7 +51,8 @@ def client(kind: type[AbstractClient], api: Api, keys: Any = None, **profile: An
     own = api.credentials
     chosen = keys or credential.Credential(own.secret_id, own.secret_key)
     http = HttpProfile(protocol="http", endpoint=api.endpoint, reqTimeout=20, **profile.pop("http", {}))
-    return kind(chosen, "ap-guangzhou", ClientProfile(httpProfile=http, **profile))
+    region = profile.pop("region", "ap-guangzhou")
+    return kind(chosen, region, ClientProfile(httpProfile=http, **profile))
 
 
 def trtc(api: Api, keys: Any = None, **profile: Any) -> Any:
@@ -193,6 +195,13 @@ def test_a_list_of_applications_holds_what_policies_grant(api: Api, second: int)
         assert code(called, trtc(api, keys), action, **needed) == DENIED
 
 
+@pytest.mark.parametrize("region", ["", "eu-moon"])
+def test_regions_do_not_matter(api: Api, region: str) -> None:
+    assert called(trtc(api, region=region), "DescribeAppStatList")["Total"] >= 1
+    identity = client(StsClient, api, region=region).GetCallerIdentity(sts.GetCallerIdentityRequest())
+    assert identity.Type == "CAMUser"
+
+
 def test_the_console_works_through_the_sdk(api: Api, second: int) -> None:
     sdk = trtc(api)
     called(sdk, "ModifyAppInfo", SdkAppId=second, Scenes=["rtc"], AutoRecording={"Enabled": True, "Format": "hls"})
@@ -233,3 +242,17 @@ def test_the_example_shows_what_is_allowed_and_what_is_not(api: Api, tmp_path: P
     assert "are good until" in made
     assert '"Scenes": ["rtc", "live"]' in allowed
     assert denied == "DescribeSecret: AuthFailure.UnauthorizedOperation"
+
+
+def test_no_secret_is_logged(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+    app = api.credentials.sdk_app_id
+    with caplog.at_level(logging.DEBUG):
+        secrets = [called(trtc(api), "DescribeSecret", SdkAppId=app)["SecretKey"]]
+        secrets += [called(trtc(api), "CreateSecretUserSig", SdkAppId=app, UserId="alice")["UserSig"]]
+        request = filled(sts.GetFederationTokenRequest(), Name="guest", Policy=document(api, app))
+        keys = client(StsClient, api).GetFederationToken(request).Credentials
+        secrets += [keys.TmpSecretKey, keys.Token, api.credentials.secret_key]
+        remove(api, credential.Credential(keys.TmpSecretId, keys.TmpSecretKey, keys.Token), app)
+    ours = [str(vars(record)) for record in caplog.records if record.name.startswith("rtcloud")]
+    assert len(ours) >= 4
+    assert not [line for line in ours if any(secret in line for secret in secrets)]

@@ -19,16 +19,18 @@ Steps = tuple[str | int, ...]
 TEXTS = {
     "date": "2024-05-31",
     "datetime": "2024-05-31 23:59:59",
+    "minute": "2024-05-31 23:59",
     "base64": "AAAA",
     "json": '{"a":1}',
     "url": "https://host/a.png",
     "stream_url": "https://host/a.mp4",
     "push_url": "rtmp://host/live/a",
 }
-OTHER_TEXTS = ("sample", "1400000000", "1400000000_sample_1", "2024-05-31 23:59", "word|10", "#ff0000", "0xff0000")
+OTHER_TEXTS = ("sample", "1400000000", "1400000000_sample_1", "word|10", "#ff0000", "0xff0000")
 BAD_TEXTS: dict[str, list[str]] = {
     "date": ["2023-02-29", "2024-5-31", "20240531", "2024-05-31 ", "x"],
     "datetime": ["2024-05-31", "2024-05-31 24:00:00", "2024-02-30 00:00:00", "2024-05-31T00:00:00"],
+    "minute": ["2024-05-31", "2024-05-31 23:60", "2023-02-29 00:00", "2024-05-31 23:59:59"],
     "base64": ["A", "AA=A", "\u4e2d", "AAAA AAAA"],
     "json": ["[]", "7", "{", "x", '{"a":1} x'],
     "url": ["x", "ftp://host/a", "https://", "https:///a", "https://host:99999/", "https://ho st/", "rtmp://host/a"],

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use rtcloud_fuzz::run;
 use rtcloud_node::{InRoom, decode, encode, samples};
 use rtcloud_sfu::{
-    Command, DtlsCert, Event, Kind, Output, ParticipantId, Room, Route, Target, TransportConfig, data,
-    fuzzing,
+    Command, DtlsCert, Event, Kind, Output, ParticipantId, Rights, Room, Route, Stream, Target,
+    TransportConfig, data, fuzzing,
 };
 use str0m::media::{Direction, MediaKind, Simulcast, SimulcastLayer};
 use str0m::{Candidate, Input, Output as RtcOutput, Rtc};
@@ -31,7 +31,15 @@ fn room(certificate: &DtlsCert, now: Instant) -> Room {
     let mut room = Room::new(Arc::new(config), now);
     for (name, single) in [("single", true), ("dual", false)] {
         let participant = ParticipantId::from(name);
-        room.handle_command(Command::AddParticipant { participant, identity: name.to_owned(), single }, now);
+        room.handle_command(
+            Command::AddParticipant {
+                participant,
+                identity: name.to_owned(),
+                single,
+                rights: Rights::default(),
+            },
+            now,
+        );
     }
     room
 }
@@ -116,6 +124,7 @@ fn offers_and_answers() {
             track: "TR_1".into(),
             cid: "cam".to_owned(),
             kind: Kind::Video,
+            stream: Stream::default(),
             codec: "vp8".to_owned(),
             layers: vec![],
             muted: false,

@@ -10,7 +10,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use rtcloud_node::{InRoom, Node, NodeConfig};
-use rtcloud_sfu::{Command, Event, Kind, ParticipantId, RoomId, Target};
+use rtcloud_sfu::{Command, Event, Kind, ParticipantId, Rights, RoomId, Stream, Target};
 use str0m::change::{SdpAnswer, SdpPendingOffer};
 use str0m::format::Codec;
 use str0m::media::{Direction, MediaKind, Mid};
@@ -117,13 +117,19 @@ fn main() {
     for client in &clients {
         let participant = client.id.clone();
         let identity = participant.to_string();
-        node.send(vec![in_room(Command::AddParticipant { participant, identity, single: true })]);
+        node.send(vec![in_room(Command::AddParticipant {
+            participant,
+            identity,
+            single: true,
+            rights: Rights::default(),
+        })]);
     }
     node.send(vec![in_room(Command::PublishTrack {
         participant: clients[0].id.clone(),
         track: "TR_0".into(),
         cid: "cid".into(),
         kind,
+        stream: Stream::default(),
         codec: String::new(),
         layers: vec![],
         muted: false,

@@ -1,13 +1,13 @@
 //! Events on their way to the one reader, and the eventfd that wakes it.
 //!
-//! Facts are never dropped and stay in order. Of statistics only the newest is kept: a reader that is slow misses
-//! what is out of date, and the queue does not grow with time.
+//! Facts are never dropped and stay in order. Of statistics only the newest is kept, and counts are added up: a reader
+//! that is slow misses what is out of date, and the queue does not grow with time.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Mutex;
 
-use rtcloud_sfu::{Event, ParticipantId, RoomId, SpeakerLevel};
+use rtcloud_sfu::{Event, ParticipantId, Refusal, RoomId, SpeakerLevel};
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::protocol::InRoom;
@@ -17,6 +17,7 @@ struct Waiting {
     facts: VecDeque<InRoom<Event>>,
     quality: BTreeMap<(RoomId, ParticipantId), Event>,
     speakers: BTreeMap<RoomId, BTreeMap<ParticipantId, SpeakerLevel>>,
+    refused: BTreeMap<(RoomId, ParticipantId, Refusal), u64>,
 }
 
 impl Waiting {
@@ -29,6 +30,9 @@ impl Waiting {
                 let levels = self.speakers.entry(room.clone()).or_default();
                 levels.extend(speakers.into_iter().map(|s| (s.participant.clone(), s)));
             }
+            Event::DataRefused { participant, reason, count } => {
+                *self.refused.entry((room.clone(), participant, reason)).or_default() += count;
+            }
             body => self.facts.push_back(InRoom { room: room.clone(), body }),
         }
     }
@@ -39,6 +43,9 @@ impl Waiting {
         }
         if let Some((room, levels)) = self.speakers.pop_first() {
             return Some(InRoom { room, body: Event::Speakers { speakers: levels.into_values().collect() } });
+        }
+        if let Some(((room, participant, reason), count)) = self.refused.pop_first() {
+            return Some(InRoom { room, body: Event::DataRefused { participant, reason, count } });
         }
         let ((room, _), body) = self.quality.pop_first()?;
         Some(InRoom { room, body })
@@ -110,6 +117,18 @@ mod tests {
         assert_eq!(events.len(), 11);
         assert_eq!(events[10].body, quality("a", 9));
         assert_eq!(events[0].body, Event::RoomFailed { reason: "0".to_owned() });
+    }
+
+    #[test]
+    fn refusals_are_added_up() {
+        let queue = EventQueue::new().unwrap();
+        let room = RoomId::from("r");
+        let refused = |reason, count| Event::DataRefused { participant: "a".into(), reason, count };
+        for _ in 0..10 {
+            queue.push(&room, [refused(Refusal::TooMany, 3), refused(Refusal::Malformed, 1)]);
+        }
+        let bodies: Vec<Event> = queue.drain(100).into_iter().map(|e| e.body).collect();
+        assert_eq!(bodies, [refused(Refusal::Malformed, 10), refused(Refusal::TooMany, 30)]);
     }
 
     #[test]

@@ -20,14 +20,32 @@ const MAX_SPARE: usize = 1024 * 1024;
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     pub(crate) bytes: Vec<u8>,
-    pub(crate) datagrams: Vec<(SocketAddr, Option<IpAddr>, Range<usize>)>,
+    pub(crate) datagrams: Vec<Arrival>,
+}
+
+/// A datagram that came; its contents are in the batch.
+#[derive(Debug, Clone)]
+pub(crate) struct Arrival {
+    pub(crate) source: SocketAddr,
+    /// The address of ours that it was sent to, if the system said so.
+    pub(crate) destination: Option<IpAddr>,
+    /// Another shard claims the source too, and got it as well.
+    pub(crate) contested: bool,
+    pub(crate) range: Range<usize>,
 }
 
 impl Batch {
-    pub(crate) fn push(&mut self, source: SocketAddr, destination: Option<IpAddr>, contents: &[u8]) {
+    pub(crate) fn push(
+        &mut self,
+        source: SocketAddr,
+        destination: Option<IpAddr>,
+        contested: bool,
+        contents: &[u8],
+    ) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(contents);
-        self.datagrams.push((source, destination, start..self.bytes.len()));
+        let range = start..self.bytes.len();
+        self.datagrams.push(Arrival { source, destination, contested, range });
     }
 
     pub(crate) fn clear(&mut self) {

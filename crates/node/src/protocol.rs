@@ -1,7 +1,10 @@
 //! What crosses the seam to the control plane, as msgpack maps: the other half of `src/rtcloud/media/node.py`.
 
+use std::collections::BTreeMap;
+
 use rtcloud_sfu::{
-    Command, Event, Kind, Layer, MidMap, ParticipantId, RoomId, SpeakerLevel, Target, TrackId, TransportState,
+    Command, Event, Kind, Layer, MidMap, ParticipantId, Refusal, Rights, RoomId, SpeakerLevel, Stream,
+    Target, TrackId, TransportState,
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -46,6 +49,8 @@ pub struct NodeStatus {
     pub commands_refused: u64,
     pub rooms_failed: u64,
     pub threads_cpu_ms: u64,
+    #[serde(default)]
+    pub refused: BTreeMap<String, u64>,
 }
 
 /// A command or event and the room it is about.
@@ -121,10 +126,20 @@ pub fn samples() -> (Vec<InRoom<Event>>, Vec<InRoom<Command>>) {
         },
         Event::Receiving { participant: participant(), track: track(), width: 1280, height: 720 },
         Event::RoomFailed { reason: "a fault".to_owned() },
+        Event::DataRefused { participant: participant(), reason: Refusal::TooMany, count: 12 },
     ];
     let layer = Layer { rid: "q".to_owned(), width: 320, height: 180, bitrate: 150_000 };
     let commands = vec![
-        Command::AddParticipant { participant: participant(), identity: "alice".to_owned(), single: true },
+        Command::AddParticipant {
+            participant: participant(),
+            identity: "alice".to_owned(),
+            single: true,
+            rights: Rights { send_screen: false, ..Rights::default() },
+        },
+        Command::SetRights {
+            participant: participant(),
+            rights: Rights { receive_video: false, data: false, ..Rights::default() },
+        },
         Command::RemoveParticipant { participant: participant() },
         Command::CloseRoom {},
         Command::PublishTrack {
@@ -132,6 +147,7 @@ pub fn samples() -> (Vec<InRoom<Event>>, Vec<InRoom<Command>>) {
             track: track(),
             cid: "cam".to_owned(),
             kind: Kind::Video,
+            stream: Stream::Aux,
             codec: "h264".to_owned(),
             layers: vec![layer],
             muted: true,

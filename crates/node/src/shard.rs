@@ -2,20 +2,24 @@
 //!
 //! Each turn takes what waits, gives it to the rooms, and polls each room that was touched or whose time has come. A
 //! panic in a room's step ends that room, and only that room.
+//!
+//! A check says for which transport it is; everything else is known by its address alone. Checks can be sent from any
+//! address, so one that names an address which another transport has takes nothing away from that one: what comes from
+//! there is tried on both, and the address moves to the other only when that one has opened some of it.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use rtcloud_sfu::{Command, Event, Output, Room, RoomId, Route, TransportConfig, TransportKey};
+use rtcloud_sfu::{Command, Event, Heard, Output, Room, RoomId, Route, TransportConfig, TransportKey};
 use slab::Slab;
 
-use crate::mailbox::{Batch, Mail};
+use crate::mailbox::{Arrival, Batch, Mail};
 use crate::protocol::InRoom;
-use crate::shared::Shared;
+use crate::shared::{Drop, Shared};
 use crate::stun;
 
 /// A turn is not ended by timers sooner than this after the one before: what is due meanwhile is done together.
@@ -23,6 +27,8 @@ const MIN_WAIT: Duration = Duration::from_millis(4);
 const MAX_WAIT: Duration = Duration::from_secs(1);
 /// Addresses remembered for one transport; the oldest give way.
 const MAX_ADDRESSES: usize = 8;
+/// Transports that may claim an address which another has; the oldest give way.
+const MAX_CLAIMS: usize = 3;
 /// Addresses one transport may come from between two ICE restarts; a client that moves more often restarts.
 const MAX_MOVES: usize = 64;
 /// ICE user names remembered for one transport: the present one and those of restarts under way.
@@ -34,6 +40,22 @@ struct Entry {
     room: Room,
     touched: bool,
     counted: u64,
+}
+
+/// A transport and its room.
+type Place = (usize, TransportKey);
+
+/// Whose an address is.
+struct Owners {
+    holder: Place,
+    /// Those who say that it is theirs, the oldest first.
+    claims: Vec<Place>,
+}
+
+impl Owners {
+    fn contains(&self, place: Place) -> bool {
+        self.holder == place || self.claims.contains(&place)
+    }
 }
 
 /// Where a transport is and what leads to it.
@@ -50,9 +72,9 @@ pub(crate) struct Shard {
     config: Arc<TransportConfig>,
     rooms: Slab<Entry>,
     names: HashMap<RoomId, usize>,
-    by_ufrag: HashMap<String, (usize, TransportKey)>,
-    by_address: HashMap<SocketAddr, (usize, TransportKey)>,
-    signs: HashMap<(usize, TransportKey), Signs>,
+    by_ufrag: HashMap<String, Place>,
+    by_address: HashMap<SocketAddr, Owners>,
+    signs: HashMap<Place, Signs>,
     touched: Vec<usize>,
     output: Output,
     cpu_at: Instant,
@@ -135,74 +157,123 @@ impl Shard {
     }
 
     fn handle_batch(&mut self, batch: &Batch, now: Instant) {
-        for (source, destination, range) in &batch.datagrams {
-            if !self.handle_datagram(*source, *destination, &batch.bytes[range.clone()], now) {
-                self.shared.counters.packets_dropped.fetch_add(1, Relaxed);
+        for arrival in &batch.datagrams {
+            let contents = &batch.bytes[arrival.range.clone()];
+            if self.handle_datagram(arrival, contents, now) == Heard::Refused && !arrival.contested {
+                self.shared.counters.count_dropped(Drop::Refused, 1);
             }
         }
     }
 
-    fn handle_datagram(
-        &mut self,
-        source: SocketAddr,
-        destination: Option<IpAddr>,
-        contents: &[u8],
-        now: Instant,
-    ) -> bool {
-        // An ICE check says for whom it is; once it has proved so, that also moves an address that another had before.
+    fn handle_datagram(&mut self, arrival: &Arrival, contents: &[u8], now: Instant) -> Heard {
         let named = stun::local_ufrag(contents).and_then(|ufrag| self.by_ufrag.get(ufrag)).copied();
-        let known = self.by_address.get(&source).copied();
-        let Some((index, key)) = named.or(known) else { return false };
-        let moves = named.is_some() && named != known;
-        if moves && self.signs.get(&(index, key)).is_some_and(|s| s.moves >= MAX_MOVES) {
-            return false;
+        if let Some(place) = named {
+            return self.handle_check(place, arrival, contents, now);
         }
-        let local = self.shared.local_address(destination);
-        let step = |room: &mut Room, output: &mut Output| {
-            room.handle_datagram(key, source, local, contents, now, output)
+        let Some(owners) = self.by_address.get(&arrival.source) else { return Heard::Refused };
+        let (holder, disputed) = (owners.holder, !owners.claims.is_empty());
+        let heard = self.give(holder, arrival, contents, now);
+        let (winner, heard) = match heard {
+            Heard::Proven => (holder, heard),
+            _ if disputed => match self.try_claims(arrival, contents, now) {
+                Some(claimant) => (claimant, Heard::Proven),
+                None => return heard,
+            },
+            _ => return heard,
         };
-        let accepted = self.step(index, step) == Some(true);
-        if accepted && named.is_some() {
-            if moves {
-                self.bind(source, known, (index, key));
+        if winner != holder {
+            self.move_address(arrival.source, winner);
+        }
+        if arrival.contested {
+            self.shared.routes.settle_address(arrival.source, self.index);
+        }
+        heard
+    }
+
+    /// A check that names a transport.
+    fn handle_check(&mut self, place: Place, arrival: &Arrival, contents: &[u8], now: Instant) -> Heard {
+        let source = arrival.source;
+        let known = self.by_address.get(&source).is_some_and(|owners| owners.contains(place));
+        if !known && self.signs.get(&place).is_some_and(|s| s.moves >= MAX_MOVES) {
+            return Heard::Refused;
+        }
+        let heard = self.give(place, arrival, contents, now);
+        if heard != Heard::Refused {
+            if !known {
+                self.bind(source, place);
             }
             self.shared.routes.add_address(source, self.index);
         }
-        accepted
+        heard
     }
 
-    fn bind(
-        &mut self,
-        source: SocketAddr,
-        before: Option<(usize, TransportKey)>,
-        now: (usize, TransportKey),
-    ) {
-        if let Some(signs) = before.and_then(|before| self.signs.get_mut(&before)) {
+    /// Gives a datagram to a transport.
+    fn give(&mut self, (index, key): Place, arrival: &Arrival, contents: &[u8], now: Instant) -> Heard {
+        let local = self.shared.local_address(arrival.destination);
+        let step = |room: &mut Room, output: &mut Output| {
+            room.handle_datagram(key, arrival.source, local, contents, now, output)
+        };
+        self.step(index, step).unwrap_or(Heard::Refused)
+    }
+
+    /// Tries a datagram that its address's holder did not open on those who claim the address, the newest first.
+    fn try_claims(&mut self, arrival: &Arrival, contents: &[u8], now: Instant) -> Option<Place> {
+        let claims = self.by_address.get(&arrival.source)?.claims.clone();
+        claims.into_iter().rev().find(|place| self.give(*place, arrival, contents, now) == Heard::Proven)
+    }
+
+    /// One that claimed an address has proved that it is there.
+    fn move_address(&mut self, address: SocketAddr, to: Place) {
+        let Some(owners) = self.by_address.get_mut(&address) else { return };
+        let before = std::mem::replace(&mut owners.holder, to);
+        owners.claims.retain(|place| *place != to);
+        // It may claim it back.
+        if let Some(signs) = self.signs.get_mut(&before) {
+            signs.addresses.retain(|a| *a != address);
+        }
+    }
+
+    /// A valid check for a transport came from an address that it did not have.
+    fn bind(&mut self, source: SocketAddr, place: Place) {
+        let owners =
+            self.by_address.entry(source).or_insert_with(|| Owners { holder: place, claims: Vec::new() });
+        if owners.holder != place {
+            owners.claims.push(place);
+        }
+        let displaced = (owners.claims.len() > MAX_CLAIMS).then(|| owners.claims.remove(0));
+        if let Some(signs) = displaced.and_then(|place| self.signs.get_mut(&place)) {
             signs.addresses.retain(|a| *a != source);
         }
-        self.by_address.insert(source, now);
-        let signs = self.signs.entry(now).or_default();
+        let signs = self.signs.entry(place).or_default();
         signs.moves += 1;
         signs.addresses.push(source);
         if signs.addresses.len() > MAX_ADDRESSES {
             let oldest = signs.addresses.remove(0);
-            self.forget_address(oldest);
+            self.forget_address(oldest, place);
         }
     }
 
-    fn forget_address(&mut self, address: SocketAddr) {
-        self.by_address.remove(&address);
-        self.shared.routes.remove_address(address, self.index);
+    /// A transport is no longer at an address; the newest of those who claim it has it then.
+    fn forget_address(&mut self, address: SocketAddr, place: Place) {
+        let Some(owners) = self.by_address.get_mut(&address) else { return };
+        if owners.holder != place {
+            owners.claims.retain(|p| *p != place);
+        } else if let Some(next) = owners.claims.pop() {
+            owners.holder = next;
+        } else {
+            self.by_address.remove(&address);
+            self.shared.routes.remove_address(address, self.index);
+        }
     }
 
-    fn forget_signs(&mut self, at: (usize, TransportKey)) {
+    fn forget_signs(&mut self, at: Place) {
         let Some(signs) = self.signs.remove(&at) else { return };
         for ufrag in &signs.ufrags {
             self.by_ufrag.remove(ufrag);
             self.shared.routes.remove(ufrag);
         }
         for address in signs.addresses {
-            self.forget_address(address);
+            self.forget_address(address, at);
         }
     }
 
@@ -275,13 +346,18 @@ impl Shard {
             }
         }
         let output = &mut self.output;
+        for event in &output.events {
+            if let Event::DataRefused { reason, count, .. } = event {
+                self.shared.counters.count_refused(*reason, *count);
+            }
+        }
         if !output.events.is_empty() {
             self.shared.events.push(&self.rooms[index].id, output.events.drain(..));
         }
         output.clear();
     }
 
-    fn add_ufrag(&mut self, at: (usize, TransportKey), ufrag: String) {
+    fn add_ufrag(&mut self, at: Place, ufrag: String) {
         if self.by_ufrag.insert(ufrag.clone(), at).is_some() {
             return;
         }
@@ -313,6 +389,8 @@ impl Shard {
 
 #[cfg(test)]
 mod tests {
+    use rtcloud_sfu::Rights;
+
     use super::*;
     use crate::mailbox::Mailbox;
     use crate::socket::Socket;
@@ -340,8 +418,12 @@ mod tests {
     }
 
     fn join(shard: &mut Shard, room: &str) -> usize {
-        let body =
-            Command::AddParticipant { participant: "p".into(), identity: "i".to_owned(), single: false };
+        let body = Command::AddParticipant {
+            participant: "p".into(),
+            identity: "i".to_owned(),
+            single: false,
+            rights: Rights::default(),
+        };
         shard.handle_command(InRoom { room: RoomId::from(room), body }, Instant::now());
         shard.names[&RoomId::from(room)]
     }
@@ -377,6 +459,10 @@ mod tests {
         message
     }
 
+    fn arrival(source: SocketAddr) -> Arrival {
+        Arrival { source, destination: None, contested: false, range: 0..0 }
+    }
+
     #[test]
     fn a_check_without_proof_moves_no_address() {
         let mut shard = shard();
@@ -385,7 +471,8 @@ mod tests {
         let ufrag = shard.by_ufrag.keys().next().unwrap().clone();
         for port in 1..200 {
             let source = SocketAddr::from(([192, 0, 2, 1], port));
-            assert!(!shard.handle_datagram(source, None, &unproven_check(&ufrag), Instant::now()));
+            let heard = shard.handle_datagram(&arrival(source), &unproven_check(&ufrag), Instant::now());
+            assert_eq!(heard, Heard::Refused);
             assert_eq!(shard.shared.routes.find_address(source), None);
         }
         assert!(shard.by_address.is_empty());
@@ -399,15 +486,40 @@ mod tests {
         let at = *shard.by_ufrag.values().next().unwrap();
         for port in 1..=20 {
             let source = SocketAddr::from(([192, 0, 2, 1], port));
-            shard.bind(source, None, at);
+            shard.bind(source, at);
             shard.shared.routes.add_address(source, 0);
         }
         assert_eq!((shard.by_address.len(), shard.signs[&at].moves), (MAX_ADDRESSES, 20));
         let last = SocketAddr::from(([192, 0, 2, 1], 20));
-        assert_eq!(shard.shared.routes.find_address(last), Some(0));
+        assert_eq!(shard.shared.routes.find_address(last).map(|o| o.first), Some(0));
         shard.remove_room(index);
         assert!(shard.by_address.is_empty());
         assert_eq!(shard.shared.routes.find_address(last), None);
+    }
+
+    #[test]
+    fn a_claimed_address_stays_until_it_is_proved_and_is_given_back() {
+        let mut shard = shard();
+        let rooms: Vec<usize> = ["a", "b", "c", "d", "e", "f"].map(|r| join(&mut shard, r)).to_vec();
+        shard.poll_rooms(Instant::now());
+        let place = |shard: &Shard, room| *shard.by_ufrag.values().find(|(index, _)| *index == room).unwrap();
+        let places: Vec<Place> = rooms.iter().map(|room| place(&shard, *room)).collect();
+        let source = SocketAddr::from(([192, 0, 2, 1], 5000));
+        for place in &places {
+            shard.bind(source, *place);
+        }
+        let owners = &shard.by_address[&source];
+        assert_eq!((owners.holder, &owners.claims[..]), (places[0], &places[3..]));
+        assert!(shard.signs[&places[1]].addresses.is_empty(), "its claim gave way");
+        shard.move_address(source, places[4]);
+        assert_eq!(shard.by_address[&source].holder, places[4]);
+        assert!(shard.signs[&places[0]].addresses.is_empty());
+        shard.remove_room(rooms[4]);
+        assert_eq!(shard.by_address[&source].holder, places[5], "the newest claim");
+        for room in [rooms[0], rooms[1], rooms[2], rooms[3], rooms[5]] {
+            shard.remove_room(room);
+        }
+        assert!(shard.by_address.is_empty() && shard.signs.is_empty());
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{PoisonError, RwLock};
 
+use rtcloud_sfu::Refusal;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::events::EventQueue;
@@ -22,9 +23,61 @@ pub(crate) struct Counters {
     pub(crate) packets_sent: AtomicU64,
     pub(crate) bytes_received: AtomicU64,
     pub(crate) bytes_sent: AtomicU64,
-    pub(crate) packets_dropped: AtomicU64,
+    drops: [AtomicU64; Drop::ALL.len()],
+    data_refused: [AtomicU64; Refusal::COUNT],
     pub(crate) commands_refused: AtomicU64,
     pub(crate) rooms_failed: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn count_dropped(&self, why: Drop, count: u64) {
+        self.drops[why as usize].fetch_add(count, Relaxed);
+    }
+
+    pub(crate) fn count_refused(&self, reason: Refusal, count: u64) {
+        self.data_refused[reason as usize].fetch_add(count, Relaxed);
+    }
+}
+
+/// Why a datagram was dropped.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Drop {
+    /// For no transport of ours.
+    Stranger,
+    /// Larger than any client's.
+    Oversize,
+    /// More than one source may send in a moment.
+    Flood,
+    /// Its shard was behind.
+    QueueFull,
+    /// Its transport did not understand it.
+    Refused,
+    /// One of ours that the system did not take.
+    Unsent,
+}
+
+impl Drop {
+    const ALL: [Self; 6] =
+        [Self::Stranger, Self::Oversize, Self::Flood, Self::QueueFull, Self::Refused, Self::Unsent];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Stranger => "packet_stranger",
+            Self::Oversize => "packet_oversize",
+            Self::Flood => "packet_flood",
+            Self::QueueFull => "packet_queue_full",
+            Self::Refused => "packet_refused",
+            Self::Unsent => "packet_unsent",
+        }
+    }
+}
+
+/// The shards that have a client at one address. Almost always it is one; while another claims to have it too, what
+/// comes from there goes to each, until one of them has opened some of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Owners {
+    pub(crate) first: usize,
+    pub(crate) second: Option<usize>,
 }
 
 /// Which shard an ICE user name or the address of a client belongs to. Shards alone write here, addresses only after
@@ -32,7 +85,7 @@ pub(crate) struct Counters {
 #[derive(Debug, Default)]
 pub(crate) struct Routes {
     shards: RwLock<HashMap<String, usize>>,
-    addresses: RwLock<HashMap<SocketAddr, usize>>,
+    addresses: RwLock<HashMap<SocketAddr, Owners>>,
 }
 
 impl Routes {
@@ -48,22 +101,38 @@ impl Routes {
         self.shards.read().unwrap_or_else(PoisonError::into_inner).get(ufrag).copied()
     }
 
-    /// The client at `address` is now one of `shard`'s.
+    /// A client of `shard`'s says that it is at `address`. Who has it keeps it; the newest claim stands beside.
     pub(crate) fn add_address(&self, address: SocketAddr, shard: usize) {
-        if self.find_address(address) != Some(shard) {
-            self.addresses.write().unwrap_or_else(PoisonError::into_inner).insert(address, shard);
+        match self.find_address(address) {
+            Some(owners) if owners.first == shard || owners.second == Some(shard) => {}
+            _ => {
+                let mut addresses = self.addresses.write().unwrap_or_else(PoisonError::into_inner);
+                let owners = addresses.entry(address).or_insert(Owners { first: shard, second: None });
+                owners.second = (owners.first != shard).then_some(shard);
+            }
         }
     }
 
-    /// It is no longer one of `shard`'s; if another has it by now, it stays there.
+    /// A client of `shard`'s has proved that it is at `address`.
+    pub(crate) fn settle_address(&self, address: SocketAddr, shard: usize) {
+        let mut addresses = self.addresses.write().unwrap_or_else(PoisonError::into_inner);
+        addresses.insert(address, Owners { first: shard, second: None });
+    }
+
+    /// It is no longer one of `shard`'s; if another has it, it stays there.
     pub(crate) fn remove_address(&self, address: SocketAddr, shard: usize) {
         let mut addresses = self.addresses.write().unwrap_or_else(PoisonError::into_inner);
-        if addresses.get(&address) == Some(&shard) {
-            addresses.remove(&address);
+        let Some(owners) = addresses.get_mut(&address) else { return };
+        match (owners.first == shard, owners.second) {
+            (true, Some(second)) => *owners = Owners { first: second, second: None },
+            (true, None) => {
+                addresses.remove(&address);
+            }
+            (false, second) => owners.second = second.filter(|s| *s != shard),
         }
     }
 
-    pub(crate) fn find_address(&self, address: SocketAddr) -> Option<usize> {
+    pub(crate) fn find_address(&self, address: SocketAddr) -> Option<Owners> {
         self.addresses.read().unwrap_or_else(PoisonError::into_inner).get(&address).copied()
     }
 }
@@ -97,7 +166,7 @@ impl Shared {
         self.counters.packets_sent.fetch_add(sent.packets, Relaxed);
         self.counters.bytes_sent.fetch_add(sent.bytes, Relaxed);
         if sent.dropped > 0 {
-            self.counters.packets_dropped.fetch_add(sent.dropped, Relaxed);
+            self.counters.count_dropped(Drop::Unsent, sent.dropped);
         }
     }
 
@@ -110,6 +179,10 @@ impl Shared {
 
     pub(crate) fn status(&self) -> NodeStatus {
         let c = &self.counters;
+        let drops = Drop::ALL.map(|why| (why.name().to_owned(), c.drops[why as usize].load(Relaxed)));
+        let packets_dropped = drops.iter().map(|(_, count)| count).sum();
+        let data = Refusal::ALL
+            .map(|reason| (format!("data_{}", reason.name()), c.data_refused[reason as usize].load(Relaxed)));
         NodeStatus {
             rooms: c.rooms.load(Relaxed),
             participants: c.participants.load(Relaxed),
@@ -117,10 +190,11 @@ impl Shared {
             packets_sent: c.packets_sent.load(Relaxed),
             bytes_received: c.bytes_received.load(Relaxed),
             bytes_sent: c.bytes_sent.load(Relaxed),
-            packets_dropped: c.packets_dropped.load(Relaxed),
+            packets_dropped,
             commands_refused: c.commands_refused.load(Relaxed),
             rooms_failed: c.rooms_failed.load(Relaxed),
             threads_cpu_ms: self.cpu.iter().map(|t| t.load(Relaxed)).sum::<u64>() / 1000,
+            refused: drops.into_iter().chain(data).collect(),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use rtcloud_node::{InRoom, Node, NodeConfig, StartError};
-use rtcloud_sfu::{Command, Event, ParticipantId, RoomId, Target};
+use rtcloud_sfu::{Command, Event, ParticipantId, Rights, RoomId, Target};
 
 fn config(listen: &str) -> NodeConfig {
     NodeConfig {
@@ -24,7 +24,15 @@ fn in_room(room: &str, body: Command) -> InRoom<Command> {
 
 fn join(room: &str) -> InRoom<Command> {
     let participant = ParticipantId::from("PA_1");
-    in_room(room, Command::AddParticipant { participant, identity: "i".to_owned(), single: false })
+    in_room(
+        room,
+        Command::AddParticipant {
+            participant,
+            identity: "i".to_owned(),
+            single: false,
+            rights: Rights::default(),
+        },
+    )
 }
 
 fn eventually<T>(mut poll: impl FnMut() -> Option<T>) -> T {

@@ -4,6 +4,8 @@
 //! passes at full speed, a flood to everybody does not. What is lossy stops when half is used up; the other half is
 //! for what is reliable, and a reliable message beyond it is dropped as well.
 //!
+//! Custom commands have limits of their own beside, those of the documents, in what their sender sends.
+//!
 //! Reading a description takes about 130 ns per byte in the thread that many rooms share.
 
 use std::time::Instant;
@@ -18,6 +20,10 @@ const DESCRIPTIONS: f64 = 512.0 * 1024.0;
 const DESCRIPTIONS_BURST: f64 = 8.0 * DESCRIPTIONS;
 /// How many seconds' worth may be used at once.
 const BURST: f64 = 2.0;
+/// Custom commands per second, and at once.
+const COMMANDS: f64 = 30.0;
+/// Their bytes per second, and at once.
+const COMMAND_BYTES: f64 = 8.0 * 1024.0;
 
 /// What one participant has left.
 #[derive(Debug)]
@@ -28,27 +34,59 @@ pub(crate) struct Allowance {
     at: Instant,
     descriptions: f64,
     described_at: Instant,
+    commands: f64,
+    command_bytes: f64,
+    commanded_at: Instant,
 }
 
 impl Allowance {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { messages: 1.0, bytes: 1.0, at: now, descriptions: DESCRIPTIONS_BURST, described_at: now }
+        Self {
+            messages: 1.0,
+            bytes: 1.0,
+            at: now,
+            descriptions: DESCRIPTIONS_BURST,
+            described_at: now,
+            commands: COMMANDS,
+            command_bytes: COMMAND_BYTES,
+            commanded_at: now,
+        }
     }
 
-    /// Whether a message of `size` bytes may go to so many; if so it is counted.
-    pub(crate) fn take(&mut self, now: Instant, reliable: bool, receivers: usize, size: usize) -> bool {
+    /// Whether another message may be read at all.
+    pub(crate) fn is_open(&mut self, now: Instant, reliable: bool) -> bool {
         let passed = now.saturating_duration_since(self.at).as_secs_f64() / BURST;
         self.at = now.max(self.at);
         self.messages = (self.messages + passed).min(1.0);
         self.bytes = (self.bytes + passed).min(1.0);
         let least = if reliable { 0.0 } else { 0.5 };
-        if self.messages <= least || self.bytes <= least {
+        self.messages > least && self.bytes > least
+    }
+
+    /// Whether a message of `size` bytes may go to so many; if so it is counted.
+    pub(crate) fn take(&mut self, now: Instant, reliable: bool, receivers: usize, size: usize) -> bool {
+        if !self.is_open(now, reliable) {
             return false;
         }
         // Reading a message costs too, even if nobody gets it. The last one may overdraw.
         let receivers = receivers.max(1) as f64;
         self.messages -= receivers / (MESSAGES * BURST);
         self.bytes -= receivers * size as f64 / (BYTES * BURST);
+        true
+    }
+
+    /// Whether a custom command with `size` bytes of content may go; if so it is counted.
+    pub(crate) fn take_command(&mut self, now: Instant, size: usize) -> bool {
+        let passed = now.saturating_duration_since(self.commanded_at).as_secs_f64();
+        self.commanded_at = now.max(self.commanded_at);
+        self.commands = (self.commands + passed * COMMANDS).min(COMMANDS);
+        self.command_bytes = (self.command_bytes + passed * COMMAND_BYTES).min(COMMAND_BYTES);
+        let size = size as f64;
+        if self.commands < 1.0 || self.command_bytes < size {
+            return false;
+        }
+        self.commands -= 1.0;
+        self.command_bytes -= size;
         true
     }
 
@@ -118,6 +156,27 @@ mod tests {
         assert_eq!(count(&mut allowance, begun, 256 * 1024), 16);
         assert_eq!(count(&mut allowance, begun + Duration::from_secs(1), 256 * 1024), 2);
         assert_eq!(count(&mut allowance, begun + Duration::from_secs(60), 1), 1024);
+    }
+
+    #[test]
+    fn commands_keep_to_the_documented_limits() {
+        let begun = Instant::now();
+        let count = |allowance: &mut Allowance, at, size| {
+            (0..1000).take_while(|_| allowance.take_command(at, size)).count()
+        };
+        let mut allowance = Allowance::new(begun);
+        assert_eq!(count(&mut allowance, begun, 1), 30);
+        let later = begun + Duration::from_millis(500);
+        assert!(near(count(&mut allowance, later, 1), 15));
+        let mut allowance = Allowance::new(begun);
+        assert_eq!(count(&mut allowance, begun, 1000), 8);
+        // Thirty a second, evenly, pass for ever; so do eight large ones.
+        let mut allowance = Allowance::new(begun);
+        let every = |n: u32, per_second: u32| begun + Duration::from_secs(1) * n / per_second;
+        assert!((0..900).all(|n| allowance.take_command(every(n, 30), 100)));
+        let mut allowance = Allowance::new(begun);
+        assert!((0..240).all(|n| allowance.take_command(every(n, 8), 1000)));
+        assert!(allowance.take(begun, true, 1, 1), "other messages have an allowance of their own");
     }
 
     #[test]

@@ -43,6 +43,86 @@ pub struct Layer {
     pub bitrate: u64,
 }
 
+/// What a track is for who may send and receive it. A shared screen's pictures are `Aux`; its sound counts as sound.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stream {
+    /// As its kind says.
+    #[default]
+    #[serde(rename = "")]
+    ByKind,
+    /// Sound.
+    Audio,
+    /// The camera.
+    Video,
+    /// The screen.
+    Aux,
+}
+
+impl Stream {
+    /// The stream a track of this kind is. What it was announced as never makes sound of pictures or the reverse.
+    pub(crate) fn of(self, kind: Kind) -> Self {
+        match (kind, self) {
+            (Kind::Audio, _) => Self::Audio,
+            (Kind::Video, Self::Aux) => Self::Aux,
+            (Kind::Video, _) => Self::Video,
+        }
+    }
+}
+
+/// What a participant may do. The control plane decides; this is what holds whatever a client sends.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(default)]
+#[expect(clippy::struct_excessive_bools, reason = "they are independent of each other")]
+pub struct Rights {
+    /// Send sound.
+    pub send_audio: bool,
+    /// Send the camera.
+    pub send_video: bool,
+    /// Send the screen.
+    pub send_screen: bool,
+    /// Receive sound.
+    pub receive_audio: bool,
+    /// Receive cameras.
+    pub receive_video: bool,
+    /// Receive screens.
+    pub receive_screen: bool,
+    /// Send messages.
+    pub data: bool,
+}
+
+impl Default for Rights {
+    fn default() -> Self {
+        Self {
+            send_audio: true,
+            send_video: true,
+            send_screen: true,
+            receive_audio: true,
+            receive_video: true,
+            receive_screen: true,
+            data: true,
+        }
+    }
+}
+
+impl Rights {
+    pub(crate) fn sends(&self, stream: Stream) -> bool {
+        match stream {
+            Stream::Audio => self.send_audio,
+            Stream::Aux => self.send_screen,
+            Stream::Video | Stream::ByKind => self.send_video,
+        }
+    }
+
+    pub(crate) fn receives(&self, stream: Stream) -> bool {
+        match stream {
+            Stream::Audio => self.receive_audio,
+            Stream::Aux => self.receive_screen,
+            Stream::Video | Stream::ByKind => self.receive_video,
+        }
+    }
+}
+
 fn yes() -> bool {
     true
 }
@@ -59,6 +139,16 @@ pub enum Command {
         identity: String,
         /// One connection instead of two.
         single: bool,
+        /// What it may do.
+        #[serde(default)]
+        rights: Rights,
+    },
+    /// Changes what a participant may do; the next packet is judged by it.
+    SetRights {
+        /// Who.
+        participant: ParticipantId,
+        /// What it may do from now on.
+        rights: Rights,
     },
     /// Closes its transports and everything it published or subscribed.
     RemoveParticipant {
@@ -77,6 +167,9 @@ pub enum Command {
         cid: String,
         /// Audio or video.
         kind: Kind,
+        /// What it is for rights.
+        #[serde(default)]
+        stream: Stream,
         /// The codec its publisher prefers, or empty.
         #[serde(default)]
         codec: String,
@@ -205,6 +298,41 @@ pub struct SpeakerLevel {
     pub active: bool,
 }
 
+/// Why a message of a participant was dropped.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// It is no message.
+    Malformed,
+    /// A kind that only the server sends, or a command with a number that does not exist.
+    Forbidden,
+    /// Larger than a message, or a command, may be.
+    TooLarge,
+    /// More than a participant may send, or make the room send.
+    TooMany,
+    /// Its sender may not send messages.
+    NoRight,
+}
+
+impl Refusal {
+    /// How many there are.
+    pub const COUNT: usize = 5;
+    /// All of them, each at its own index.
+    pub const ALL: [Self; Self::COUNT] =
+        [Self::Malformed, Self::Forbidden, Self::TooLarge, Self::TooMany, Self::NoRight];
+
+    /// Its name outside.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Forbidden => "forbidden",
+            Self::TooLarge => "too_large",
+            Self::TooMany => "too_many",
+            Self::NoRight => "no_right",
+        }
+    }
+}
+
 /// Pairs of mid and track id, in the order of the description.
 pub type MidMap = std::collections::BTreeMap<String, TrackId>;
 
@@ -300,6 +428,15 @@ pub enum Event {
         uplink_bitrate: u64,
         /// Bits per second sent to it.
         downlink_bitrate: u64,
+    },
+    /// Messages of a participant were dropped; told at most once a second for each reason.
+    DataRefused {
+        /// Whose.
+        participant: ParticipantId,
+        /// Why.
+        reason: Refusal,
+        /// How many since it was told last.
+        count: u64,
     },
     /// The size a subscriber now gets of a track.
     Receiving {

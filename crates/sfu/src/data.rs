@@ -3,6 +3,8 @@
 //! Who sent a message is ours to say: whatever a client writes there is replaced, in the packet and in the user message
 //! in it, where older clients read it. Every other field is kept byte for byte, known or not, so that new kinds of
 //! messages pass. Speaker reports come from the server only. Receivers may be named in either place.
+//!
+//! Topics that begin with `trtc.cmd.` are custom commands: user messages with a number of 1 to 10 and little content.
 
 use thiserror::Error;
 
@@ -21,19 +23,26 @@ const USER_PARTICIPANT_SID: u64 = 1;
 const USER_PARTICIPANT_IDENTITY: u64 = 5;
 const USER_DESTINATION_IDENTITIES: u64 = 6;
 const LENGTH_DELIMITED: u64 = 2;
+const USER_PAYLOAD: u64 = 2;
+const USER_TOPIC: u64 = 4;
+const STREAM_HEADER: u64 = 13;
+const HEADER_TOPIC: u64 = 3;
 const MAX_DESTINATIONS: usize = 1024;
+const COMMAND_TOPIC: &[u8] = b"trtc.cmd.";
+/// Bytes of one custom command, as documented.
+pub const MAX_COMMAND: usize = 1000;
 
 /// Why a message was dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum DataError {
-    /// Larger than [`MAX_MESSAGE`].
+    /// Larger than [`MAX_MESSAGE`], or a command larger than [`MAX_COMMAND`].
     #[error("message too large")]
     TooLarge,
     /// Not a protobuf message.
     #[error("malformed message")]
     Malformed,
-    /// Only the server may send this.
+    /// Only the server may send this, or nobody: a command of a number that does not exist.
     #[error("message of a kind that clients may not send")]
     Forbidden,
     /// More receivers than a message may name.
@@ -48,6 +57,46 @@ pub struct Rewritten {
     pub packet: Vec<u8>,
     /// User ids it is for; for everybody when empty.
     pub destinations: Vec<String>,
+    /// Bytes of content when it is a custom command.
+    pub command: Option<usize>,
+}
+
+/// What is read of user messages on the way. One packet may hold several, which receivers merge.
+#[derive(Default)]
+struct User {
+    destinations: Vec<String>,
+    payload: usize,
+    has_topic: bool,
+    command: bool,
+}
+
+impl User {
+    fn read_topic(&mut self, topic: &[u8]) -> Result<(), DataError> {
+        // With two of them it would be the receiver's choice which one it is.
+        if std::mem::replace(&mut self.has_topic, true) {
+            return Err(DataError::Malformed);
+        }
+        let Some(number) = topic.strip_prefix(COMMAND_TOPIC) else { return Ok(()) };
+        self.command = true;
+        match number {
+            [b'1'..=b'9'] | b"10" => Ok(()),
+            _ => Err(DataError::Forbidden),
+        }
+    }
+}
+
+/// A command is one message; a stream cannot be one.
+fn check_stream(header: &[u8]) -> Result<(), DataError> {
+    let mut rest = header;
+    while !rest.is_empty() {
+        match field(&mut rest).ok_or(DataError::Malformed)? {
+            (HEADER_TOPIC, Some(topic)) if topic.starts_with(COMMAND_TOPIC) => {
+                return Err(DataError::Forbidden);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn varint(rest: &mut &[u8]) -> Option<u64> {
@@ -123,7 +172,7 @@ pub fn rewrite(
         put_varint(&mut out, 1);
     }
     let mut destinations = Vec::new();
-    let mut user_destinations = Vec::new();
+    let mut user = User::default();
     let mut rest = packet;
     while !rest.is_empty() {
         let before = rest;
@@ -132,10 +181,11 @@ pub fn rewrite(
             KIND | PARTICIPANT_IDENTITY | PARTICIPANT_SID => continue,
             SPEAKER => return Err(DataError::Forbidden),
             DESTINATION_IDENTITIES => push_name(&mut destinations, content)?,
+            STREAM_HEADER => check_stream(content.unwrap_or_default())?,
             USER => {
                 let content = content.ok_or(DataError::Malformed)?;
-                let user = rewrite_user(content, identity, participant, &mut user_destinations)?;
-                put_bytes(&mut out, USER, &user);
+                let rewritten = rewrite_user(content, identity, participant, &mut user)?;
+                put_bytes(&mut out, USER, &rewritten);
                 continue;
             }
             _ => {}
@@ -143,27 +193,33 @@ pub fn rewrite(
         out.extend_from_slice(&before[..before.len() - rest.len()]);
     }
     if destinations.is_empty() {
-        destinations = user_destinations;
+        destinations = user.destinations;
+    }
+    let command = user.command.then_some(user.payload);
+    if command.is_some_and(|size| size > MAX_COMMAND) {
+        return Err(DataError::TooLarge);
     }
     put_bytes(&mut out, PARTICIPANT_IDENTITY, identity.as_bytes());
     put_bytes(&mut out, PARTICIPANT_SID, participant.as_str().as_bytes());
-    Ok(Rewritten { packet: out, destinations })
+    Ok(Rewritten { packet: out, destinations, command })
 }
 
 fn rewrite_user(
-    user: &[u8],
+    message: &[u8],
     identity: &str,
     participant: &ParticipantId,
-    destinations: &mut Vec<String>,
+    user: &mut User,
 ) -> Result<Vec<u8>, DataError> {
-    let mut out = Vec::with_capacity(user.len() + identity.len() + participant.as_str().len() + 8);
-    let mut rest = user;
+    let mut out = Vec::with_capacity(message.len() + identity.len() + participant.as_str().len() + 8);
+    let mut rest = message;
     while !rest.is_empty() {
         let before = rest;
         let (number, content) = field(&mut rest).ok_or(DataError::Malformed)?;
         match number {
             USER_PARTICIPANT_SID | USER_PARTICIPANT_IDENTITY => continue,
-            USER_DESTINATION_IDENTITIES => push_name(destinations, content)?,
+            USER_DESTINATION_IDENTITIES => push_name(&mut user.destinations, content)?,
+            USER_PAYLOAD => user.payload += content.map_or(0, <[u8]>::len),
+            USER_TOPIC => content.map_or(Ok(()), |topic| user.read_topic(topic))?,
             _ => {}
         }
         out.extend_from_slice(&before[..before.len() - rest.len()]);
@@ -227,6 +283,36 @@ mod tests {
         let sent = run(&packet).unwrap();
         assert_eq!(sent.destinations, ["bob", "carol"]);
         assert!(sent.packet.starts_with(&packet));
+    }
+
+    fn user(topic: &str, size: usize) -> Vec<u8> {
+        bytes(2, &[bytes(2, &vec![7; size]), text(4, topic)].concat())
+    }
+
+    #[test]
+    fn commands_are_numbered_one_to_ten_and_small() {
+        for number in 1..=10 {
+            assert_eq!(run(&user(&format!("trtc.cmd.{number}"), 5)).unwrap().command, Some(5));
+        }
+        for topic in ["0", "11", "", "01", "1.", "-1", "1\0", "one", " 1"].map(|n| format!("trtc.cmd.{n}")) {
+            assert_eq!(run(&user(&topic, 5)), Err(DataError::Forbidden), "{topic}");
+        }
+        assert_eq!(run(&user("trtc.cmd.1", MAX_COMMAND)).unwrap().command, Some(MAX_COMMAND));
+        assert_eq!(run(&user("trtc.cmd.1", MAX_COMMAND + 1)), Err(DataError::TooLarge));
+        for topic in ["", "trtc.cmd", "trtc.command.1", "my.trtc.cmd.1"] {
+            assert_eq!(run(&user(topic, 50_000)).unwrap().command, None, "{topic}");
+        }
+    }
+
+    #[test]
+    fn a_command_cannot_be_hidden() {
+        let two_topics = bytes(2, &[text(4, "x"), text(4, "trtc.cmd.1")].concat());
+        assert_eq!(run(&two_topics), Err(DataError::Malformed));
+        let two_messages = [bytes(2, &text(4, "trtc.cmd.1")), bytes(2, &bytes(2, &[0; 1001]))].concat();
+        assert_eq!(run(&two_messages), Err(DataError::TooLarge));
+        let stream = bytes(13, &[text(1, "id"), text(3, "trtc.cmd.1")].concat());
+        assert_eq!(run(&stream), Err(DataError::Forbidden));
+        assert!(run(&bytes(13, &[text(1, "id"), text(3, "files")].concat())).is_ok());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use str0m::media::{KeyframeRequestKind, Mid, SenderFeedback};
 use str0m::rtp::{ExtensionValues, RtpPacket, Vp8Descriptor};
 
 use crate::codec;
-use crate::command::{Event, Kind};
+use crate::command::{Event, Kind, Rights};
 use crate::layer::{self, Candidate};
 use crate::rewriter::Incoming;
 use crate::room::Room;
@@ -29,12 +29,13 @@ impl Room {
     pub(crate) fn forward(&mut self, slot: usize, packet: RtpPacket, now: Instant) {
         let Some((index, source_index)) = self.find_source(slot, &packet, now) else { return };
         let track = &mut self.tracks[index];
+        let flows = track.flows();
         let publisher = &mut self.participants[track.participant];
         let source = &mut track.sources[source_index];
         let seq = *packet.seq_no;
         source.last = now;
         source.loss.count(seq);
-        if track.muted {
+        if !flows {
             return;
         }
         if packet.payload.is_empty() {
@@ -77,7 +78,7 @@ impl Room {
             let subscription = &mut self.subscriptions[subscription_index];
             let Some((to, section)) = subscription.place else { continue };
             if subscription.current != Some(source_index)
-                && !(entry && subscription.enabled && subscription.target == Some(source_index))
+                && !(entry && subscription.flows() && subscription.target == Some(source_index))
             {
                 continue;
             }
@@ -210,10 +211,37 @@ impl Room {
             return;
         }
         track.muted = muted;
-        for subscription in &track.subscriptions {
+        self.restart_track(index, now);
+    }
+
+    /// Who gets the track begins anew with a key picture, if it still gets anything.
+    fn restart_track(&mut self, index: usize, now: Instant) {
+        for subscription in &self.tracks[index].subscriptions {
             self.subscriptions[*subscription].current = None;
         }
         self.refresh_track(index, now);
+    }
+
+    /// From the next packet on a participant may do this, and nothing else.
+    pub(crate) fn set_rights(&mut self, participant: usize, rights: Rights, now: Instant) {
+        let one = &mut self.participants[participant];
+        one.rights = rights;
+        for index in one.tracks.clone() {
+            let track = &mut self.tracks[index];
+            let allowed = rights.sends(track.stream);
+            if std::mem::replace(&mut track.allowed, allowed) != allowed {
+                self.restart_track(index, now);
+            }
+        }
+        for index in self.participants[participant].subscriptions.clone() {
+            let subscription = &mut self.subscriptions[index];
+            let allowed = rights.receives(self.tracks[subscription.track].stream);
+            if std::mem::replace(&mut subscription.allowed, allowed) != allowed {
+                subscription.current = None;
+                let track = subscription.track;
+                self.refresh_track(track, now);
+            }
+        }
     }
 
     /// What a transport carries may begin now.
@@ -236,7 +264,7 @@ impl Room {
         }
         for subscription in &track.subscriptions {
             let subscription = &mut self.subscriptions[*subscription];
-            let stopped = track.muted || !subscription.enabled;
+            let stopped = !track.flows() || !subscription.flows();
             if stopped && subscription.told != (0, 0) {
                 subscription.told = (0, 0);
                 self.events.push(Event::Receiving {
@@ -263,7 +291,7 @@ impl Room {
             let subscription = &mut self.subscriptions[*subscription_index];
             subscription.target = layer::choose(&layers, subscription.width, subscription.height);
             let Some((to, section)) = subscription.place else { continue };
-            let (true, Some(target)) = (subscription.enabled && !track.muted, subscription.target) else {
+            let (true, Some(target)) = (subscription.flows() && track.flows(), subscription.target) else {
                 continue;
             };
             let transport = &mut self.transports[to];
@@ -280,7 +308,7 @@ impl Room {
 
     pub(crate) fn ask_for_keyframes(&mut self, index: usize, now: Instant) {
         let track = &mut self.tracks[index];
-        let (Some((slot, mid)), Kind::Video) = (track.place, track.kind) else { return };
+        let (Some((slot, mid)), Kind::Video, true) = (track.place, track.kind, track.allowed) else { return };
         let mut asked = false;
         for source in track.sources.iter_mut().filter(|s| s.wanted || s.refresh) {
             let interval = if source.wanted { ENTRY_INTERVAL } else { REFRESH_INTERVAL };

@@ -19,6 +19,8 @@ mod message;
 mod negotiate;
 mod output;
 mod participant;
+mod path;
+mod proof;
 mod report;
 mod rewriter;
 mod room;
@@ -27,9 +29,11 @@ mod speakers;
 mod track;
 mod transport;
 
-pub use command::{Command, Event, Kind, Layer, MidMap, SpeakerLevel, Target, TransportState};
+pub use command::{
+    Command, Event, Kind, Layer, MidMap, Refusal, Rights, SpeakerLevel, Stream, Target, TransportState,
+};
 pub use ids::{ParticipantId, RoomId, TrackId, TransportKey};
-pub use output::{Datagram, Output, Route};
+pub use output::{Datagram, Heard, Output, Route};
 pub use room::Room;
 pub use str0m::config::DtlsCert;
 pub use transport::TransportConfig;

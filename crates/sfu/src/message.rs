@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use str0m::channel::ChannelData;
 
-use crate::data;
+use crate::command::Refusal;
+use crate::data::{self, DataError};
 use crate::ids::ParticipantId;
 use crate::room::Room;
 
@@ -19,14 +20,40 @@ impl Room {
             _ => return,
         };
         let from = transport.participant;
-        let sender = &self.participants[from];
-        let rewritten = match data::rewrite(&message.data, &sender.identity, &sender.id, reliable) {
-            Ok(rewritten) => rewritten,
-            Err(error) => {
-                tracing::debug!(%error, participant = %sender.id, "message dropped");
-                return;
+        if let Err(reason) = self.pass_data(from, reliable, &message.data, now) {
+            let sender = &mut self.participants[from];
+            tracing::debug!(?reason, participant = %sender.id, "message dropped");
+            sender.refusals.count(reason);
+        }
+    }
+
+    fn pass_data(
+        &mut self,
+        from: usize,
+        reliable: bool,
+        message: &[u8],
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        let sender = &mut self.participants[from];
+        if !sender.rights.data {
+            return Err(Refusal::NoRight);
+        }
+        if !sender.allowance.is_open(now, reliable) {
+            return Err(Refusal::TooMany);
+        }
+        let rewritten = data::rewrite(message, &sender.identity, &sender.id, reliable).map_err(|error| {
+            // Reading it was work too.
+            sender.allowance.take(now, reliable, 1, message.len());
+            match error {
+                DataError::TooLarge => Refusal::TooLarge,
+                DataError::Forbidden => Refusal::Forbidden,
+                _ => Refusal::Malformed,
             }
-        };
+        })?;
+        if rewritten.command.is_some_and(|size| !sender.allowance.take_command(now, size)) {
+            sender.allowance.take(now, reliable, 1, message.len());
+            return Err(Refusal::TooMany);
+        }
         let wanted = |identity: &String| {
             rewritten.destinations.is_empty() || rewritten.destinations.contains(identity)
         };
@@ -37,11 +64,11 @@ impl Room {
             .map(|(index, _)| index)
             .collect();
         let allowance = &mut self.participants[from].allowance;
-        if allowance.take(now, reliable, to.len(), rewritten.packet.len()) {
-            self.send_to(&to, reliable, &rewritten.packet);
-        } else {
-            tracing::debug!(participant = %self.participants[from].id, "message dropped: too many");
+        if !allowance.take(now, reliable, to.len(), rewritten.packet.len()) {
+            return Err(Refusal::TooMany);
         }
+        self.send_to(&to, reliable, &rewritten.packet);
+        Ok(())
     }
 
     /// Sends a message of the server's.

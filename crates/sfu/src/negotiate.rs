@@ -58,7 +58,7 @@ impl Room {
         if target != expected {
             return Err("this connection is not offered by the client");
         }
-        let sections = read(text)?;
+        let sections = sdp::read(text)?;
         let offer =
             SdpOffer::from_sdp_string(&sdp::clean(text)).map_err(|_| "the description cannot be parsed")?;
         let slot = self
@@ -120,7 +120,7 @@ impl Room {
         // Older clients do not number their answers.
         let answered = |open: &mut OpenOffer| request == 0 || open.request == request;
         let Some(open) = transport.negotiation.open.take_if(answered) else { return };
-        let answer = read(text).and_then(|_| {
+        let answer = sdp::read(text).and_then(|_| {
             SdpAnswer::from_sdp_string(&sdp::clean(text)).map_err(|_| "the description cannot be parsed")
         });
         let accepted = answer.and_then(|answer| {
@@ -407,11 +407,4 @@ impl Room {
         }
         (sdp::finish(text, &plan), mids)
     }
-}
-
-fn read(text: &str) -> Result<Vec<sdp::Section>, &'static str> {
-    if text.len() > sdp::MAX_SIZE {
-        return Err("the description is too large");
-    }
-    sdp::read(text).ok_or("the description has too many sections")
 }

@@ -17,6 +17,17 @@ pub struct Datagram {
     pub range: Range<usize>,
 }
 
+/// What became of a datagram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// It is not one that the transport understands.
+    Refused,
+    /// The transport took it; who sent it is not certain.
+    Taken,
+    /// DTLS or SRTP opened it: it came from the client.
+    Proven,
+}
+
 /// How datagrams find their transport.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route {

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::allowance::Allowance;
 use crate::clock::PublisherClock;
+use crate::command::{Refusal, Rights};
 use crate::ids::ParticipantId;
 
 /// Sums over one period.
@@ -35,17 +36,47 @@ impl Mean {
     }
 }
 
+/// Messages dropped, by reason.
+#[derive(Debug, Default)]
+pub(crate) struct Refusals {
+    counts: [u64; Refusal::COUNT],
+    fresh: bool,
+    told_at: Option<Instant>,
+}
+
+impl Refusals {
+    const INTERVAL: Duration = Duration::from_secs(1);
+
+    pub(crate) fn count(&mut self, reason: Refusal) {
+        self.counts[reason as usize] += 1;
+        self.fresh = true;
+    }
+
+    /// What is to be told now: the first at once, what follows once a second.
+    pub(crate) fn take(&mut self, now: Instant) -> impl Iterator<Item = (Refusal, u64)> + use<> {
+        let due = self.fresh && self.told_at.is_none_or(|at| now >= at + Self::INTERVAL);
+        if due {
+            self.fresh = false;
+            self.told_at = Some(now);
+        }
+        let counts = if due { std::mem::take(&mut self.counts) } else { Default::default() };
+        Refusal::ALL.into_iter().zip(counts).filter(|(_, count)| *count > 0)
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Participant {
     pub(crate) id: ParticipantId,
     pub(crate) identity: String,
     /// One connection (`Target::Single`) instead of two.
     pub(crate) single: bool,
+    pub(crate) rights: Rights,
     pub(crate) transports: Vec<usize>,
     pub(crate) tracks: Vec<usize>,
     pub(crate) subscriptions: Vec<usize>,
     pub(crate) clock: PublisherClock,
     pub(crate) allowance: Allowance,
+    pub(crate) refusals: Refusals,
     pub(crate) quality: QualitySums,
     pub(crate) quality_at: Instant,
 }

@@ -34,6 +34,7 @@ impl Room {
             }
         }
         self.report_quality(now);
+        self.report_refusals(now);
     }
 
     fn check_silence(&mut self, slot: usize, now: Instant) {
@@ -82,6 +83,15 @@ impl Room {
                 uplink_bitrate: bits(|t| t.traffic.up),
                 downlink_bitrate: bits(|t| t.traffic.down),
             });
+        }
+    }
+
+    fn report_refusals(&mut self, now: Instant) {
+        for (_, participant) in &mut self.participants {
+            for (reason, count) in participant.refusals.take(now) {
+                let participant = participant.id.clone();
+                self.events.push(Event::DataRefused { participant, reason, count });
+            }
         }
     }
 

@@ -15,10 +15,12 @@ use str0m::{Event as RtcEvent, Input, Output as RtcOutput};
 
 use crate::allowance::Allowance;
 use crate::clock::PublisherClock;
-use crate::command::{Command, Event, Target, TransportState};
+use crate::command::{Command, Event, Rights, Target, TransportState};
 use crate::ids::{ParticipantId, TrackId, TransportKey};
-use crate::output::{Output, Route};
-use crate::participant::{Participant, QualitySums};
+use crate::output::{Heard, Output, Route};
+use crate::participant::{Participant, QualitySums, Refusals};
+use crate::path;
+use crate::proof;
 use crate::speakers::Speakers;
 use crate::track::{Subscription, Track};
 use crate::transport::{Transport, TransportConfig, Use};
@@ -103,8 +105,13 @@ impl Room {
     /// Carries out a command. One about something unknown is ignored: it has gone meanwhile.
     pub fn handle_command(&mut self, command: Command, now: Instant) {
         match command {
-            Command::AddParticipant { participant, identity, single } => {
-                self.add_participant(participant, identity, single, now);
+            Command::AddParticipant { participant, identity, single, rights } => {
+                self.add_participant(participant, identity, single, rights, now);
+            }
+            Command::SetRights { participant, rights } => {
+                if let Some(&index) = self.names.get(&participant) {
+                    self.set_rights(index, rights, now);
+                }
             }
             Command::RemoveParticipant { participant } => {
                 if let Some(&index) = self.names.get(&participant) {
@@ -112,18 +119,21 @@ impl Room {
                 }
             }
             Command::CloseRoom {} => self.close(),
-            Command::PublishTrack { participant, track, cid, kind, codec, layers, muted } => {
+            Command::PublishTrack { participant, track, cid, kind, stream, codec, layers, muted } => {
                 let Some(&participant) = self.names.get(&participant) else { return };
                 if self.track_names.contains_key(&track) {
                     return;
                 }
                 let mut layers = layers;
                 layers.sort_by_key(|l| u64::from(l.width) * u64::from(l.height));
+                let stream = stream.of(kind);
                 let index = self.tracks.insert(Track {
                     id: track.clone(),
                     participant,
                     cid,
                     kind,
+                    stream,
+                    allowed: self.participants[participant].rights.sends(stream),
                     codec,
                     layers,
                     muted,
@@ -187,7 +197,7 @@ impl Room {
         }
     }
 
-    /// A datagram came for a transport. False when it is not one that the transport understands.
+    /// A datagram came for a transport.
     pub fn handle_datagram(
         &mut self,
         key: TransportKey,
@@ -196,23 +206,41 @@ impl Room {
         contents: &[u8],
         now: Instant,
         output: &mut Output,
-    ) -> bool {
+    ) -> Heard {
         let slot = key.slot as usize;
-        let Some(transport) = self.transports.get_mut(slot).filter(|t| t.key == key) else { return false };
-        let Ok(receive) = Receive::new(Protocol::Udp, source, destination, contents) else { return false };
+        let Some(transport) = self.transports.get_mut(slot).filter(|t| t.key == key) else {
+            return Heard::Refused;
+        };
+        let Ok(receive) = Receive::new(Protocol::Udp, source, destination, contents) else {
+            return Heard::Refused;
+        };
         let input = Input::Receive(now, receive);
         if !transport.rtc.accepts(&input) {
-            return false;
+            return Heard::Refused;
         }
-        transport.last_heard = now;
+        transport.path.handle_received(source, contents.len());
+        let before = proof::count();
         if let Err(error) = transport.rtc.handle_input(input) {
             tracing::debug!(%error, "transport refused a datagram");
             if !self.transports[slot].rtc.is_alive() {
                 self.fail_transport(slot);
             }
         }
+        // Of media it is known now, of DTLS once it is polled.
+        let opened = proof::count() != before;
+        if opened {
+            self.transports[slot].path.handle_proof(source, destination);
+        }
         self.poll_transport(slot, now, output);
-        true
+        if proof::count() == before {
+            return Heard::Taken;
+        }
+        let transport = &mut self.transports[slot];
+        transport.last_heard = now;
+        if !opened {
+            transport.path.handle_proof(source, destination);
+        }
+        Heard::Proven
     }
 
     /// Time has come to [`Room::next_timeout`].
@@ -258,7 +286,12 @@ impl Room {
             let _ = transport.rtc.handle_input(Input::Timeout(now));
             loop {
                 match transport.rtc.poll_output() {
-                    Ok(RtcOutput::Transmit(t)) => output.push(t.source, t.destination, &t.contents),
+                    Ok(RtcOutput::Transmit(t)) => {
+                        if let Some((to, from)) = transport.path.choose(t.destination, t.source, &t.contents)
+                        {
+                            output.push(from, to, &t.contents);
+                        }
+                    }
                     Ok(RtcOutput::Event(_)) => {}
                     Ok(RtcOutput::Timeout(_)) | Err(_) => break,
                 }
@@ -295,7 +328,14 @@ impl Room {
                     self.timers[slot] = Some(at);
                     return;
                 }
-                Ok(RtcOutput::Transmit(t)) => output.push(t.source, t.destination, &t.contents),
+                Ok(RtcOutput::Transmit(t)) => {
+                    if path::answers_check(&t.contents) {
+                        transport.last_heard = now;
+                    }
+                    if let Some((to, from)) = transport.path.choose(t.destination, t.source, &t.contents) {
+                        output.push(from, to, &t.contents);
+                    }
+                }
                 Ok(RtcOutput::Event(event)) => self.handle_event(slot, event, now),
                 Err(error) => {
                     tracing::debug!(%error, "transport failed");
@@ -373,7 +413,14 @@ impl Room {
         slots.iter().copied().find(|slot| self.transports[*slot].target == target)
     }
 
-    fn add_participant(&mut self, id: ParticipantId, identity: String, single: bool, now: Instant) {
+    fn add_participant(
+        &mut self,
+        id: ParticipantId,
+        identity: String,
+        single: bool,
+        rights: Rights,
+        now: Instant,
+    ) {
         if self.names.contains_key(&id) {
             return;
         }
@@ -381,11 +428,13 @@ impl Room {
             id: id.clone(),
             identity,
             single,
+            rights,
             transports: Vec::new(),
             tracks: Vec::new(),
             subscriptions: Vec::new(),
             clock: PublisherClock::new(self.epoch),
             allowance: Allowance::new(now),
+            refusals: Refusals::default(),
             quality: QualitySums::default(),
             quality_at: now,
         });
@@ -455,6 +504,7 @@ impl Room {
             track: of,
             participant: to,
             enabled: true,
+            allowed: self.participants[to].rights.receives(self.tracks[of].stream),
             width: 0,
             height: 0,
             place: None,

@@ -12,6 +12,8 @@ use crate::command::Kind;
 pub(crate) const MAX_SIZE: usize = 256 * 1024;
 /// So is one with more sections.
 pub(crate) const MAX_SECTIONS: usize = 512;
+/// So is one that names more streams in a section: three layers, each with repair and redundancy, are nine.
+const MAX_STREAMS: usize = 16;
 
 const TRANSPORT_CC: &str = "transport-wide-cc-extensions";
 
@@ -106,12 +108,45 @@ fn read_section(block: &[&str]) -> Section {
     }
 }
 
-/// The sections of a description, in order. None when there are too many.
-pub(crate) fn read(text: &str) -> Option<Vec<Section>> {
+/// The sections of a description, in order; an error says what there is too much of.
+pub(crate) fn read(text: &str) -> Result<Vec<Section>, &'static str> {
+    if text.len() > MAX_SIZE {
+        return Err("the description is too large");
+    }
     let blocks = blocks(text);
-    let sections = blocks.get(1..)?;
-    (text.len() <= MAX_SIZE && sections.len() <= MAX_SECTIONS)
-        .then(|| sections.iter().map(|b| read_section(b)).collect())
+    let sections = blocks.get(1..).unwrap_or_default();
+    if sections.len() > MAX_SECTIONS {
+        return Err("the description has too many sections");
+    }
+    if sections.iter().any(|section| names_too_many_streams(section)) {
+        return Err("the description has too many streams in a section");
+    }
+    Ok(sections.iter().map(|b| read_section(b)).collect())
+}
+
+fn names_too_many_streams(section: &[&str]) -> bool {
+    let mut streams: Vec<&str> = Vec::new();
+    for line in section {
+        let names = match (line.strip_prefix("a=ssrc:"), line.strip_prefix("a=ssrc-group:")) {
+            (Some(line), _) => line.split(' ').take(1),
+            // The first is what the group means.
+            (_, Some(line)) => {
+                let mut names = line.split(' ');
+                names.next();
+                names.take(usize::MAX)
+            }
+            _ => continue,
+        };
+        for name in names {
+            if !streams.contains(&name) {
+                streams.push(name);
+                if streams.len() > MAX_STREAMS {
+                    return true;
+                }
+            }
+        }
+    }
+    false
 }
 
 /// A client's offer or answer as str0m shall see it.
@@ -274,12 +309,24 @@ mod tests {
     }
 
     #[test]
+    fn streams_of_a_section_are_few() {
+        let with = |lines: &str| format!("v=0\r\nm=video 9 x 96\r\na=mid:0\r\n{lines}");
+        let named = |count: u32| (0..count).map(|n| format!("a=ssrc:{n} cname:x\r\na=ssrc:{n} msid:a b\r\n"));
+        assert!(read(&with(&named(16).collect::<String>())).is_ok());
+        assert!(read(&with(&named(17).collect::<String>())).is_err());
+        let group: String = (0..17).map(|n| format!(" {n}")).collect();
+        assert!(read(&with(&format!("a=ssrc-group:SIM{group}\r\n"))).is_err());
+        let two: String = (0..2).map(|_| with(&named(10).collect::<String>())).collect();
+        assert!(read(&two).is_ok(), "it is by section");
+    }
+
+    #[test]
     fn any_text_is_survived() {
         for text in ["", "m=", "m=audio\r\na=mid:", "a=mid:0", "\n\n\r\n", "m=video 9\r\na=msid:"] {
             let plan =
                 HashMap::from([(String::new(), Finish { codec: Some("x".into()), ..Default::default() })]);
             finish(&clean(text), &plan);
-            read(text);
+            assert!(read(text).is_ok());
         }
     }
 }

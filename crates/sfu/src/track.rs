@@ -7,7 +7,7 @@ use str0m::media::{Mid, Rid};
 use str0m::rtp::Ssrc;
 
 use crate::clock::StreamClock;
-use crate::command::{Kind, Layer};
+use crate::command::{Kind, Layer, Stream};
 use crate::ids::TrackId;
 
 /// Loss on the way to us: of the numbers that went by, how many did not come in their turn. What was repaired by
@@ -63,6 +63,10 @@ pub(crate) struct Track {
     pub(crate) participant: usize,
     pub(crate) cid: String,
     pub(crate) kind: Kind,
+    /// Never `ByKind`.
+    pub(crate) stream: Stream,
+    /// Its publisher has the right to send it.
+    pub(crate) allowed: bool,
     pub(crate) codec: String,
     pub(crate) layers: Vec<Layer>,
     pub(crate) muted: bool,
@@ -74,6 +78,11 @@ pub(crate) struct Track {
 }
 
 impl Track {
+    /// Whether what comes is sent on at all.
+    pub(crate) fn flows(&self) -> bool {
+        self.allowed && !self.muted
+    }
+
     /// Announced size of a source, 0×0 when unknown.
     pub(crate) fn size(&self, source: usize) -> (u32, u32) {
         let rid = self.sources.get(source).and_then(|s| s.rid);
@@ -87,7 +96,10 @@ impl Track {
 pub(crate) struct Subscription {
     pub(crate) track: usize,
     pub(crate) participant: usize,
+    /// The subscriber wants it now.
     pub(crate) enabled: bool,
+    /// The subscriber has the right to receive it.
+    pub(crate) allowed: bool,
     pub(crate) width: u32,
     pub(crate) height: u32,
     /// Transport and section it is sent in.
@@ -98,4 +110,11 @@ pub(crate) struct Subscription {
     pub(crate) target: Option<usize>,
     /// The size last told.
     pub(crate) told: (u32, u32),
+}
+
+impl Subscription {
+    /// Whether anything shall be sent.
+    pub(crate) fn flows(&self) -> bool {
+        self.enabled && self.allowed
+    }
 }

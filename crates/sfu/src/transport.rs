@@ -22,6 +22,8 @@ use crate::codec;
 use crate::command::{Kind, Target, TransportState};
 use crate::data;
 use crate::ids::TransportKey;
+use crate::path::Path;
+use crate::proof;
 use crate::rewriter::{Outgoing, Rewriter};
 
 /// How often reports go out; receivers wait for the first ones to play in step.
@@ -129,7 +131,9 @@ pub(crate) struct Transport {
     pub(crate) channels: Channels,
     pub(crate) negotiation: Negotiation,
     pub(crate) state: Option<TransportState>,
+    /// When something authentic came: media, a message, a valid check.
     pub(crate) last_heard: Instant,
+    pub(crate) path: Path,
     pub(crate) dirty: bool,
     pub(crate) traffic: Traffic,
     /// Tracks that come in, by media line.
@@ -152,6 +156,7 @@ impl Transport {
             .set_ice_lite(true)
             .set_rtp_mode(true)
             .set_dtls_cert(config.certificate.clone())
+            .set_crypto_provider(proof::crypto())
             .set_stats_interval(Some(STATS_INTERVAL))
             .set_rtcp_report_interval_audio(REPORT_INTERVAL)
             .set_rtcp_report_interval_video(REPORT_INTERVAL)
@@ -183,6 +188,7 @@ impl Transport {
             negotiation: Negotiation::default(),
             state: None,
             last_heard: now,
+            path: Path::new(),
             dirty: true,
             traffic: Traffic::default(),
             incoming: Vec::new(),

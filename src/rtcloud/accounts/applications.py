@@ -1,9 +1,9 @@
 """Changes of applications: their settings, their SDKSecretKey, and where their events go."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from rtcloud.accounts.changing import Changing, change, check_name, check_quota
+from rtcloud.accounts.changing import Changing, change, check_name, check_quota, checked_settings
 from rtcloud.accounts.entities import (
     APPLICATIONS_PER_ACCOUNT,
     AccountsError,
@@ -33,7 +33,7 @@ class ApplicationChanges(Changing):
             account_uin,
             name,
             new_sdk_secret_key(),
-            settings or ApplicationSettings(),
+            checked_settings("application", settings or ApplicationSettings()),
             created_ms=self._clock.now_ms(),
         )
         await self._write(lambda rows: rows.insert_application(application))
@@ -42,14 +42,21 @@ class ApplicationChanges(Changing):
 
     @change
     async def update_application(
-        self, sdk_app_id: int, *, name: str | None = None, settings: ApplicationSettings | None = None
+        self,
+        sdk_app_id: int,
+        *,
+        name: str | None = None,
+        settings: ApplicationSettings | Callable[[ApplicationSettings], ApplicationSettings] | None = None,
     ) -> Application:
+        """``settings`` may be what makes the new ones of those that hold then, so that changes at once lose nothing."""
         application = self._require_application(sdk_app_id)
         if name is not None:
             check_name("application", name)
             application = replace(application, name=name)
+        if callable(settings):
+            settings = settings(application.settings)
         if settings is not None:
-            application = replace(application, settings=settings)
+            application = replace(application, settings=checked_settings("application", settings))
         return await self._keep(application)
 
     @change
@@ -84,12 +91,31 @@ class ApplicationChanges(Changing):
         application = self._require_application(sdk_app_id)
         return await self._keep(replace(application, previous_secret_key="", previous_until_ms=0))
 
-    async def set_callbacks(self, sdk_app_id: int, *, url: str, key: str = "", groups: Iterable[int] = GROUPS) -> None:
-        """Send the events of ``groups`` to ``url``, signed with ``key``. Raises ``callbacks.targets.TargetError``."""
+    async def set_callbacks(
+        self,
+        sdk_app_id: int,
+        *,
+        url: str,
+        key: str = "",
+        groups: Iterable[int] = GROUPS,
+        events: Iterable[int] | None = None,
+        trusted: bool = True,
+    ) -> None:
+        """Send the events of ``groups``, of ``events`` only if there are any, to ``url``, signed with ``key``. Not
+        ``trusted``: the address came in an API request. Raises ``callbacks.targets.TargetError``."""
         self._require_application(sdk_app_id)
-        wanted = list(groups)
+        wanted, chosen = list(groups), None if events is None else list(events)
         await self._database.write(
-            lambda connection: set_targets(connection, self._sealer, sdk_app_id, url=url, key=key, groups=wanted)
+            lambda connection: set_targets(
+                connection,
+                self._sealer,
+                sdk_app_id,
+                url=url,
+                key=key,
+                groups=wanted,
+                events=chosen,
+                trusted=trusted,
+            )
         )
 
     async def clear_callbacks(self, sdk_app_id: int, *, groups: Iterable[int] = GROUPS) -> None:

@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+import msgspec
+
 from rtcloud.accounts.entities import Account, AccountsError, Application, User
 from rtcloud.accounts.memory import Memory
 from rtcloud.accounts.rows import Rows
@@ -21,6 +23,7 @@ from rtcloud.store.sealing import Sealer
 P = ParamSpec("P")
 T = TypeVar("T")
 S = TypeVar("S", bound="Changing")
+B = TypeVar("B", bound=msgspec.Struct)
 
 _IDENTIFIER = re.compile(r"[A-Za-z0-9+=,.@_-]+")
 
@@ -75,6 +78,14 @@ def change(
         return result  # type: ignore[return-value]  # of the pair, one is None
 
     return changed
+
+
+def checked_settings(subject: str, settings: B) -> B:
+    """Built in code, a struct does not check its own bounds; one out of bounds could never be read again."""
+    try:
+        return msgspec.convert(msgspec.to_builtins(settings), type(settings))
+    except msgspec.ValidationError as error:
+        raise AccountsError("invalid", subject, f"settings: {error}") from error
 
 
 def check_name(subject: str, name: str, longest: int = 64) -> None:

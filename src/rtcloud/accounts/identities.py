@@ -3,7 +3,7 @@
 import ipaddress
 from dataclasses import replace
 
-from rtcloud.accounts.changing import Changing, change, check_identifier, check_name, check_quota
+from rtcloud.accounts.changing import Changing, change, check_identifier, check_name, check_quota, checked_settings
 from rtcloud.accounts.entities import (
     KEY_PAIRS_PER_USER,
     USERS_PER_ACCOUNT,
@@ -16,6 +16,7 @@ from rtcloud.accounts.entities import (
     new_secret_key,
     new_uin,
 )
+from rtcloud.accounts.rows import Rows
 
 MAX_NETWORKS = 100
 
@@ -39,7 +40,7 @@ class IdentityChanges(Changing):
             account = replace(account, name=name)
         if settings is not None:
             _check_networks(settings)
-            account = replace(account, settings=settings)
+            account = replace(account, settings=checked_settings("account", settings))
         await self._write(lambda rows: rows.update_account(account))
         self._held.put_account(account)
         return account
@@ -60,9 +61,22 @@ class IdentityChanges(Changing):
 
     @change
     async def delete_user(self, uin: str) -> None:
-        """With its key pairs, which sign nothing from then on."""
+        """With its key pairs, which sign nothing from then on. Roles no longer trust it."""
         user = self._require_user(uin)
-        await self._write(lambda rows: rows.delete_user(user))
+        trusting = [
+            replace(role, trusted=tuple(each for each in role.trusted if each != uin))
+            for role in self._held.owned(user.account_uin).roles.values()
+            if uin in role.trusted
+        ]
+
+        def work(rows: Rows) -> None:
+            for role in trusting:
+                rows.update_role(role)
+            rows.delete_user(user)
+
+        await self._write(work)
+        for role in trusting:
+            self._held.put_role(role)
         self._held.drop_user(user)
 
     @change

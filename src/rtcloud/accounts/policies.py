@@ -29,10 +29,13 @@ from rtcloud.accounts.documents import (
 from rtcloud.accounts.names import ANY, READING, application_resource, every_application
 
 __all__ = [
+    "ADMINISTRATOR_ACCESS",
     "ANY",
+    "FULL_ACCESS",
     "MAX_DOCUMENT",
     "MAX_STATEMENTS",
     "PRESETS",
+    "READ_ONLY_ACCESS",
     "Document",
     "PolicyError",
     "Preset",

@@ -174,6 +174,9 @@ class Rows:
             created_ms=role.created_ms,
         )
 
+    def update_role(self, role: Role) -> None:
+        self._update(tables.roles, tables.roles.c.id == self._role_id(role), trusted=_json(role.trusted))
+
     def delete_role(self, role: Role) -> None:
         role_id = self._role_id(role)
         self._delete(tables.policy_attachments, tables.policy_attachments.c.role == role_id)

@@ -3,7 +3,8 @@
 Two kinds share one form, a LiveKit access token (HS256; ``iss`` is the SDKAppID, the key is that application's
 SDKSecretKey): those that ``/v1/join`` and the workers make, and those that an application makes itself with LiveKit's
 libraries. Ours carry a further claim, ``rtcloud``, with what LiveKit has no word for: whether the room is numeric,
-role, scene, kind of terminal, robot. A token without it names a string room.
+role, scene, kind of terminal, robot, what may be received, whether it may open the room. A token without it names a
+string room.
 
 The key is looked up by the unverified issuer and nothing else of the token is believed before its signature.
 """
@@ -47,7 +48,7 @@ class JoinGrant:
     """Everything the signalling must know to admit one user.
 
     ``user_type`` and ``terminal_type`` are the callbacks' numbers, or None: then they follow from what the client says
-    of itself. ``can_publish_sources`` empty means every source.
+    of itself. ``can_publish_sources`` and ``can_subscribe_sources`` empty means every source.
     """
 
     room: RoomRef
@@ -59,6 +60,10 @@ class JoinGrant:
     can_subscribe: bool = True
     can_publish_data: bool = True
     can_publish_sources: tuple[str, ...] = ()
+    can_subscribe_sources: tuple[str, ...] = ()
+    can_create: bool = True
+    #: until when, Unix ms, the PrivateMapKey is good that says all this; None: no key does
+    key_expires_ms: int | None = None
     can_update_metadata: bool = False
     hidden: bool = False
     robot: bool = False
@@ -92,6 +97,9 @@ class _Own(msgspec.Struct, kw_only=True, omit_defaults=True):
     robot: bool = False
     user_type: _Small | None = None
     terminal_type: _Small | None = None
+    subscribe_sources: tuple[str, ...] = ()
+    can_create: bool = True
+    key_expires_ms: int | None = None
 
 
 class _Claims(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -146,6 +154,9 @@ def make_join_token(grant: JoinGrant, *, secret_key: str, now_ms: int) -> str:
             robot=grant.robot,
             user_type=grant.user_type,
             terminal_type=grant.terminal_type,
+            subscribe_sources=grant.can_subscribe_sources,
+            can_create=grant.can_create,
+            key_expires_ms=grant.key_expires_ms,
         ),
     )
     signed = f"{_HEADER}.{_encode(msgspec.json.encode(claims))}"
@@ -195,6 +206,9 @@ def _grant(claims: _Claims, sdk_app_id: int) -> JoinGrant:
         can_subscribe=video.can_subscribe is not False,
         can_publish_data=can_publish if video.can_publish_data is None else video.can_publish_data,
         can_publish_sources=tuple(video.can_publish_sources or ()),
+        can_subscribe_sources=own.subscribe_sources,
+        can_create=own.can_create,
+        key_expires_ms=own.key_expires_ms,
         can_update_metadata=video.can_update_own_metadata is True,
         hidden=video.hidden,
         robot=own.robot or video.agent or video.recorder,

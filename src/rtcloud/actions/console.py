@@ -14,7 +14,7 @@ from rtcloud.actions.answers import iso_time, page
 from rtcloud.actions.context import Call, Nothing, Services
 from rtcloud.actions.refusals import refusals
 from rtcloud.apimodel import faults
-from rtcloud.callbacks.targets import TargetError, check_url
+from rtcloud.callbacks.targets import EVENTS, TargetError, check_url
 
 # Applications ---------------------------------------------------------------------------------------------------------
 
@@ -60,12 +60,14 @@ class AutoRecordingSetting(msgspec.Struct, rename="pascal"):
 class CallbackTarget(msgspec.Struct, rename="pascal"):
     event_group: int
     url: str
+    event_types: list[int]
 
 
 class CallbackSetting(msgspec.Struct, rename="pascal"):
     event_group: int
     url: str = ""
     key: str = ""
+    event_types: list[int] = []
 
 
 class AppInfo(msgspec.Struct, rename="pascal"):
@@ -128,7 +130,7 @@ async def describe_sdk_app_info(
             permission_control=application.settings.permission_control,
             scenes=list(application.settings.scenes),
             auto_recording=_auto_recording(application.settings.auto_recording),
-            callbacks=[CallbackTarget(target.group, target.url) for target in targets],
+            callbacks=[CallbackTarget(target.group, target.url, list(target.events or ())) for target in targets],
             concurrent_recordings=application.settings.concurrent_recordings,
         )
     )
@@ -138,13 +140,23 @@ async def modify_app_info(services: Services, call: Call, request: ModifyAppInfo
     """Everything is checked before anything is changed."""
     _check_callbacks(call, request.callbacks)
     application, accounts = call.application, services.accounts
-    settings = _changed(application.settings, request)
     with refusals(call.action):
-        await accounts.update_application(application.sdk_app_id, name=request.app_name or None, settings=settings)
+        await accounts.update_application(
+            application.sdk_app_id,
+            name=request.app_name or None,
+            settings=lambda current: _changed(current, request),
+        )
         for setting in request.callbacks:
             groups = [setting.event_group]
             if setting.url:
-                await accounts.set_callbacks(application.sdk_app_id, url=setting.url, key=setting.key, groups=groups)
+                await accounts.set_callbacks(
+                    application.sdk_app_id,
+                    url=setting.url,
+                    key=setting.key,
+                    groups=groups,
+                    events=setting.event_types or None,
+                    trusted=False,  # whoever may call this need not be the operator
+                )
             else:
                 await accounts.clear_callbacks(application.sdk_app_id, groups=groups)
     return Nothing()
@@ -184,6 +196,11 @@ def _check_callbacks(call: Call, settings: list[CallbackSetting]) -> None:
         if setting.event_group in groups:
             raise faults.invalid(call.action, f"{path}.EventGroup", "is named twice")
         groups.add(setting.event_group)
+        if unknown := set(setting.event_types) - EVENTS[setting.event_group]:
+            types = ", ".join(map(str, sorted(unknown)))
+            raise faults.out_of_range(
+                call.action, f"{path}.EventTypes", f"{types} is not of group {setting.event_group}"
+            )
         try:
             if setting.url:
                 check_url(setting.url)
@@ -245,8 +262,10 @@ async def change_secret_key_flag(services: Services, call: Call, request: Change
         )
     with refusals(call.action):
         if request.permission_control is not None:
-            settings = replace(application.settings, permission_control=request.permission_control)
-            await services.accounts.update_application(application.sdk_app_id, settings=settings)
+            wanted = request.permission_control
+            await services.accounts.update_application(
+                application.sdk_app_id, settings=lambda current: replace(current, permission_control=wanted)
+            )
         if request.forget_previous_secret:
             await services.accounts.forget_previous_key(application.sdk_app_id)
     return Nothing()

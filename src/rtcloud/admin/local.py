@@ -11,19 +11,24 @@ from rtcloud.clock import SystemClock
 from rtcloud.store.bus import LocalBus
 from rtcloud.store.database import open_database
 from rtcloud.store.locks import hold
-from rtcloud.store.sealing import open_sealer
+from rtcloud.store.sealing import SealError, open_sealer
 
 DATABASE = "rtcloud.db"
 SERVE_LOCK = "serve.lock"
 
 
 def run(directory: Path, command: Command) -> object:
-    if not (directory / DATABASE).exists():
-        raise AdminError(
-            f"{directory}: not a data directory of rtcloud (start `rtcloud serve --data {directory}` once)"
-        )
-    with hold(directory / SERVE_LOCK):
-        return asyncio.run(_run(directory, command))
+    try:
+        if not (directory / DATABASE).exists():
+            raise AdminError(
+                f"{directory}: not a data directory of rtcloud (start `rtcloud serve --data {directory}` once)"
+            )
+        with hold(directory / SERVE_LOCK):
+            return asyncio.run(_run(directory, command))
+    except SealError as error:
+        raise AdminError(f"{directory}: {error}: it is not the one that this directory was made with") from error
+    except OSError as error:
+        raise AdminError(f"{directory}: {error.strerror or error}") from error
 
 
 async def _run(directory: Path, command: Command) -> object:

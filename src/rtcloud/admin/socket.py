@@ -62,11 +62,14 @@ def application(site: Site) -> Starlette:
 
 def ask(directory: Path, command: Command) -> object:
     """Ask the running server. Raises AdminError with its reason, ConnectionError when none runs."""
-    transport = httpx.HTTPTransport(uds=_reachable(directory / NAME))
+    path = directory / NAME
+    if not os.path.exists(path):
+        raise ConnectionError(f"{path}: there is no such socket")
+    transport = httpx.HTTPTransport(uds=_reachable(path))
     try:
         with httpx.Client(transport=transport, timeout=30, trust_env=False) as client:
             response = client.post("http://admin/", content=msgspec.json.encode(command))
-    except (httpx.TransportError, FileNotFoundError) as error:
+    except httpx.TransportError as error:
         raise ConnectionError(str(error)) from error
     body = response.json()
     if response.status_code != 200:

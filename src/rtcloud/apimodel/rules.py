@@ -9,12 +9,12 @@ import binascii
 import math
 import re
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
 
-Form = Literal["date", "datetime", "base64", "json", "url", "stream_url", "push_url"]
+Form = Literal["date", "datetime", "minute", "base64", "json", "url", "stream_url", "push_url"]
 #: Of a wrong type or form; of the right one, but not among the allowed values; and of these, above the upper bound.
 Finding = Literal["invalid", "out_of_range", "too_large"]
 Check = Callable[[Any], tuple[Finding, str] | None]
@@ -134,11 +134,8 @@ def _text(rule: Rule, form: Form | None) -> Check:
 def _enum(rule: Rule) -> tuple[frozenset[int | str] | None, tuple[Finding, str]]:
     if rule.enum is None:
         return None, ("out_of_range", "")
-    listed = ", ".join(map(str, rule.enum))
-    return frozenset(rule.enum), (
-        "out_of_range",
-        f"must be one of {listed}" if len(rule.enum) > 1 else f"must be {listed}",
-    )
+    choice = ("one of " if len(rule.enum) > 1 else "") + ", ".join(map(str, rule.enum))
+    return frozenset(rule.enum), ("out_of_range", f"must be {choice}")
 
 
 def _span(low: float | None, high: float | None) -> str:
@@ -164,22 +161,18 @@ def _is_finite(value: float) -> bool:
 
 # The forms of texts -----------------------------------------------------------------------------------------------
 
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_DATETIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}")
 
+def _is_time(pattern: str) -> Callable[[str], bool]:
+    """Whether it looks so and is in the calendar: the 30th of February is not."""
+    whole = re.compile(pattern)
 
-def _is_date(text: str) -> bool:
-    try:
-        return _DATE.fullmatch(text) is not None and bool(date.fromisoformat(text))
-    except ValueError:  # as of the 30th of February
-        return False
+    def check(text: str) -> bool:
+        try:
+            return whole.fullmatch(text) is not None and bool(datetime.fromisoformat(text))
+        except ValueError:
+            return False
 
-
-def _is_datetime(text: str) -> bool:
-    try:
-        return _DATETIME.fullmatch(text) is not None and bool(datetime.fromisoformat(text))
-    except ValueError:
-        return False
+    return check
 
 
 def _is_base64(text: str) -> bool:
@@ -211,11 +204,13 @@ def _is_url(*schemes: str) -> Callable[[str], bool]:
     return check
 
 
+_DAY, _MINUTE = "[0-9]{4}-[0-9]{2}-[0-9]{2}", "[0-9]{2}:[0-9]{2}"
 _PULLED = ("http", "https", "rtmp", "rtmps", "rtsp", "rtsps", "srt")
 _PUSHED = ("rtmp", "rtmps")
 _FORMS: dict[Form, tuple[Callable[[str], bool], str]] = {
-    "date": (_is_date, "must be a date as 2024-05-31"),
-    "datetime": (_is_datetime, "must be a time as 2024-05-31 23:59:59"),
+    "date": (_is_time(_DAY), "must be a date as 2024-05-31"),
+    "datetime": (_is_time(f"{_DAY} {_MINUTE}:[0-9]{{2}}"), "must be a time as 2024-05-31 23:59:59"),
+    "minute": (_is_time(f"{_DAY} {_MINUTE}"), "must be a time as 2024-05-31 23:59"),
     "base64": (_is_base64, "must be Base64"),
     "json": (_is_json_object, "must be the text of a JSON object"),
     "url": (_is_url("http", "https"), "must be a URL as https://host/path"),

@@ -24,14 +24,6 @@ def validate(model: Model, action: Action, parameters: object) -> dict[str, Any]
     return _Request(model, action).members(action.input, parameters, "")
 
 
-def with_defaults(model: Model, action: Action, accepted: Mapping[str, Any]) -> dict[str, Any]:
-    """What ``validate`` gave, with the documented defaults where a member is absent or an empty text.
-
-    Members of absent objects stay absent: whether they apply at all is the action's to say.
-    """
-    return _completed(model, action.input, accepted)
-
-
 class _Request:
     def __init__(self, model: Model, action: Action) -> None:
         self._objects = model.objects
@@ -94,26 +86,6 @@ class _Request:
 
 
 _NOTHING: tuple[object, ...] = (None, "", [])
-
-
-def _completed(model: Model, shape: Mapping[str, Member], accepted: Mapping[str, Any]) -> dict[str, Any]:
-    whole: dict[str, Any] = {}
-    for name, member in shape.items():
-        value = accepted.get(name)
-        if value in (None, "") and member.default is not None:
-            whole[name] = member.default
-        elif name in accepted:
-            whole[name] = _inside(model, member, value)
-    return whole
-
-
-def _inside(model: Model, member: Member, value: Any) -> Any:
-    shape = model.objects.get(member.of or "")
-    if shape is None:
-        return value
-    if member.type == "list":
-        return [_completed(model, shape, item) for item in value]
-    return _completed(model, shape, value)
 
 
 def _shown(name: str) -> str:

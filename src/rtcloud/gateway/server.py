@@ -5,6 +5,7 @@ envelope with status 200, as documented; an unexpected exception is logged with 
 ``InternalError`` without a word of its content.
 """
 
+import functools
 import logging
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -30,6 +31,11 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 _log = logging.getLogger(__name__)
 _requests = Counter("rtcloud_api_requests", "API calls by action and answered code", ["action", "code"])
 _seconds = Histogram("rtcloud_api_seconds", "Time from a call's headers to its answer", ["action"])
+
+
+#: A metric's labels are looked up under a lock; there are few actions and codes.
+_count = functools.cache(_requests.labels)
+_timing = functools.cache(_seconds.labels)
 
 
 class Gateway:
@@ -67,8 +73,8 @@ class Gateway:
         await _send(send, answer, close=not await _is_finished(body, head))
 
     def _note(self, progress: Progress, code: str, seconds: float) -> None:
-        _requests.labels(progress.action, code).inc()
-        _seconds.labels(progress.action).observe(seconds)
+        _count(progress.action, code).inc()
+        _timing(progress.action).observe(seconds)
         if _log.isEnabledFor(logging.INFO):
             _log.info(
                 "api call",
@@ -89,10 +95,8 @@ def routes(gateway: Gateway) -> list[Route]:
 
 
 def _head(scope: Scope) -> Head:
-    """Of a repeated header the first."""
-    headers: dict[str, str] = {}
-    for name, value in scope["headers"]:
-        headers.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))
+    """Header names come in lower case; of a repeated one the first is taken."""
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}
     client = scope.get("client")
     return Head(scope["method"], scope.get("query_string", b""), headers, client[0] if client else "")
 

@@ -5,6 +5,10 @@ test encodes one of each on either side). The node owns SDP, transports, packet 
 participants; the control plane owns who may do what. Ids are opaque: room ``RM_…``, participant ``PA_…``,
 track ``TR_…``. Python never sees a packet.
 
+Rights are enforced per packet by the node, whatever a client sends or asks for: a track whose publisher may not send
+it is not forwarded to anybody, a subscriber gets nothing of what it may not receive, and messages of who may not send
+any are dropped. Whether somebody may enter, and what it is told, remains the room's.
+
 Order: commands of one room are carried out in the order given; events of one room come in the order they happened.
 """
 
@@ -14,6 +18,11 @@ from typing import Literal, Protocol
 import msgspec
 
 Kind = Literal["audio", "video"]
+#: Which right a track needs; "" as its kind says. ``aux`` is a shared screen's pictures; its sound counts as audio.
+Stream = Literal["", "audio", "video", "aux"]
+#: Why a data message was dropped: it cannot be read; a kind or command that clients may not send; more than 64 KiB, or
+#: 1000 bytes of a command; more than the sender's allowance; no right to send any.
+RefusalReason = Literal["malformed", "forbidden", "too_large", "too_many", "no_right"]
 #: Which peer connection an SDP message is about. ``single`` is the one connection of /rtc/v1.
 Target = Literal["single", "publisher", "subscriber"]
 
@@ -38,12 +47,34 @@ class Command(msgspec.Struct, tag_field="type", tag=True, kw_only=True):
     room: str
 
 
+class Rights(msgspec.Struct, kw_only=True, frozen=True):
+    """What a participant may do."""
+
+    send_audio: bool = True
+    send_video: bool = True
+    send_screen: bool = True
+    receive_audio: bool = True
+    receive_video: bool = True
+    receive_screen: bool = True
+    data: bool = True
+
+
 class AddParticipant(Command, tag="add_participant"):
     """A room comes to be with its first participant. ``identity`` is the user id that data packets will carry."""
 
     participant: str
     identity: str
     single: bool  # True: /rtc/v1, one connection; False: /rtc, two
+    rights: Rights = Rights()
+
+
+class SetRights(Command, tag="set_rights"):
+    """All of a participant's rights from now on; the next packet is judged by them. What it published and subscribed
+    stays, and goes on (video with a new key picture) when the right comes back. ``Receiving`` tells subscribers'
+    side of it; a track that lacked the right from the start is not ``TrackStarted`` before it has it."""
+
+    participant: str
+    rights: Rights
 
 
 class RemoveParticipant(Command, tag="remove_participant"):
@@ -73,6 +104,7 @@ class PublishTrack(Command, tag="publish_track"):
     track: str
     cid: str
     kind: Kind
+    stream: Stream = ""
     codec: str = ""
     layers: list[Layer] = msgspec.field(default_factory=list)
     muted: bool = False
@@ -247,6 +279,16 @@ class Quality(Event, tag="quality"):
     downlink_bitrate: int  # bit/s sent to it
 
 
+class DataRefused(Event, tag="data_refused"):
+    """So many data messages of a participant were dropped since this was told last: at once for the first, then at
+    most once a second for each reason. Custom commands (topic ``trtc.cmd.1`` … ``trtc.cmd.10``) have at most 1000
+    bytes, 30 a second and 8 KiB a second, of each as much at once."""
+
+    participant: str
+    reason: RefusalReason
+    count: int
+
+
 class Receiving(Event, tag="receiving"):
     """What a subscriber now gets of a track: 0×0 when paused or muted. Sent on each change of layer or size."""
 
@@ -271,14 +313,19 @@ class NodeStatus(msgspec.Struct, kw_only=True):
     packets_sent: int
     bytes_received: int
     bytes_sent: int
-    packets_dropped: int  # malformed, unknown source, full queue
+    packets_dropped: int  # for whatever reason, ours included
     commands_refused: int
     rooms_failed: int
     threads_cpu_ms: int
+    #: what was dropped, by reason: ``packet_`` stranger, oversize, flood (one source beyond its share), queue_full,
+    #: refused (not understood by its transport), unsent (ours, the system did not take it); ``data_`` and each
+    #: ``RefusalReason``
+    refused: dict[str, int] = msgspec.field(default_factory=dict)
 
 
 AnyCommand = (
     AddParticipant
+    | SetRights
     | RemoveParticipant
     | CloseRoom
     | PublishTrack
@@ -303,6 +350,7 @@ AnyEvent = (
     | TrackEnded
     | Speakers
     | Quality
+    | DataRefused
     | Receiving
     | RoomFailed
 )

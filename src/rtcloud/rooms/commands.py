@@ -1,4 +1,4 @@
-"""What a room asks for (imperative): orders to the media node, notices to sessions, records to write. All plain data."""
+"""What a room asks for (imperative): orders to the media node, notices to sessions, records to write. Plain data."""
 
 from dataclasses import dataclass
 from typing import Literal

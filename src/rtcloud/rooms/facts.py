@@ -51,7 +51,7 @@ class UsersRemoved:
 
 @dataclass(frozen=True, slots=True)
 class UserBlockedSet:
-    """The application decides what may be heard and seen of a user who is there; ``kinds`` replaces what was blocked."""
+    """What may not be heard and seen of a user who is there, says the application; in place of what it said before."""
 
     user_id: str
     kinds: frozenset[Kind]

@@ -11,7 +11,7 @@ Kind = Literal["audio", "video"]
 Source = Literal["unknown", "camera", "microphone", "screen_share", "screen_share_audio"]
 #: What a publication is called in callbacks and usage: the camera, the microphone, the screen.
 Stream = Literal["audio", "video", "aux"]
-STREAMS: tuple[Stream, ...] = ("audio", "video", "aux")
+_SOUNDS: tuple[Source, ...] = ("microphone", "screen_share_audio")
 
 
 class Role(IntEnum):
@@ -99,22 +99,22 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """What a participant may do, at most; its role may take from it. ``sources`` empty: every one."""
+    """What a participant may do, at most; its role may take from it."""
 
     publish: bool = True
     subscribe: bool = True
     data: bool = True
+    #: the only sources it may publish; empty: every one
     sources: tuple[str, ...] = ()
+    #: the only sources it may receive; empty: every one
+    received: tuple[str, ...] = ()
     update_metadata: bool = True
-    #: which kinds it may send and receive (the bits of a PrivateMapKey)
-    sends: frozenset[Stream] = frozenset(STREAMS)
-    receives: frozenset[Stream] = frozenset(STREAMS)
 
-    def publishes(self, source: Source, right: Stream) -> bool:
-        return self.publish and right in self.sends and (not self.sources or source in self.sources)
+    def publishes(self, source: Source) -> bool:
+        return self.publish and (not self.sources or source in self.sources)
 
-    def receives_stream(self, right: Stream) -> bool:
-        return self.subscribe and right in self.receives
+    def receives(self, source: Source) -> bool:
+        return self.subscribe and (not self.received or source in self.received)
 
 
 NOTHING_BLOCKED: frozenset[Kind] = frozenset()
@@ -170,7 +170,7 @@ class Participant:
         return self.permission.data and self.role == Role.ANCHOR
 
     def publishes(self, track: Track) -> bool:
-        return self.role == Role.ANCHOR and self.permission.publishes(track.source, track.right)
+        return self.role == Role.ANCHOR and self.permission.publishes(track.source)
 
     def is_silenced(self, track: Track) -> bool:
         """Whether nobody receives it now: muted by its publisher, or blocked by the application."""
@@ -178,7 +178,7 @@ class Participant:
 
     def wants(self, track: Track) -> bool:
         chosen = self.choices.get(track.track_id, self.auto_subscribe)
-        return chosen and self.permission.receives_stream(track.right)
+        return chosen and self.permission.receives(track.source)
 
     def admits(self, subscriber: "Participant", track: Track) -> bool:
         """Whether it lets that user receive its track."""
@@ -192,14 +192,14 @@ class Participant:
 
     def rights(self) -> Rights:
         """What the media node lets through, whatever the client does."""
-        sends = self.permission.sends if self.can_publish else frozenset[Stream]()
-        receives = self.permission.receives if self.permission.subscribe else frozenset[Stream]()
+        anchor, permission = self.role == Role.ANCHOR, self.permission
+        sound, picture = anchor and "audio" not in self.blocked, anchor and "video" not in self.blocked
         return Rights(
-            send_audio="audio" in sends and "audio" not in self.blocked,
-            send_video="video" in sends and "video" not in self.blocked,
-            send_screen="aux" in sends and "video" not in self.blocked,
-            receive_audio="audio" in receives,
-            receive_video="video" in receives,
-            receive_screen="aux" in receives,
+            send_audio=sound and any(permission.publishes(source) for source in _SOUNDS),
+            send_video=picture and permission.publishes("camera"),
+            send_screen=picture and permission.publishes("screen_share"),
+            receive_audio=any(permission.receives(source) for source in _SOUNDS),
+            receive_video=permission.receives("camera"),
+            receive_screen=permission.receives("screen_share"),
             data=self.can_send_data,
         )

@@ -1,7 +1,7 @@
 """Tracks of a room: announced, started, muted, ended, and what callbacks hear of it.
 
-A publication is reported as started when somebody could receive it (its media came, nobody silenced it) and as stopped when
-that ends, unless its user leaves: callback 104 alone says both.
+A publication is reported as started when somebody could receive it (its media came, nobody silenced it) and as
+stopped when that ends, unless its user leaves: callback 104 alone says both.
 """
 
 from collections.abc import Iterator
@@ -67,9 +67,7 @@ def mute(state: RoomState, participant: Participant, track_id: str, muted: bool,
     yield from report(participant, track)
 
 
-def describe(
-    state: RoomState, participant: Participant, fact: facts.TrackDescribed, now_ms: int
-) -> Iterator[Command]:
+def describe(state: RoomState, participant: Participant, fact: facts.TrackDescribed, now_ms: int) -> Iterator[Command]:
     track = participant.tracks.get(fact.track_id)
     if track is None:
         return

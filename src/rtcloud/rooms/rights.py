@@ -96,9 +96,7 @@ def _role_refusal(state: RoomState, participant: Participant, role: Role) -> Ref
 
 
 def _enforce(state: RoomState, participant: Participant) -> Drive:
-    return Drive(
-        media.SetRights(room=state.sid, participant=participant.participant_id, rights=participant.rights())
-    )
+    return Drive(media.SetRights(room=state.sid, participant=participant.participant_id, rights=participant.rights()))
 
 
 def _merged(before: Mapping[str, str], changes: Mapping[str, str]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 
 from rtcloud.callbacks.events import ExitReason
 from rtcloud.rooms import entering, facts, publishing, rights, showing, subscribing
-from rtcloud.rooms.commands import Command, Confirm, Dismiss, LeaveCause, Notify, RoomMetadataChanged, ShowRoom
+from rtcloud.rooms.commands import Command, Confirm, LeaveCause, Notify, RoomMetadataChanged, ShowRoom
 from rtcloud.rooms.facts import Fact
 from rtcloud.rooms.participant import Kind, Participant, Role
 from rtcloud.rooms.scenes import CALL, Rules
@@ -114,9 +114,8 @@ class Room:
             case facts.TimePassed():
                 yield from self._expire(now_ms)
             case _:
-                session = state.sessions.get(fact.participant_id)
-                if session is not None:
-                    yield from self._handle_session(session, fact, now_ms)
+                if (who := state.sessions.get(fact.participant_id)) is not None:
+                    yield from self._handle_session(who, fact, now_ms)
 
     def _handle_session(self, participant: Participant, fact: Fact, now_ms: int) -> Iterator[Command]:
         state = self.state
@@ -167,9 +166,7 @@ class Room:
             case facts.QualityMeasured():
                 showing.measure(state, participant, fact, now_ms)
 
-    def _end(
-        self, participant: Participant, reason: ExitReason, cause: LeaveCause, now_ms: int
-    ) -> Iterator[Command]:
+    def _end(self, participant: Participant, reason: ExitReason, cause: LeaveCause, now_ms: int) -> Iterator[Command]:
         yield from entering.end(self.state, participant, reason, cause, now_ms)
         yield from entering.destroy_if_empty(self.state, now_ms)
 

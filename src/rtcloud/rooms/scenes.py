@@ -1,4 +1,4 @@
-"""What the two kinds of rooms allow (trtc-facts §10.5): a call, where all are anchors, and a live show, with an audience.
+"""What the two kinds of rooms allow (trtc-facts §10.5): a call, where all are anchors, and a show with an audience.
 
 Numbers are the documents'; an operator may change them (``Limits``), 0 lifts one.
 """

@@ -109,6 +109,10 @@ class RoomService:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def is_open(self, ref: RoomRef) -> bool:
+        live = self._rooms.get(ref)
+        return live is not None and not live.room.destroyed
+
     # sessions -----------------------------------------------------------------------------------------------------
 
     async def enter(self, ref: RoomRef, scene: str, fact: facts.Entered, deliver: Deliver) -> str:

@@ -70,7 +70,9 @@ def apply(connection: Connection, ref: RoomRef, sid: str, scene: str, record: co
             _change_subscription(connection, record, now_ms)
 
 
-def _begin_presence(connection: Connection, ref: RoomRef, sid: str, record: commands.PresenceBegan, now_ms: int) -> None:
+def _begin_presence(
+    connection: Connection, ref: RoomRef, sid: str, record: commands.PresenceBegan, now_ms: int
+) -> None:
     device = record.device
     connection.execute(
         insert(tables.presences).values(

@@ -56,7 +56,7 @@ def by_rights(state: RoomState, participant: Participant) -> Iterator[Command]:
     """Its rights to receive changed."""
     for track_id in tuple(participant.subscribed):
         owner, track = state.find(track_id)
-        if owner is not None and track is not None and not participant.permission.receives_stream(track.right):
+        if owner is not None and track is not None and not participant.permission.receives(track.source):
             yield from _stop(state, participant, owner, track)
     yield from to_everything(state, participant)
 

@@ -7,28 +7,15 @@ and may be replaced during the call. The room is told permissions only; keys nev
 from collections.abc import Callable
 from dataclasses import replace
 
-from rtcloud.accounts.privatemapkey import Permissions, PrivateMapKeyError, verify_private_map_key
+from rtcloud.accounts.privatemapkey import PrivateMapKeyError, limited, verify_private_map_key
 from rtcloud.accounts.tokens import JoinGrant, make_join_token
-from rtcloud.rooms.participant import Permission, Role, Stream
-
-_SENDS: tuple[tuple[Permissions, Stream], ...] = (
-    (Permissions.SEND_AUDIO, "audio"),
-    (Permissions.SEND_VIDEO, "video"),
-    (Permissions.SEND_SCREEN, "aux"),
-)
-_RECEIVES: tuple[tuple[Permissions, Stream], ...] = (
-    (Permissions.RECEIVE_AUDIO, "audio"),
-    (Permissions.RECEIVE_VIDEO, "video"),
-    (Permissions.RECEIVE_SCREEN, "aux"),
-)
-
-SecretKeys = Callable[[int], tuple[str, ...]]
+from rtcloud.rooms.participant import Permission, Role
 
 
 class Admission:
     """``secret_keys(sdk_app_id)`` are those that are good now, the present one first."""
 
-    def __init__(self, grant: JoinGrant, secret_keys: SecretKeys) -> None:
+    def __init__(self, grant: JoinGrant, secret_keys: Callable[[int], tuple[str, ...]]) -> None:
         self.grant = grant
         self._secret_keys = secret_keys
 
@@ -36,23 +23,16 @@ class Admission:
     def role(self) -> Role:
         return Role.ANCHOR if self.grant.role == Role.ANCHOR else Role.AUDIENCE
 
-    @property
-    def may_create(self) -> bool:
-        return Permissions.CREATE in self.grant.permissions
-
     def permission(self) -> Permission:
         """At most, whatever the role."""
         grant = self.grant
-        sends = frozenset(stream for bit, stream in _SENDS if bit in grant.permissions)
-        receives = frozenset(stream for bit, stream in _RECEIVES if bit in grant.permissions)
         return Permission(
             publish=grant.can_publish,
             subscribe=grant.can_subscribe,
             data=grant.can_publish_data,
             sources=grant.can_publish_sources,
+            received=grant.can_subscribe_sources,
             update_metadata=grant.can_update_metadata,
-            sends=sends,
-            receives=receives,
         )
 
     def is_key_expired(self, now_ms: int) -> bool:
@@ -62,7 +42,7 @@ class Admission:
         """What the new PrivateMapKey allows; None when it is not good for this user and room."""
         grant = self.grant
         try:
-            found = verify_private_map_key(
+            key = verify_private_map_key(
                 text,
                 room=grant.room,
                 secret_keys=self._secret_keys(grant.room.sdk_app_id),
@@ -71,12 +51,12 @@ class Admission:
             )
         except PrivateMapKeyError:
             return None
-        self.grant = replace(grant, permissions=found.permissions, key_expires_ms=found.expires_ms)
+        self.grant = limited(grant, key)
         return self.permission()
 
     def take_role(self, role: Role) -> bool:
         """The room gave it. True when that is news."""
-        changed = role != self.grant.role
+        changed = role != self.role
         self.grant = replace(self.grant, role=int(role))
         return changed
 

@@ -1,6 +1,7 @@
 """POST /v1/join: a UserSig and a room in, an address and a short-lived token out. Form and codes: design.md part 5.
 
-The numbers of errors are those that the client SDKs document (70001 expired, 70009 wrong key, 70013, 70014, -8 …).
+The numbers of errors are those that the client SDKs document (70001 expired, 70009 wrong key, -8 …).
+With the application's permission control on, a PrivateMapKey decides who may enter, and what may be done there.
 """
 
 import asyncio
@@ -8,7 +9,7 @@ import json
 import re
 import uuid
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, Protocol
 
 import msgspec
 from starlette.requests import Request
@@ -16,9 +17,11 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from rtcloud.accounts.entities import Application
+from rtcloud.accounts.privatemapkey import PrivateMapKeyError, limited, verify_private_map_key
 from rtcloud.accounts.tokens import JoinGrant, make_join_token
 from rtcloud.accounts.usersig import UserSigError, verify_user_sig
 from rtcloud.clock import Clock
+from rtcloud.rooms.commands import LeaveCause
 from rtcloud.rooms.ids import RoomRef
 from rtcloud.rooms.participant import Role
 
@@ -30,7 +33,20 @@ MAX_ROOM_NUMBER = 4294967294
 
 UNKNOWN_APPLICATION = -8
 BAD_ROOM = -10012
+BAD_PRIVATE_MAP_KEY = -100006
+NOT_ENABLED = -100024
+ROOM_FULL = -102006
+MAY_NOT_CREATE = -102010
 BAD_PARAMETER = -102023
+
+#: Why a room does not admit somebody, as the documented number and in words.
+REFUSALS: dict[LeaveCause, tuple[int, str]] = {
+    "full": (ROOM_FULL, "the room is full"),
+    "may_not_create": (
+        MAY_NOT_CREATE,
+        "the room is not open, and the privateMapKey does not allow to create it",
+    ),
+}
 
 _STRING_ROOM = re.compile(r"[A-Za-z0-9 !#$%&()+\-:;<=.>?@\[\]^_{}|~,]{1,64}")
 _USER = re.compile(r"[!-~]{1,64}")
@@ -41,6 +57,12 @@ CORS = {
     "Access-Control-Allow-Methods": "POST",
     "Access-Control-Allow-Headers": "content-type",
 }
+
+
+class RoomRefusal(Protocol):
+    def __call__(
+        self, ref: RoomRef, scene: str, user_id: str, role: Role, *, robot: bool = False, may_create: bool = True
+    ) -> LeaveCause | None: ...
 
 
 class JoinError(Exception):
@@ -75,9 +97,12 @@ class JoinResult(msgspec.Struct, kw_only=True):
 
 
 class JoinService:
-    def __init__(self, application: Callable[[int], Application | None], clock: Clock) -> None:
+    """``application(sdk_app_id)`` finds an application; ``refusal`` says why its room would not admit somebody now."""
+
+    def __init__(self, application: Callable[[int], Application | None], clock: Clock, refusal: RoomRefusal) -> None:
         self._application = application
         self._clock = clock
+        self._refusal = refusal
 
     def routes(self) -> list[BaseRoute]:
         return [Route("/v1/join", self._post, methods=["POST", "OPTIONS"])]
@@ -101,6 +126,8 @@ class JoinService:
             )
         except UserSigError as error:
             raise JoinError(401, error.code, error.reason) from error
+        if body.scene not in application.settings.scenes:
+            raise JoinError(403, NOT_ENABLED, f"scene: the application has no rooms of scene {body.scene}")
         role = _ROLES[body.role] if body.scene == "live" else Role.ANCHOR
         grant = JoinGrant(
             room=ref,
@@ -108,20 +135,49 @@ class JoinService:
             expires_ms=now_ms + TOKEN_LIFE_S * 1000,
             role=role,
             scene=body.scene,
-            can_publish=role == Role.ANCHOR,
-            can_publish_data=role == Role.ANCHOR,
+            can_update_metadata=True,
         )
+        if application.settings.permission_control:
+            grant = self._by_key(grant, body.private_map_key, application, now_ms)
+        cause = self._refusal(ref, body.scene, body.user_id, role, may_create=grant.can_create)
+        if cause is not None:
+            code, reason = REFUSALS[cause]
+            raise JoinError(403, code, reason)
         token = make_join_token(grant, secret_key=application.secret_key, now_ms=now_ms)
         room: dict[str, int | str] = {"sdkAppId": ref.sdk_app_id}
         room["roomId" if ref.numeric else "strRoomId"] = ref.api_room_id
-        permissions = ["subscribe", "publish", "data"] if role == Role.ANCHOR else ["subscribe"]
+        anchor = role == Role.ANCHOR
+        granted = {
+            "subscribe": grant.can_subscribe,
+            "publish": anchor and grant.can_publish,
+            "data": anchor and grant.can_publish_data,
+        }
         return JoinResult(
             url=url,
             token=token,
             room=room,
-            user={"userId": body.user_id, "role": role.name.lower(), "permissions": permissions},
+            user={
+                "userId": body.user_id,
+                "role": role.name.lower(),
+                "permissions": [name for name, is_granted in granted.items() if is_granted],
+            },
             expiresAt=grant.expires_ms,
         )
+
+    def _by_key(self, grant: JoinGrant, text: str | None, application: Application, now_ms: int) -> JoinGrant:
+        if not text:
+            raise JoinError(403, BAD_PRIVATE_MAP_KEY, "privateMapKey: the application admits nobody without one")
+        try:
+            key = verify_private_map_key(
+                text,
+                room=grant.room,
+                secret_keys=application.secret_keys(now_ms),
+                user_id=grant.user_id,
+                now_ms=now_ms,
+            )
+        except PrivateMapKeyError as error:
+            raise JoinError(403, BAD_PRIVATE_MAP_KEY, error.reason) from error
+        return limited(grant, key)
 
     async def _post(self, request: Request) -> Response:
         if request.method == "OPTIONS":

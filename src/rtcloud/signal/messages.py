@@ -11,7 +11,7 @@ from rtcloud.media import node as media
 from rtcloud.rooms import commands
 from rtcloud.rooms.commands import LeaveCause, Refusal
 from rtcloud.rooms.ids import RoomRef
-from rtcloud.rooms.participant import Layer, Participant, Role, Source, Stream, Track
+from rtcloud.rooms.participant import Layer, Participant, Role, Source, Track
 
 #: Clients look into the server's version to choose features; this is the protocol's level that we serve.
 PROTOCOL = 16
@@ -29,13 +29,7 @@ _SOURCES: Mapping[Source, Any] = {
     "screen_share": models.TrackSource.SCREEN_SHARE,
     "screen_share_audio": models.TrackSource.SCREEN_SHARE_AUDIO,
 }
-#: Which right sending from a source needs.
-SOURCE_RIGHTS: Mapping[Source, Stream] = {
-    "camera": "video",
-    "microphone": "audio",
-    "screen_share": "aux",
-    "screen_share_audio": "audio",
-}
+_NAMED: tuple[Source, ...] = ("camera", "microphone", "screen_share", "screen_share_audio")
 _SOURCE_NAMES: Mapping[int, Source] = {int(number): name for name, number in _SOURCES.items()}
 
 _Action = rtc.LeaveRequest.Action
@@ -113,11 +107,9 @@ _ROLE_NAMES = {Role.ANCHOR: "anchor", Role.AUDIENCE: "audience"}
 
 
 def participant_info(participant: Participant, *, own: bool = False) -> models.ParticipantInfo:
-    """``own``: as the participant itself is told, with its tracks as it muted them; others see blocked ones as muted."""
+    """``own``: as the participant itself is told, its tracks as it muted them; others see blocked ones as muted."""
     permission = participant.permission
-    allowed = [
-        _SOURCES[name] for name, right in SOURCE_RIGHTS.items() if permission.publishes(name, right)
-    ]
+    allowed = [_SOURCES[name] for name in _NAMED if permission.publishes(name)]
     attributes = {**participant.attributes, ROLE: _ROLE_NAMES[participant.role]}
     if participant.blocked:
         attributes[BLOCKED] = ",".join(sorted(participant.blocked))
@@ -138,7 +130,7 @@ def participant_info(participant: Participant, *, own: bool = False) -> models.P
             can_subscribe=permission.subscribe,
             can_publish=participant.can_publish and bool(allowed),
             can_publish_data=participant.can_send_data,
-            can_publish_sources=allowed if len(allowed) < len(SOURCE_RIGHTS) else [],
+            can_publish_sources=allowed if len(allowed) < len(_NAMED) else [],
             can_update_metadata=permission.update_metadata,
             hidden=participant.hidden,
         ),

@@ -18,7 +18,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from rtcloud.accounts.tokens import JoinGrant, TokenError, make_join_token, verify_join_token
+from rtcloud.accounts.entities import Application
+from rtcloud.accounts.tokens import JoinGrant, TokenError, verify_join_token
 from rtcloud.aio import spawn
 from rtcloud.clock import Clock
 from rtcloud.errors import ServiceError
@@ -26,7 +27,8 @@ from rtcloud.media import node as media
 from rtcloud.rooms import commands, facts
 from rtcloud.rooms.service import RoomService
 from rtcloud.signal import joining, messages
-from rtcloud.signal.admission import Admission, SecretKeys
+from rtcloud.signal.admission import Admission
+from rtcloud.signal.join import REFUSALS
 from rtcloud.signal.session import TOKEN_LIFE_S, Command, Drive, Hangup, Post, Send, Session
 
 _log = logging.getLogger(__name__)
@@ -103,21 +105,18 @@ class _Connection:
 
 
 class SignalServer:
-    """``secret_keys(sdk_app_id)`` finds an application's SDKSecretKeys, the present one first.
-
-    ``new_id(prefix)`` makes ids.
-    """
+    """``application(sdk_app_id)`` finds an application; ``new_id(prefix)`` makes ids."""
 
     def __init__(
         self,
         rooms: RoomService,
-        secret_keys: SecretKeys,
+        application: Callable[[int], Application | None],
         clock: Clock,
         new_id: Callable[[str], str],
     ) -> None:
         self.rooms = rooms
         self.clock = clock
-        self._secret_keys = secret_keys
+        self._application = application
         self._new_id = new_id
         self._connections: dict[str, _Connection] = {}
         self._last: tuple[rtc.SignalResponse | None, bytes] = (None, b"")
@@ -151,7 +150,23 @@ class SignalServer:
 
     def _grant(self, query_token: str, authorization: str) -> JoinGrant:
         token = query_token or authorization.removeprefix("Bearer ")
-        return verify_join_token(token, self._secret_keys, self.clock.now_ms())
+        grant = verify_join_token(token, self._secret_keys, self.clock.now_ms())
+        application = self._application(grant.room.sdk_app_id)
+        if application is not None and not grant.robot and grant.scene not in application.settings.scenes:
+            raise TokenError(f"the application has no rooms of scene {grant.scene}")
+        return grant
+
+    def _secret_keys(self, sdk_app_id: int) -> tuple[str, ...]:
+        application = self._application(sdk_app_id)
+        return application.secret_keys(self.clock.now_ms()) if application is not None else ()
+
+    def _refusal(self, admission: Admission) -> str:
+        """Why the room does not admit the user now, or nothing."""
+        grant = admission.grant
+        cause = self.rooms.refusal(
+            grant.room, grant.scene, grant.user_id, admission.role, robot=grant.robot, may_create=grant.can_create
+        )
+        return f"{REFUSALS[cause][0]}: {REFUSALS[cause][1]}" if cause is not None else ""
 
     # sockets ------------------------------------------------------------------------------------------------------
 
@@ -171,9 +186,9 @@ class SignalServer:
         except joining.JoinRequestError as error:
             await socket.send_denial_response(PlainTextResponse(str(error), 400, headers=CORS))
             return
-        cause = self._refusal(grant) if not attempt.resumes else None
-        if cause is not None:
-            await socket.send_denial_response(PlainTextResponse(f"{refusals.CODES[cause]}: {refusals.TEXTS[cause]}", 403, headers=CORS))
+        admission = Admission(grant, self._secret_keys)
+        if not attempt.resumes and (refused := self._refusal(admission)):
+            await socket.send_denial_response(PlainTextResponse(refused, 403, headers=CORS))
             return
         await socket.accept()
         if attempt.resumes:
@@ -185,9 +200,7 @@ class SignalServer:
             if not self.rooms.resume(connection.session.participant_id, connection.deliver):
                 connection.execute([Send(messages.leave("overload")), Hangup("the session cannot be resumed now")])
         else:
-            session = Session(
-                grant.room, self._new_id("PA"), attempt, self._new_id, Admission(grant, self._secret_keys)
-            )
+            session = Session(grant.room, self._new_id("PA"), attempt, self._new_id, admission)
             connection = _Connection(self, session)
             outbox = connection.attach()
             self._connections[session.participant_id] = connection
@@ -224,7 +237,7 @@ class SignalServer:
             permission=admission.permission(),
             robot=grant.robot,
             hidden=grant.hidden,
-            may_create=admission.may_create,
+            may_create=grant.can_create,
         )
         try:
             await self.rooms.enter(grant.room, grant.scene, fact, connection.deliver)

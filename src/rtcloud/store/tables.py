@@ -17,6 +17,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData()
@@ -107,6 +108,8 @@ callback_targets = Table(
     Column("event_group", Integer, primary_key=True, autoincrement=False),
     Column("url", Text, nullable=False),
     Column("key_sealed", LargeBinary, nullable=False),
+    Column("trusted", Boolean, nullable=False, default=True),  # set by the operator, not by an API request
+    Column("events", Text),  # the chosen types as ``,101,103,``; NULL: all
 )
 
 # Pictures that mixed and recorded video may show.
@@ -197,6 +200,7 @@ subscriptions = Table(
 )
 
 # The outbox. ``ordering`` names what must stay in order: one room of one application, both namespaces apart.
+# ``head`` is true for the oldest pending row of each ``ordering``, and for no other: only heads are tried.
 callbacks = Table(
     "callbacks",
     metadata,
@@ -206,15 +210,23 @@ callbacks = Table(
     Column("event_group", Integer, nullable=False),
     Column("event_type", Integer, nullable=False),
     Column("event_info", Text, nullable=False),  # compact JSON of EventInfo, keys in the documented order
-    Column("created_ms", BigInteger, nullable=False),  # when it was written or last replayed: its minute starts here
+    Column("created_ms", BigInteger, nullable=False),
+    Column("retries_from_ms", BigInteger, nullable=False),  # its minute starts here: written, or last replayed
     Column("state", String(12), nullable=False, default="pending"),  # pending, delivered, parked
+    Column("head", Boolean, nullable=False, default=False),
     Column("attempts", Integer, nullable=False, default=0),
     Column("first_attempt_ms", BigInteger),
     Column("next_attempt_ms", BigInteger, nullable=False),
     Column("delivered_ms", BigInteger),
     Column("last_error", Text, nullable=False, default=""),
-    Index("callbacks_pending", "state", "ordering", "id"),
 )
+for _name, _columns, _rows in (
+    ("callbacks_pending", ("ordering", "id"), "state = 'pending'"),
+    ("callbacks_due", ("sdk_app_id", "event_group", "next_attempt_ms", "id"), "head = 1"),
+    ("callbacks_parked", ("sdk_app_id", "id"), "state = 'parked'"),
+    ("callbacks_delivered", ("delivered_ms",), "state = 'delivered'"),
+):
+    Index(_name, *(callbacks.c[_column] for _column in _columns), sqlite_where=text(_rows))
 
 # The task rows are the work queue: a worker looks every second, a hint on the bus only makes it look earlier.
 tasks = Table(

@@ -100,7 +100,11 @@ def test_an_account_with_its_users_and_keys() -> None:
         await refused(accounts.delete_key_pair(first.secret_id), "not_found", "key")
         await refused(accounts.enable_key_pair(first.secret_id, True), "not_found", "key")
         await accounts.attach_policy(account.uin, 1, user_uin=user.uin)
+        other = await accounts.create_user(account.uin, "other")
+        await accounts.create_role(account.uin, "both", [user.uin, other.uin])
+        await accounts.create_role(account.uin, "alone", [user.uin])
         await accounts.delete_user(user.uin)
+        assert [role.trusted for role in accounts.roles(account.uin)] == [(other.uin,), ()]
         assert accounts.key_pair(second.secret_id) is None
         assert accounts.user(user.uin) is None
         await refused(accounts.delete_user(user.uin), "not_found", "user")
@@ -277,6 +281,9 @@ def test_an_application_is_changed_and_deleted_with_what_belongs_to_it() -> None
         renamed = await accounts.update_application(made.sdk_app_id, name="2nd")
         assert (renamed.name, renamed.settings, renamed.secret_key) == ("2nd", settings, made.secret_key)
         await accounts.update_application(made.sdk_app_id, settings=ApplicationSettings())
+        for bad in (ApplicationSettings(scenes=()), ApplicationSettings(concurrent_recordings=-1)):
+            await refused(accounts.update_application(made.sdk_app_id, settings=bad), "invalid", "application")
+            await refused(accounts.create_application(account, "x", bad), "invalid", "application")
         await accounts.set_callbacks(made.sdk_app_id, url="http://example.com/a")
         mark = {"id": "WM_1", "sdk_app_id": made.sdk_app_id, "format": "png", "width": 1, "height": 1}
         times = {"created_ms": 1, "updated_ms": 1}

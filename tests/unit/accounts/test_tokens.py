@@ -52,6 +52,8 @@ def test_grant_survives_the_round_trip() -> None:
         can_publish=False,
         can_publish_data=True,
         can_publish_sources=("camera",),
+        can_subscribe_sources=("microphone", "camera"),
+        can_create=False,
         robot=True,
         user_type=3,
         terminal_type=4,
@@ -88,6 +90,8 @@ def test_absent_permissions_are_granted() -> None:
     assert grant.can_subscribe
     assert grant.can_publish_data
     assert grant.role == ANCHOR
+    assert grant.can_create
+    assert grant.can_subscribe_sources == ()
     quiet = verify_join_token(forge(claims(video={"roomJoin": True, "room": "x", "canPublish": False})), keys, NOW)
     assert quiet.role == AUDIENCE
     assert not quiet.can_publish_data
@@ -125,6 +129,14 @@ def test_absent_permissions_are_granted() -> None:
 )
 def test_bad_tokens_are_refused(token: str, reason: str) -> None:
     assert reason in refused(token).reason
+
+
+def test_any_key_that_is_good_now_may_have_signed() -> None:
+    for signed_by in ("new", "old"):
+        token = forge(claims(), key=signed_by)
+        assert verify_join_token(token, lambda app: ("new", "old"), NOW).user_id == "alice"
+    with pytest.raises(TokenError, match="not signed"):
+        verify_join_token(forge(claims(), key="older"), lambda app: ("new", "old"), NOW)
 
 
 def test_signature_of_another_length_is_refused() -> None:

@@ -91,6 +91,22 @@ def test_changed_values_are_refused() -> None:
     assert code_of(pack(body | {"TLS.sig": "\ud800"})) in (usersig.MALFORMED, usersig.KEY_MISMATCH)
 
 
+def test_any_key_that_is_good_now_may_have_signed() -> None:
+    def verified(user_sig: str, now_ms: int = ISSUED_MS) -> str:
+        keys = ("new", "old")
+        return verify_user_sig(user_sig, sdk_app_id=APP, secret_keys=keys, user_id="alice", now_ms=now_ms).user_id
+
+    for key in ("new", "old"):
+        text = make_user_sig(APP, key, "alice", now_ms=ISSUED_MS, expire_s=60)
+        assert verified(text) == "alice"
+        with pytest.raises(UserSigError, match="70001"):
+            verified(text, ISSUED_MS + 61_000)
+    with pytest.raises(UserSigError, match="70009"):
+        verified(make_user_sig(APP, "older", "alice", now_ms=ISSUED_MS, expire_s=60), ISSUED_MS + 61_000)
+    with pytest.raises(UserSigError, match="70009"):
+        verify_user_sig(text, sdk_app_id=APP, secret_keys=(), user_id="alice", now_ms=ISSUED_MS)
+
+
 def test_what_inflates_without_bound_is_refused() -> None:
     assert code_of(pack(b" " * 4_000_000)) == usersig.MALFORMED
     assert code_of("A" * (usersig.MAX_TEXT + 4)) == usersig.MALFORMED

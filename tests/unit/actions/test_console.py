@@ -176,6 +176,20 @@ def test_settings_change_and_absent_ones_stay() -> None:
     run(scenario)
 
 
+def test_changes_at_once_lose_nothing() -> None:
+    async def scenario(world: World) -> None:
+        app = world.app.sdk_app_id
+        await asyncio.gather(
+            world.call("ModifyAppInfo", SdkAppId=app, Scenes=["rtc"]),
+            world.call("ChangeSecretKeyFlag", SdkAppId=app, PermissionControl=True),
+            world.call("ModifyAppInfo", SdkAppId=app, AutoRecording={"Enabled": True}),
+        )
+        info = (await world.call("DescribeSdkAppInfo", SdkAppId=app))["AppInfo"]
+        assert (info["Scenes"], info["PermissionControl"], info["AutoRecording"]["Enabled"]) == (["rtc"], True, True)
+
+    run(scenario)
+
+
 def test_callbacks_are_set_by_group_and_taken_away() -> None:
     async def scenario(world: World) -> None:
         app = world.app.sdk_app_id
@@ -183,6 +197,7 @@ def test_callbacks_are_set_by_group_and_taken_away() -> None:
         async def told() -> list[tuple[int, str]]:
             info = (await world.call("DescribeSdkAppInfo", SdkAppId=app))["AppInfo"]
             assert "secret" not in str(info)
+            assert all(not target.trusted for target in await world.accounts.callbacks(app))
             return [(target["EventGroup"], target["Url"]) for target in info["Callbacks"]]
 
         both = [
@@ -194,6 +209,10 @@ def test_callbacks_are_set_by_group_and_taken_away() -> None:
         await world.call("ModifyAppInfo", SdkAppId=app, Callbacks=[{"EventGroup": 3, "Url": "https://example.com/c"}])
         await world.call("ModifyAppInfo", SdkAppId=app, Callbacks=[{"EventGroup": 1, "Url": ""}])
         assert await told() == [(3, "https://example.com/c")]
+        some = [{"EventGroup": 1, "Url": "https://example.com/d", "EventTypes": [103, 104, 103]}]
+        await world.call("ModifyAppInfo", SdkAppId=app, Callbacks=some)
+        info = (await world.call("DescribeSdkAppInfo", SdkAppId=app))["AppInfo"]
+        assert [target["EventTypes"] for target in info["Callbacks"]] == [[103, 104], []]
 
     run(scenario)
 
@@ -381,6 +400,11 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
         "ModifyAppInfo",
         {"SdkAppId": APP, "Callbacks": [{"EventGroup": 1, "Url": "http://x", "Key": "a-b"}]},
         "InvalidParameter",
+    ),
+    (
+        "ModifyAppInfo",
+        {"SdkAppId": APP, "Callbacks": [{"EventGroup": 1, "Url": "http://x", "EventTypes": [201]}]},
+        "InvalidParameterValue",
     ),
     ("CreateSecret", {"SdkAppId": APP, "KeepSeconds": 15_552_001}, "InvalidParameterValue"),
     ("CreateSecretUserSig", {"SdkAppId": APP, "UserId": "a b"}, "InvalidParameter"),

@@ -161,6 +161,7 @@ def test_storage_keys_stay_with_the_task() -> None:
             "FailedOperation.CRUnsupportMethod",
             "EndpointUrl",
         ),
+        ({"StorageParams": {}}, "MissingParameter.CloudStorage", "StorageParams.CloudStorage"),
         ({"RecordParams": {"RecordMode": 1}}, "FailedOperation.CRUnsupportMethod", "RecordParams.RecordMode 1"),
         (
             {"RecordParams": {"RecordMode": 2, "OutputFormat": 4, "StreamType": 2}},

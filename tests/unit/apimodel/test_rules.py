@@ -1,6 +1,6 @@
 """Checks made of a type and a rule: forms, bounds, and that no value makes one raise."""
 
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rtcloud.apimodel.rules import INT_RANGES, Check, Form, Rule, compile_check
 
-FORMS: tuple[Form, ...] = ("date", "datetime", "base64", "json", "url", "stream_url", "push_url")
+FORMS = get_args(Form)
 
 
 def text_of(form: Form) -> Check:
@@ -29,6 +29,7 @@ def text_of(form: Form) -> Check:
             ["2024-02-29 23:59:59"],
             ["2024-02-29", "2024-02-29 24:00:00", "2024-02-29T23:59:59", "2024-02-29 1:2:3"],
         ),
+        ("minute", ["2024-02-29 23:59"], ["2024-02-29", "2024-02-29 24:00", "2023-02-29 00:00", "2024-02-29 23:59:59"]),
         ("base64", ["AAAA", "AA==", "", "+/8="], ["A", "AA", "AA=A", "A A=", "AAAA\n", "-_8=", "\u4e2d\u6587"]),
         ("json", ["{}", ' {"a": [1]} '], ["[]", "1", "null", '"{}"', "{", "{}{}", "{'a':1}", "", "[" * 100_000]),
         (

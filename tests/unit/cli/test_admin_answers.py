@@ -1,13 +1,19 @@
 """How ``rtcloud admin`` shows an answer, and what its exit status says."""
 
+import asyncio
+import base64
 import json
 from pathlib import Path
 
 import pytest
 
+from rtcloud.accounts.store import Accounts
 from rtcloud.admin import local, socket
 from rtcloud.admin.command import AdminError, Command, FailedError
 from rtcloud.cli import main
+from rtcloud.clock import SystemClock
+from rtcloud.store.database import open_database
+from rtcloud.store.sealing import open_sealer
 
 
 class Answers:
@@ -71,3 +77,20 @@ def test_without_a_running_server_the_directory_is_asked(
     monkeypatch.setattr(local, "run", lambda directory, _command: opened.append(directory) or [])
     assert main(["admin", "rooms", "--data", str(tmp_path)]) == 0
     assert (opened, capsys.readouterr().out) == ([tmp_path], "none\n")
+
+
+def test_another_master_key_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async def make() -> None:
+        database = open_database(tmp_path / local.DATABASE)
+        accounts = await Accounts.load(database, open_sealer(tmp_path), SystemClock())
+        await accounts.ensure_first(1)
+        await database.close()
+
+    asyncio.run(make())
+    assert main(["admin", "users", "--data", str(tmp_path)]) == 0
+    assert "administrator" in capsys.readouterr().out
+    (tmp_path / "master.key").write_bytes(base64.b64encode(bytes(32)))
+    assert main(["admin", "users", "--data", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert "master key" in error
+    assert error.count("\n") == 1

@@ -1,10 +1,22 @@
+import struct
+from dataclasses import replace
+
 import pytest
 
-from rtcloud.accounts.entities import Application
-from rtcloud.accounts.tokens import verify_join_token
+from rtcloud.accounts.entities import Application, ApplicationSettings
+from rtcloud.accounts.tokens import JoinGrant, verify_join_token
 from rtcloud.accounts.usersig import make_user_sig
 from rtcloud.rooms.ids import RoomRef
-from rtcloud.signal.join import BAD_ROOM, UNKNOWN_APPLICATION, JoinBody, JoinError, JoinService
+from rtcloud.signal.join import (
+    BAD_PRIVATE_MAP_KEY,
+    BAD_ROOM,
+    MAY_NOT_CREATE,
+    NOT_ENABLED,
+    UNKNOWN_APPLICATION,
+    JoinBody,
+    JoinError,
+    JoinService,
+)
 
 APP, KEY, NOW = 1400000000, "5bd2850fff3ecb11d7c805251c51ee46", 1_700_000_000_000
 
@@ -20,12 +32,18 @@ class Clock:
 APPLICATION = Application(APP, "100000000001", "default", KEY)
 
 
-def find(app: int) -> Application | None:
-    return APPLICATION if app == APP else None
-
-
 def keys(app: int) -> tuple[str, ...]:
     return (KEY,) if app == APP else ()
+
+
+def service(settings: ApplicationSettings | None = None, *, is_open: bool = True) -> JoinService:
+    application = replace(APPLICATION, settings=settings or APPLICATION.settings)
+    return JoinService(lambda app: application if app == APP else None, Clock(), lambda room: is_open)
+
+
+def private_map_key(bits: int, *, room: int = 77, key: str = KEY, life_s: int = 60) -> str:
+    numbers = struct.pack(">IIIII", APP, room, NOW // 1000 + life_s, bits, 0)
+    return make_user_sig(APP, key, "alice", now_ms=NOW, userbuf=b"\0\0\5alice" + numbers)
 
 
 def body(**more: object) -> JoinBody:
@@ -39,11 +57,11 @@ def body(**more: object) -> JoinBody:
 
 
 def admit(**more: object) -> object:
-    return JoinService(find, Clock()).admit(body(**more), "ws://here")
+    return service().admit(body(**more), "ws://here")
 
 
 def test_the_token_admits_to_the_room() -> None:
-    result = JoinService(find, Clock()).admit(body(), "ws://here")
+    result = service().admit(body(), "ws://here")
     grant = verify_join_token(result.token, keys, NOW)
     assert grant.room == RoomRef(APP, True, "77")
     assert result.room == {"sdkAppId": APP, "roomId": 77}
@@ -52,12 +70,12 @@ def test_the_token_admits_to_the_room() -> None:
 
 
 def test_a_string_of_digits_is_a_string_room() -> None:
-    result = JoinService(find, Clock()).admit(body(room_id=None, str_room_id="77"), "ws://here")
+    result = service().admit(body(room_id=None, str_room_id="77"), "ws://here")
     assert verify_join_token(result.token, keys, NOW).room == RoomRef(APP, False, "77")
 
 
 def test_an_audience_of_a_live_room_may_not_publish() -> None:
-    result = JoinService(find, Clock()).admit(body(scene="live", role="audience"), "ws://here")
+    result = service().admit(body(scene="live", role="audience"), "ws://here")
     grant = verify_join_token(result.token, keys, NOW)
     assert not grant.can_publish
     assert result.user["role"] == "audience"
@@ -81,3 +99,70 @@ def test_refusals_carry_the_documented_code(change: dict[str, object], code: int
     with pytest.raises(JoinError) as caught:
         admit(**change)
     assert caught.value.code == code
+
+
+def test_a_user_sig_of_the_previous_key_admits_until_it_ends() -> None:
+    rotated = replace(APPLICATION, secret_key="new", previous_secret_key=KEY, previous_until_ms=NOW + 1)
+    result = JoinService(lambda app: rotated, Clock(), lambda room: True).admit(body(), "ws://here")
+    assert verify_join_token(result.token, lambda app: ("new",), NOW).user_id == "alice"
+    ended = replace(rotated, previous_until_ms=NOW)
+    with pytest.raises(JoinError) as caught:
+        JoinService(lambda app: ended, Clock(), lambda room: True).admit(body(), "ws://here")
+    assert caught.value.code == 70009
+
+
+def test_only_scenes_of_the_application_are_opened() -> None:
+    live = service(ApplicationSettings(scenes=("live",)))
+    assert live.admit(body(scene="live"), "").token
+    with pytest.raises(JoinError, match="scene rtc") as caught:
+        live.admit(body(), "")
+    assert (caught.value.status, caught.value.code) == (403, NOT_ENABLED)
+
+
+CONTROLLED = ApplicationSettings(permission_control=True)
+
+
+def granted(bits: int, *, is_open: bool = True, **more: object) -> JoinGrant:
+    result = service(CONTROLLED, is_open=is_open).admit(body(private_map_key=private_map_key(bits), **more), "")
+    return verify_join_token(result.token, keys, NOW)
+
+
+def test_a_private_map_key_says_what_may_be_done() -> None:
+    everything = granted(255, is_open=False)
+    assert everything == verify_join_token(service().admit(body(), "").token, keys, NOW)
+    viewer = granted(42)
+    assert (viewer.can_publish, viewer.can_publish_data, viewer.can_create) == (False, False, False)
+    assert (viewer.can_subscribe, viewer.can_subscribe_sources) == (True, ("microphone", "camera"))
+    speaker = granted(2 | 4)
+    assert (speaker.can_publish, speaker.can_publish_data, speaker.can_subscribe) == (True, True, False)
+    assert speaker.can_publish_sources == ("microphone",)
+    audience = granted(255, scene="live", role="audience")
+    assert not audience.can_publish
+    assert audience.can_subscribe_sources == ()
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        None,
+        "",
+        "nonsense",
+        make_user_sig(APP, KEY, "alice", now_ms=NOW),
+        private_map_key(255, room=78),
+        private_map_key(255, key="other"),
+        private_map_key(255, life_s=-1),
+        private_map_key(255 & ~2),
+    ],
+)
+def test_where_permissions_are_controlled_nobody_enters_without_a_key_for_the_room(key: str | None) -> None:
+    with pytest.raises(JoinError) as caught:
+        service(CONTROLLED).admit(body(private_map_key=key), "")
+    assert (caught.value.status, caught.value.code) == (403, BAD_PRIVATE_MAP_KEY)
+    assert service().admit(body(private_map_key=key), "").token  # not controlled: not looked at
+
+
+def test_who_may_not_create_a_room_waits_until_it_is_open() -> None:
+    assert granted(254).can_create is False
+    with pytest.raises(JoinError) as caught:
+        granted(254, is_open=False)
+    assert (caught.value.status, caught.value.code) == (403, MAY_NOT_CREATE)

@@ -1,16 +1,17 @@
 """The shell of signalling with a socket in memory: whatever hangs up a socket, the room hears that it is lost."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import pytest
 from livekit.protocol import rtc
 from starlette.websockets import WebSocket
 
-from rtcloud.accounts.tokens import JoinGrant
+from rtcloud.accounts.entities import Application, ApplicationSettings
+from rtcloud.accounts.tokens import JoinGrant, TokenError, make_join_token
 from rtcloud.clock import SystemClock
-from rtcloud.rooms import facts
+from rtcloud.rooms import commands, facts
 from rtcloud.rooms.ids import RoomRef
 from rtcloud.rooms.service import RoomService
 from rtcloud.signal.joining import JoinAttempt, parse_v0
@@ -50,7 +51,7 @@ class Socket:
 
 def connected() -> tuple[SignalServer, Rooms, _Connection]:
     rooms = Rooms()
-    server = SignalServer(cast(RoomService, rooms), lambda app: (), SystemClock(), lambda prefix: prefix)
+    server = SignalServer(cast(RoomService, rooms), lambda app: None, SystemClock(), lambda prefix: prefix)
     attempt: JoinAttempt = parse_v0({})
     session = Session(REF, "PA_a", attempt, lambda prefix: prefix)
     return server, rooms, _Connection(server, session, JoinGrant(REF, "alice", 0))
@@ -78,3 +79,19 @@ async def test_a_client_that_was_hung_up_is_lost_unless_it_is_back() -> None:
     socket.gone.set()
     await talking
     assert rooms.posted == []
+
+
+async def test_a_token_is_for_scenes_of_the_application_and_any_key_that_is_good_now() -> None:
+    live = Application(
+        1400000000, "1", "a", "new", ApplicationSettings(scenes=("live",)), "old", previous_until_ms=4_000_000_000_000
+    )
+    rooms = cast(RoomService, Rooms())
+    server = SignalServer(rooms, lambda app: live if app == live.sdk_app_id else None, SystemClock(), str)
+    grant = JoinGrant(REF, "alice", 4_000_000_000_000, scene="live")
+    for key in ("new", "old"):
+        assert server._grant(make_join_token(grant, secret_key=key, now_ms=1), "") == grant
+    for refused, key in ((grant, "older"), (replace(grant, scene="rtc"), "new")):
+        with pytest.raises(TokenError):
+            server._grant("", f"Bearer {make_join_token(refused, secret_key=key, now_ms=1)}")
+    robot = replace(grant, scene="rtc", robot=True)
+    assert server._grant(make_join_token(robot, secret_key="new", now_ms=1), "").robot

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from livekit.protocol import models, rtc
 
 from rtcloud.media import node as media
-from rtcloud.rooms import facts
+from rtcloud.rooms import commands, facts
 from rtcloud.rooms.ids import RoomRef
 from rtcloud.rooms.participant import Device, Participant, Role
 from rtcloud.signal.joining import JoinAttempt
@@ -25,7 +25,7 @@ def a_session(*, single: bool = True, offer: rtc.SessionDescription | None = Non
     attempt = JoinAttempt(single=single, client=models.ClientInfo(), offer=offer)
     session = Session(REF, "PA_a", attempt, lambda prefix: f"{prefix}_{next(numbers)}")
     if welcome:
-        session.tell(facts.Welcome("RM_1", a_participant(), (), 1000), 1000)
+        session.tell(commands.Welcome("RM_1", a_participant(), (), 1000), 1000)
     return session
 
 
@@ -41,7 +41,7 @@ def test_the_welcome_is_a_join_response_and_then_the_first_offer_is_taken_up() -
     offer = rtc.SessionDescription(type="offer", sdp="v=0 offer", id=3)
     session = a_session(offer=offer, welcome=False)
     bob = a_participant("PA_b", "bob")
-    commands = session.tell(facts.Welcome("RM_1", a_participant(), (bob,), 1000), 1000)
+    commands = session.tell(commands.Welcome("RM_1", a_participant(), (bob,), 1000), 1000)
     join = sent(commands)[0].join
     assert join.participant.identity == "alice"
     assert [p.identity for p in join.other_participants] == ["bob"]
@@ -56,7 +56,7 @@ def test_the_welcome_is_a_join_response_and_then_the_first_offer_is_taken_up() -
 def test_messages_before_the_welcome_wait_for_it() -> None:
     session = a_session(welcome=False)
     assert say(session, mute=rtc.MuteTrackRequest(sid="TR_1", muted=True)) == []
-    commands = session.tell(facts.Welcome("RM_1", a_participant(), (), 1000), 1000)
+    commands = session.tell(commands.Welcome("RM_1", a_participant(), (), 1000), 1000)
     assert commands[-1] == Post(facts.TrackMuted("PA_a", "TR_1", True))
 
 
@@ -127,7 +127,7 @@ def test_every_cause_of_leaving_has_its_reason_and_action() -> None:
         "shutdown": ("SERVER_SHUTDOWN", "RECONNECT"),
     }
     for cause, (reason, action) in expected.items():
-        commands = a_session().tell(facts.Dismiss(cause), 1000)  # type: ignore[arg-type]
+        commands = a_session().tell(commands.Dismiss(cause), 1000)  # type: ignore[arg-type]
         leave = sent(commands)[0].leave
         assert models.DisconnectReason.Name(leave.reason) == reason  # type: ignore[attr-defined]
         assert rtc.LeaveRequest.Action.Name(leave.action) == action  # type: ignore[attr-defined]
@@ -135,9 +135,9 @@ def test_every_cause_of_leaving_has_its_reason_and_action() -> None:
 
 
 def test_a_resume_is_answered_with_reconnect_first() -> None:
-    commands = a_session().tell(facts.Confirm(a_participant(), ()), 1000)
+    commands = a_session().tell(commands.Confirm(a_participant(), ()), 1000)
     assert [r.WhichOneof("message") for r in sent(commands)] == ["reconnect", "update"]
-    dual = a_session(single=False).tell(facts.Confirm(a_participant(), ()), 1000)
+    dual = a_session(single=False).tell(commands.Confirm(a_participant(), ()), 1000)
     assert Drive(media.RestartIce(room="RM_1", participant="PA_a")) in dual
 
 

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rtcloud_sfu::{
-    Command, Event, Kind, Layer, Output, ParticipantId, Room, Route, Target, TrackId, TransportConfig,
-    TransportKey, TransportState,
+    Command, Event, Kind, Layer, Output, ParticipantId, Rights, Room, Route, Stream, Target, TrackId,
+    TransportConfig, TransportKey, TransportState,
 };
 use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
 use str0m::channel::ChannelId;
@@ -95,7 +95,12 @@ impl World {
     pub(crate) fn join(&mut self, name: &str, skew: Duration) -> usize {
         let id = ParticipantId::from(name);
         let identity = format!("{name}-user");
-        self.command(Command::AddParticipant { participant: id.clone(), identity, single: true });
+        self.command(Command::AddParticipant {
+            participant: id.clone(),
+            identity,
+            single: true,
+            rights: Rights::default(),
+        });
         self.add_client(id, Target::Single, skew)
     }
 
@@ -105,7 +110,12 @@ impl World {
         let publisher = self.add_client(id.clone(), Target::Publisher, Duration::ZERO);
         let subscriber = self.add_client(id.clone(), Target::Subscriber, Duration::ZERO);
         let identity = format!("{name}-user");
-        self.command(Command::AddParticipant { participant: id, identity, single: false });
+        self.command(Command::AddParticipant {
+            participant: id,
+            identity,
+            single: false,
+            rights: Rights::default(),
+        });
         (publisher, subscriber)
     }
 
@@ -181,6 +191,7 @@ impl World {
             track: TrackId::from(track),
             cid: cid.clone(),
             kind,
+            stream: Stream::default(),
             codec: codec.to_owned(),
             layers: layers.iter().map(layer).collect(),
             muted: false,

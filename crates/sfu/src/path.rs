@@ -1,0 +1,151 @@
+//! Where a transport's datagrams go.
+//!
+//! We are ICE-lite and take a client's word for where it is: one check moves the sending, and a check can carry any
+//! source address. So an address gets media only once something came from there that DTLS or SRTP opened; until then
+//! media goes where it went before. What sets up or tries the new way is small: answers to checks, and DTLS in
+//! proportion to what came from there, or out of a little that each transport may spend before it is connected.
+
+use std::net::SocketAddr;
+
+/// Addresses a client may change between without proving itself anew.
+const MAX_PROVEN: usize = 4;
+/// Addresses whose credit is known at a time.
+const MAX_TRIED: usize = 8;
+/// What an address that has not proved itself may get for each byte that came from it.
+const FACTOR: usize = 3;
+const MAX_CREDIT: usize = 16 * 1024;
+/// Bytes of DTLS that a transport may send before anything was proven: a few flights, and again what was lost.
+const HANDSHAKE: usize = 16 * 1024;
+
+/// The addresses of one transport: the client's, and ours that it talks to.
+#[derive(Debug)]
+pub(crate) struct Path {
+    /// The last heard first.
+    proven: Vec<(SocketAddr, SocketAddr)>,
+    tried: Vec<(SocketAddr, usize)>,
+    handshake: usize,
+}
+
+impl Path {
+    pub(crate) fn new() -> Self {
+        Self { proven: Vec::new(), tried: Vec::new(), handshake: HANDSHAKE }
+    }
+
+    /// So many bytes came from an address that the transport knows.
+    pub(crate) fn handle_received(&mut self, client: SocketAddr, size: usize) {
+        if self.is_proven(client) {
+            return;
+        }
+        let index = self.tried.iter().position(|(address, _)| *address == client).unwrap_or_else(|| {
+            if self.tried.len() == MAX_TRIED {
+                self.tried.remove(0);
+            }
+            self.tried.push((client, 0));
+            self.tried.len() - 1
+        });
+        let credit = &mut self.tried[index].1;
+        *credit = credit.saturating_add(size * FACTOR).min(MAX_CREDIT);
+    }
+
+    /// Something authentic came from there.
+    pub(crate) fn handle_proof(&mut self, client: SocketAddr, ours: SocketAddr) {
+        if self.proven.first() == Some(&(client, ours)) {
+            return;
+        }
+        self.proven.retain(|(address, _)| *address != client);
+        self.proven.insert(0, (client, ours));
+        self.proven.truncate(MAX_PROVEN);
+        self.tried.retain(|(address, _)| *address != client);
+    }
+
+    /// Where a datagram goes that shall go from `ours` to `client`: to whom and from where. None when nowhere.
+    pub(crate) fn choose(
+        &mut self,
+        client: SocketAddr,
+        ours: SocketAddr,
+        contents: &[u8],
+    ) -> Option<(SocketAddr, SocketAddr)> {
+        let to_proven = self.proven.first().copied();
+        if self.is_proven(client) {
+            return Some((client, ours));
+        }
+        let size = contents.len();
+        match contents.first() {
+            Some(0..=3) => return Some((client, ours)),
+            Some(20..=63) => {
+                let credit = self.tried.iter_mut().find(|(address, _)| *address == client);
+                if let Some((_, credit)) = credit
+                    && *credit >= size
+                {
+                    *credit -= size;
+                    return Some((client, ours));
+                }
+                if to_proven.is_none() && self.handshake >= size {
+                    self.handshake -= size;
+                    return Some((client, ours));
+                }
+            }
+            _ => {}
+        }
+        to_proven
+    }
+
+    fn is_proven(&self, client: SocketAddr) -> bool {
+        self.proven.iter().any(|(address, _)| *address == client)
+    }
+}
+
+/// Whether this is our answer to a check, which only a valid one gets.
+pub(crate) fn answers_check(contents: &[u8]) -> bool {
+    contents.starts_with(&[1, 1])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MEDIA: [u8; 1200] = [0x80; 1200];
+    const DTLS: [u8; 1000] = [22; 1000];
+
+    fn addresses() -> [SocketAddr; 3] {
+        ["192.0.2.1:7882", "198.51.100.1:5000", "203.0.113.9:53"].map(|a| a.parse().unwrap())
+    }
+
+    #[test]
+    fn a_stranger_named_by_a_check_gets_no_media() {
+        let [ours, client, victim] = addresses();
+        let mut path = Path::new();
+        assert_eq!(path.choose(client, ours, &MEDIA), None, "nothing is proven yet");
+        path.handle_proof(client, ours);
+        path.handle_received(victim, 100);
+        assert_eq!(path.choose(victim, ours, &MEDIA), Some((client, ours)));
+        assert_eq!(path.choose(victim, ours, &[1, 1, 0, 0]), Some((victim, ours)), "an answer to the check");
+        assert_eq!(path.choose(victim, ours, &DTLS[..300]), Some((victim, ours)), "in proportion");
+        assert_eq!(path.choose(victim, ours, &DTLS[..1]), Some((client, ours)));
+        path.handle_proof(victim, ours);
+        assert_eq!(path.choose(victim, ours, &MEDIA), Some((victim, ours)));
+        assert_eq!(path.choose(client, ours, &MEDIA), Some((client, ours)), "and may go back");
+    }
+
+    #[test]
+    fn a_handshake_has_room_but_not_for_ever() {
+        let [ours, client, _] = addresses();
+        let mut path = Path::new();
+        let sent = (0..100).take_while(|_| path.choose(client, ours, &DTLS).is_some()).count();
+        assert_eq!(sent, HANDSHAKE / DTLS.len());
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let [ours, ..] = addresses();
+        let mut path = Path::new();
+        for port in 1..1000 {
+            let client = SocketAddr::from(([203, 0, 113, 1], port));
+            path.handle_received(client, 2000);
+            path.handle_received(client, 20_000);
+            path.handle_proof(SocketAddr::from(([203, 0, 113, 2], port)), ours);
+        }
+        assert_eq!((path.tried.len(), path.proven.len()), (MAX_TRIED, MAX_PROVEN));
+        assert!(path.tried.iter().all(|(_, credit)| *credit == MAX_CREDIT));
+    }
+}
