@@ -375,6 +375,25 @@ class RoomService:
             for live in self._rooms.values()
         ]
 
+    def people(self, ref: RoomRef) -> list[dict[str, object]]:
+        """Who is in a room, for an operator. Raises for an unknown one."""
+        live = self._rooms.get(ref)
+        if live is None or live.room.destroyed:
+            raise errors.room_not_found(ref.room_id)
+        return [
+            {
+                "user_id": one.user_id,
+                "role": one.role.name.lower(),
+                "connected": bool(one.participant_id) and one.lost_deadline_ms is None,
+                "sends": sorted(one.sending),
+                "blocked": sorted(one.blocked),
+                "device": one.device.device_type,
+                "address": one.device.client_address,
+                "joined_ms": one.joined_ms,
+            }
+            for one in live.room.participants.values()
+        ]
+
     @property
     def counts(self) -> tuple[int, int]:
         """(rooms, connected participants)"""
