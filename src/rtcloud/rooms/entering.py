@@ -34,14 +34,15 @@ def refusal(state: RoomState, user_id: str, role: Role, *, robot: bool, may_crea
     """Why somebody would not get in now."""
     if not state.begun and not may_create:
         return "may_not_create"
-    if robot or user_id in state.participants:
+    present = state.participants.get(user_id)
+    if robot or (present is not None and (present.role == role or not state.rules.has_audience)):
         return None
     rules = state.rules
     if not rules.has_audience:
-        limit, present = rules.anchors, state.count(Role.ANCHOR) + state.count(Role.AUDIENCE)
+        limit, taken = rules.anchors, state.count(Role.ANCHOR) + state.count(Role.AUDIENCE)
     else:
-        limit, present = rules.anchors if role == Role.ANCHOR else rules.audience, state.count(role)
-    return "full" if limit and present >= limit else None
+        limit, taken = rules.anchors if role == Role.ANCHOR else rules.audience, state.count(role)
+    return "full" if limit and taken >= limit else None
 
 
 def enter(state: RoomState, fact: facts.Entered, now_ms: int) -> Iterator[Command]:
@@ -60,6 +61,8 @@ def enter(state: RoomState, fact: facts.Entered, now_ms: int) -> Iterator[Comman
     if earlier is None:
         yield PresenceBegan(participant.presence, fact.user_id, fact.role, fact.device)
     else:
+        if fact.role == Role.AUDIENCE:
+            yield from publishing.stop_absent(participant)
         if earlier.role != fact.role:
             yield RoleChanged(participant.presence, fact.user_id, fact.role)
         if earlier.device != fact.device:
@@ -85,7 +88,7 @@ def enter(state: RoomState, fact: facts.Entered, now_ms: int) -> Iterator[Comman
     if known:
         yield Notify(fact.participant_id, ShowQuality(known))
     yield from showing.show(state, participant, now_ms)
-    yield from subscribing.to_everything(state, participant)
+    yield from subscribing.welcome(state, participant)
 
 
 def _participant(state: RoomState, fact: facts.Entered, earlier: Participant | None, now_ms: int) -> Participant:
@@ -116,8 +119,8 @@ def end_session(state: RoomState, participant: Participant, cause: LeaveCause, n
     session = participant.participant_id
     if not session:  # restored from the database, not yet back
         return
-    for track_id in tuple(participant.tracks):
-        yield from publishing.forget(state, participant, track_id)
+    for track in tuple(participant.tracks.values()):
+        yield from publishing.forget(state, participant, track)
     yield from subscribing.end_all(state, participant)
     state.sessions.pop(session, None)
     showing.hide(state, participant, session)

@@ -167,7 +167,8 @@ class Participant:
 
     @property
     def can_send_data(self) -> bool:
-        return self.permission.data and self.role == Role.ANCHOR
+        """One of the audience may not, except whom its token lets send messages and nothing else."""
+        return self.permission.data and (self.role == Role.ANCHOR or not self.permission.publish)
 
     def publishes(self, track: Track) -> bool:
         return self.role == Role.ANCHOR and self.permission.publishes(track.source)
@@ -187,8 +188,12 @@ class Participant:
         allowed = self.audience.get(subscriber.user_id, frozenset())
         return allowed is None or track.track_id in allowed
 
-    def track_of(self, stream: Stream) -> Track | None:
-        return next((t for t in self.tracks.values() if t.publication == stream), None)
+    def tracks_of(self, stream: Stream) -> list[Track]:
+        return [track for track in self.tracks.values() if track.publication == stream]
+
+    def is_sending(self, stream: Stream) -> bool:
+        """Whether somebody could receive it: media of one of its tracks came, and nobody silenced that track."""
+        return any(track.started and not self.is_silenced(track) for track in self.tracks_of(stream))
 
     def rights(self) -> Rights:
         """What the media node lets through, whatever the client does."""

@@ -23,8 +23,7 @@ def choose_role(state: RoomState, participant: Participant, fact: facts.RoleChos
         return
     if fact.role != participant.role:
         if fact.role == Role.AUDIENCE:
-            for track_id in tuple(participant.tracks):
-                yield from publishing.remove(state, participant, track_id, now_ms)
+            yield from publishing.remove_all(state, participant, now_ms)
         participant.role = fact.role
         yield _enforce(state, participant)
         yield RoleChanged(participant.presence, participant.user_id, participant.role)
@@ -57,27 +56,29 @@ def block(state: RoomState, fact: facts.UserBlockedSet, now_ms: int) -> Iterator
     if participant.participant_id:
         yield _enforce(state, participant)
     yield from showing.show(state, participant, now_ms)
-    for track in participant.tracks.values():
-        yield from publishing.report(participant, track)
+    for stream in {track.publication: None for track in participant.tracks.values() if track.started}:
+        yield from publishing.report(participant, stream)
 
 
 def change_profile(
     state: RoomState, participant: Participant, fact: facts.ProfileChanged, now_ms: int
 ) -> Iterator[Command]:
     attributes = _merged(participant.attributes, fact.attributes or {})
+    name = participant.name if fact.name is None else fact.name
+    metadata = participant.metadata if fact.metadata is None else fact.metadata
+    if (name, metadata, attributes) == (participant.name, participant.metadata, participant.attributes):
+        # livekit-client sends its name and metadata with every request: no right is needed for what is so already
+        yield Notify(participant.participant_id, Grant(fact.request_id))
+        return
     refusal: Refusal | None = None
     if not participant.permission.update_metadata:
         refusal = "not_allowed"
-    elif _is_too_large(fact, attributes):
+    elif _is_too_large(name, metadata, attributes):
         refusal = "too_large"
     if refusal is not None:
         yield Notify(participant.participant_id, Refuse(fact.request_id, refusal))
         return
-    participant.attributes = attributes
-    if fact.name is not None:
-        participant.name = fact.name
-    if fact.metadata is not None:
-        participant.metadata = fact.metadata
+    participant.name, participant.metadata, participant.attributes = name, metadata, attributes
     yield from showing.show(state, participant, now_ms)
     yield Notify(participant.participant_id, Grant(fact.request_id))
 
@@ -104,10 +105,6 @@ def _merged(before: Mapping[str, str], changes: Mapping[str, str]) -> dict[str, 
     return {name: value for name, value in merged.items() if value}
 
 
-def _is_too_large(fact: facts.ProfileChanged, attributes: Mapping[str, str]) -> bool:
-    total = sum(len(name.encode()) + len(value.encode()) for name, value in attributes.items())
-    return (
-        len((fact.name or "").encode()) > MAX_NAME
-        or len((fact.metadata or "").encode()) > MAX_METADATA
-        or total > MAX_ATTRIBUTES
-    )
+def _is_too_large(name: str, metadata: str, attributes: Mapping[str, str]) -> bool:
+    total = sum(len(key.encode()) + len(value.encode()) for key, value in attributes.items())
+    return len(name.encode()) > MAX_NAME or len(metadata.encode()) > MAX_METADATA or total > MAX_ATTRIBUTES

@@ -105,8 +105,9 @@ class Room:
             case facts.RoomMetadataSet(metadata):
                 state.metadata = metadata
                 yield RoomMetadataChanged(metadata)
+                notice = ShowRoom(metadata, len(state.sessions))
                 for session in tuple(state.sessions):
-                    yield Notify(session, ShowRoom(metadata, len(state.sessions)))
+                    yield Notify(session, notice)
             case facts.RoomDismissed():
                 yield from entering.end_all(state, ExitReason.REMOVED, "dismissed", now_ms)
             case facts.MediaFailed():
@@ -161,6 +162,8 @@ class Room:
                         yield subscribing.size(state, participant, track_id, fact)
             case facts.Receiving(_, track_id, width, height):
                 owner, found = state.find(track_id)
+                if track_id not in participant.subscribed:
+                    return  # said before the media node heard that it ended
                 if owner is not None and found is not None and found.publication not in (None, "audio"):
                     yield subscribing.receives(participant, owner, found, width, height, width > 0)
             case facts.QualityMeasured():
@@ -180,6 +183,5 @@ class Room:
             if participant.lost_deadline_ms is not None and participant.lost_deadline_ms <= now_ms:
                 yield from entering.end(state, participant, ExitReason.TIMEOUT, "timed_out", now_ms)
             elif participant.return_deadline_ms is not None and participant.return_deadline_ms <= now_ms:
-                participant.return_deadline_ms = None
                 yield from publishing.stop_absent(participant)
         yield from entering.destroy_if_empty(state, now_ms)

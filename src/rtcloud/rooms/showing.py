@@ -27,6 +27,7 @@ def show(state: RoomState, participant: Participant, now_ms: int) -> Iterator[Co
     if state.is_shown(participant):
         participant.shown = True
         state.changed[participant.participant_id] = participant
+        state.gone.pop(participant.participant_id, None)
     elif participant.shown:
         hide(state, participant, participant.participant_id)
     else:
@@ -48,23 +49,27 @@ def gone(state: RoomState, now_ms: int) -> Iterator[Command]:
         yield from _soon(state, now_ms)
 
 
-def before_subscription(state: RoomState, subscriber: Participant, owner: Participant) -> Iterator[Command]:
+def before_subscription(state: RoomState, owner: Participant) -> Iterator[Command]:
+    """To everybody, with all that waits: who hears of the owner's new session must not hear later that its earlier one
+    is gone."""
     if owner.participant_id in state.changed:
-        yield Notify(subscriber.participant_id, ShowParticipants(changed=(owner,)))
+        yield from flush(state)
 
 
 def flush(state: RoomState) -> Iterator[Command]:
     state.show_due_ms = None
-    changed, left = tuple(state.changed.values()), tuple(state.gone.items())
-    state.changed.clear()
-    state.gone.clear()
-    if not changed and not left:
-        return
-    notice = ShowParticipants(changed, left)
-    alone = changed[0].participant_id if len(changed) == 1 and not left else ""
-    for session in tuple(state.sessions):
-        if session != alone:  # it was told by ShowSelf
-            yield Notify(session, notice)
+    changed, left = state.changed, tuple(state.gone.items())
+    state.changed, state.gone = {}, {}
+    notice = ShowParticipants(tuple(changed.values()), left)
+    for session, participant in tuple(state.sessions.items()):
+        if session not in changed or (len(changed) > 1 and not participant.blocked):
+            if changed or left:
+                yield Notify(session, notice)
+            continue
+        # ShowSelf told it of itself, where blocked tracks are not muted ones; here it would hear otherwise
+        others = tuple(other for other in changed.values() if other is not participant)
+        if others or left:
+            yield Notify(session, ShowParticipants(others, left))
 
 
 def _soon(state: RoomState, now_ms: int) -> Iterator[Command]:

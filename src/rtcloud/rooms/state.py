@@ -17,6 +17,7 @@ class RoomState:
     metadata: str = ""
     participants: dict[str, Participant] = field(default_factory=dict)  # by user id, in order of entry
     sessions: dict[str, Participant] = field(default_factory=dict)  # by participant id
+    publishers: dict[str, Participant] = field(default_factory=dict)  # by track id
     #: what SetUserBlocked took from users, also from absent ones
     blocked: dict[str, frozenset[Kind]] = field(default_factory=dict)
     begun: bool = False
@@ -31,10 +32,8 @@ class RoomState:
     quality_due_ms: int | None = None
 
     def find(self, track_id: str) -> tuple[Participant | None, Track | None]:
-        for participant in self.participants.values():
-            if (track := participant.tracks.get(track_id)) is not None:
-                return participant, track
-        return None, None
+        owner = self.publishers.get(track_id)
+        return (owner, owner.tracks[track_id]) if owner is not None else (None, None)
 
     def is_shown(self, participant: Participant) -> bool:
         """Whether the others hear of it: an audience is not announced to everybody."""
@@ -53,6 +52,5 @@ class RoomState:
     def speakers(self) -> Iterator[Participant]:
         """Those whose microphone is open."""
         for participant in self.participants.values():
-            track = participant.track_of("audio")
-            if track is not None and not track.muted and not participant.robot:
+            if not participant.robot and any(not track.muted for track in participant.tracks_of("audio")):
                 yield participant

@@ -14,18 +14,16 @@ from rtcloud.rooms.state import RoomState
 
 
 def if_wanted(state: RoomState, subscriber: Participant, owner: Participant, track: Track) -> Iterator[Command]:
-    if not track.started or track.track_id in subscriber.subscribed or not subscriber.wants(track):
-        return
-    if not owner.admits(subscriber, track):
-        return
-    first = not any(track.track_id in p.subscribed for p in state.sessions.values())
-    subscriber.subscribed.add(track.track_id)
-    yield from showing.before_subscription(state, subscriber, owner)
-    yield Drive(media.Subscribe(room=state.sid, participant=subscriber.participant_id, track=track.track_id))
-    if track.publication == "audio":
-        yield receives(subscriber, owner, track, 0, 0, True)
-    if first:
-        yield Notify(owner.participant_id, TellPublisher(track.track_id))
+    if _is_due(subscriber, owner, track):
+        yield from showing.before_subscription(state, owner)
+        yield from _begin(state, subscriber, owner, track)
+
+
+def welcome(state: RoomState, participant: Participant) -> Iterator[Command]:
+    """What is sent already, to one who was told of everybody just now."""
+    for track_id, owner in tuple(state.publishers.items()):
+        if _is_due(participant, owner, owner.tracks[track_id]):
+            yield from _begin(state, participant, owner, owner.tracks[track_id])
 
 
 def choose(
@@ -44,21 +42,14 @@ def choose(
             yield from _stop(state, participant, owner, track)
 
 
-def to_everything(state: RoomState, participant: Participant) -> Iterator[Command]:
-    """What is sent already, to one who may receive it now."""
-    for owner in tuple(state.participants.values()):
-        if owner is not participant:
-            for track in owner.tracks.values():
-                yield from if_wanted(state, participant, owner, track)
-
-
 def by_rights(state: RoomState, participant: Participant) -> Iterator[Command]:
     """Its rights to receive changed."""
     for track_id in tuple(participant.subscribed):
         owner, track = state.find(track_id)
         if owner is not None and track is not None and not participant.permission.receives(track.source):
             yield from _stop(state, participant, owner, track)
-    yield from to_everything(state, participant)
+    for track_id, owner in tuple(state.publishers.items()):
+        yield from if_wanted(state, participant, owner, owner.tracks[track_id])
 
 
 def admit(
@@ -103,23 +94,17 @@ def size(state: RoomState, participant: Participant, track_id: str, fact: Subscr
 def end_all(state: RoomState, subscriber: Participant) -> Iterator[Command]:
     """Its session is over; the media node forgets by itself."""
     for track_id in tuple(subscriber.subscribed):
-        yield from close(state, subscriber, track_id)
-    subscriber.subscribed.clear()
+        owner, track = state.find(track_id)
+        if owner is not None and track is not None:
+            yield from _close(subscriber, owner, track)
 
 
-def forget(state: RoomState, track_id: str) -> Iterator[Command]:
+def forget(state: RoomState, owner: Participant, track: Track) -> Iterator[Command]:
     """The track ends: nobody receives it any more."""
     for other in state.participants.values():
-        if track_id in other.subscribed:
-            yield from close(state, other, track_id)
-            other.subscribed.discard(track_id)
-        other.choices.pop(track_id, None)
-
-
-def close(state: RoomState, subscriber: Participant, track_id: str) -> Iterator[Command]:
-    owner, track = state.find(track_id)
-    if owner is not None and track is not None and track.publication is not None:
-        yield receives(subscriber, owner, track, 0, 0, False)
+        if track.track_id in other.subscribed:
+            yield from _close(other, owner, track)
+        other.choices.pop(track.track_id, None)
 
 
 def receives(
@@ -130,8 +115,31 @@ def receives(
     return SubscriptionChanged(subscriber.presence, owner.user_id, stream, width, height, receiving)
 
 
+def _is_due(subscriber: Participant, owner: Participant, track: Track) -> bool:
+    if owner is subscriber or not track.started or track.track_id in subscriber.subscribed:
+        return False
+    if owner.hidden:  # a client that was not told of the publisher has no place for its track
+        return False
+    return subscriber.wants(track) and owner.admits(subscriber, track)
+
+
+def _begin(state: RoomState, subscriber: Participant, owner: Participant, track: Track) -> Iterator[Command]:
+    first = not any(track.track_id in p.subscribed for p in state.sessions.values())
+    subscriber.subscribed.add(track.track_id)
+    yield Drive(media.Subscribe(room=state.sid, participant=subscriber.participant_id, track=track.track_id))
+    if track.publication == "audio":
+        yield receives(subscriber, owner, track, 0, 0, True)
+    if first:
+        yield Notify(owner.participant_id, TellPublisher(track.track_id))
+
+
 def _stop(state: RoomState, subscriber: Participant, owner: Participant, track: Track) -> Iterator[Command]:
     if track.track_id in subscriber.subscribed:
-        yield from close(state, subscriber, track.track_id)
-        subscriber.subscribed.discard(track.track_id)
+        yield from _close(subscriber, owner, track)
         yield Drive(media.Unsubscribe(room=state.sid, participant=subscriber.participant_id, track=track.track_id))
+
+
+def _close(subscriber: Participant, owner: Participant, track: Track) -> Iterator[Command]:
+    subscriber.subscribed.discard(track.track_id)
+    if track.publication is not None:
+        yield receives(subscriber, owner, track, 0, 0, False)

@@ -70,11 +70,13 @@ _REFUSALS: Mapping[Refusal, tuple[Any, str]] = {
 }
 
 
-def refusal(request_id: int, why: Refusal, *, cid: str = "") -> rtc.SignalResponse:
+def refusal(request_id: int, why: Refusal, *, cid: str = "", track_id: str = "") -> rtc.SignalResponse:
     reason, message = _REFUSALS[why]
     response = rtc.RequestResponse(request_id=request_id, reason=reason, message=message)
     if cid:
         response.add_track.cid = cid
+    if track_id:
+        response.mute.sid = track_id
     return rtc.SignalResponse(request_response=response)
 
 
@@ -202,7 +204,7 @@ def track_of(request: rtc.AddTrackRequest, track_id: str) -> Track:
         track_id=track_id,
         cid=request.cid[:256],
         kind="video" if video else "audio",
-        source=_SOURCE_NAMES.get(request.source, "unknown"),
+        source=_source_of(request, video=video),
         name=request.name[:256],
         stream=request.stream[:256],
         muted=request.muted,
@@ -215,6 +217,12 @@ def track_of(request: rtc.AddTrackRequest, track_id: str) -> Track:
         disable_red=request.disable_red,
         encryption=request.encryption,
     )
+
+
+def _source_of(request: rtc.AddTrackRequest, *, video: bool) -> Source:
+    """As named, unless it is of the other kind: rights go by it."""
+    source = _SOURCE_NAMES.get(request.source, "unknown")
+    return source if (source in ("camera", "screen_share")) == video else "unknown"
 
 
 _RIDS = {0: "q", 1: "h", 2: "f"}
@@ -272,8 +280,9 @@ class Shared:
 
 
 def _participants(notice: commands.ShowParticipants) -> rtc.SignalResponse:
-    shown = [participant_info(p) for p in notice.changed if p.participant_id]
-    shown += [gone(*one) for one in notice.gone]
+    # first who is gone: clients know people by identity, and one of the changed may be a new session of the same
+    shown = [gone(*one) for one in notice.gone]
+    shown += [participant_info(p) for p in notice.changed if p.participant_id]
     return rtc.SignalResponse(update=rtc.ParticipantUpdate(participants=shown))
 
 
