@@ -9,11 +9,11 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from livekit.protocol import rtc
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -42,6 +42,8 @@ MAX_RATE = 500
 SILENCE_S = 30.0
 
 CORS = {"Access-Control-Allow-Origin": "*"}
+
+Parse = Callable[[Mapping[str, str]], joining.JoinAttempt]
 
 
 class _Connection:
@@ -125,8 +127,8 @@ class SignalServer:
         return [
             WebSocketRoute("/rtc/v1", self._v1),
             WebSocketRoute("/rtc", self._v0),
-            Route("/rtc/v1/validate", self._validate, methods=["GET"]),
-            Route("/rtc/validate", self._validate, methods=["GET"]),
+            Route("/rtc/v1/validate", self._validate_v1, methods=["GET"]),
+            Route("/rtc/validate", self._validate_v0, methods=["GET"]),
         ]
 
     def encoded(self, response: rtc.SignalResponse) -> bytes:
@@ -141,12 +143,30 @@ class SignalServer:
 
     # HTTP ---------------------------------------------------------------------------------------------------------
 
-    async def _validate(self, request: Request) -> Response:
+    async def _validate_v1(self, request: Request) -> Response:
+        return self._validate(request, joining.parse_v1)
+
+    async def _validate_v0(self, request: Request) -> Response:
+        return self._validate(request, joining.parse_v0)
+
+    def _validate(self, request: Request, parse: Parse) -> Response:
+        asked = self._ask(request, parse)
+        return asked if isinstance(asked, Response) else PlainTextResponse("success", headers=CORS)
+
+    def _ask(self, asking: HTTPConnection, parse: Parse) -> tuple[Admission, joining.JoinAttempt] | Response:
+        """What the query asks for and may, or why not."""
+        query = asking.query_params
         try:
-            self._grant(request.query_params.get("access_token", ""), request.headers.get("authorization", ""))
+            grant = self._grant(query.get("access_token", ""), asking.headers.get("authorization", ""))
+            attempt = parse(query)
         except TokenError as error:
             return PlainTextResponse(error.reason, 401, headers=CORS)
-        return PlainTextResponse("success", headers=CORS)
+        except joining.JoinRequestError as error:
+            return PlainTextResponse(str(error), 400, headers=CORS)
+        admission = Admission(grant, self._secret_keys)
+        if not attempt.resumes and (refused := self._refusal(admission)):
+            return PlainTextResponse(refused, 403, headers=CORS)
+        return admission, attempt
 
     def _grant(self, query_token: str, authorization: str) -> JoinGrant:
         token = query_token or authorization.removeprefix("Bearer ")
@@ -176,23 +196,15 @@ class SignalServer:
     async def _v0(self, socket: WebSocket) -> None:
         await self._serve(socket, joining.parse_v0)
 
-    async def _serve(self, socket: WebSocket, parse: Callable[..., joining.JoinAttempt]) -> None:
-        try:
-            grant = self._grant(socket.query_params.get("access_token", ""), socket.headers.get("authorization", ""))
-            attempt = parse(socket.query_params)
-        except TokenError as error:
-            await socket.send_denial_response(PlainTextResponse(error.reason, 401, headers=CORS))
+    async def _serve(self, socket: WebSocket, parse: Parse) -> None:
+        asked = self._ask(socket, parse)
+        if isinstance(asked, Response):
+            await socket.send_denial_response(asked)
             return
-        except joining.JoinRequestError as error:
-            await socket.send_denial_response(PlainTextResponse(str(error), 400, headers=CORS))
-            return
-        admission = Admission(grant, self._secret_keys)
-        if not attempt.resumes and (refused := self._refusal(admission)):
-            await socket.send_denial_response(PlainTextResponse(refused, 403, headers=CORS))
-            return
+        admission, attempt = asked
         await socket.accept()
         if attempt.resumes:
-            connection = self._resumable(attempt, grant)
+            connection = self._resumable(attempt, admission.grant)
             if connection is None:
                 await _say_and_close(socket, messages.leave("unknown_session"))
                 return
@@ -200,7 +212,7 @@ class SignalServer:
             if not self.rooms.resume(connection.session.participant_id, connection.deliver):
                 connection.execute([Send(messages.leave("overload")), Hangup("the session cannot be resumed now")])
         else:
-            session = Session(grant.room, self._new_id("PA"), attempt, self._new_id, admission)
+            session = Session(admission.grant.room, self._new_id("PA"), attempt, self._new_id, admission)
             connection = _Connection(self, session)
             outbox = connection.attach()
             self._connections[session.participant_id] = connection

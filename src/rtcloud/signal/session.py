@@ -77,6 +77,8 @@ class Session:
     early: list[bytes] = field(default_factory=list)
     #: user ids of the sessions it knows, for requests that name sessions
     users: dict[str, str] = field(default_factory=dict)
+    #: how many facts a request became that are not answered yet; it is granted with the last
+    unanswered: dict[int, int] = field(default_factory=dict)
     _change_second: int = 0
     _changes: int = 0
 
@@ -218,12 +220,15 @@ class Session:
                 yield Send(messages.refusal(update.request_id, "bad_key"))
                 return
             yield Post(facts.KeyReplaced(self.participant_id, permission, update.request_id))
+        speaks = role is not None and _ROLES[role] == Role.ANCHOR and self.admission.role != Role.ANCHOR
+        if speaks and self.admission.is_key_expired(now_ms):
+            yield Post(facts.KeyExpired(self.participant_id))
+            return
+        describes = bool(attributes or update.metadata or update.name or (key is None and role is None))
+        self.unanswered[update.request_id] = (key is not None) + (role is not None) + describes
         if role is not None:
-            if _ROLES[role] == Role.ANCHOR and self.admission.is_key_expired(now_ms):
-                yield Post(facts.KeyExpired(self.participant_id))
-                return
             yield Post(facts.RoleChosen(self.participant_id, _ROLES[role], update.request_id))
-        if attributes or update.metadata or update.name or (key is None and role is None):
+        if describes:
             yield Post(
                 facts.ProfileChanged(
                     self.participant_id,
@@ -286,13 +291,18 @@ class Session:
                 room = messages.room_info(self.ref, self.room_sid, self.created_ms, present, metadata)
                 yield Send(rtc.SignalResponse(room_update=rtc.RoomUpdate(room=room)))
             case commands.Grant(request_id):
-                yield Send(messages.granted(request_id))
+                self.unanswered[request_id] = self.unanswered.get(request_id, 1) - 1
+                if self.unanswered[request_id] <= 0:
+                    del self.unanswered[request_id]
+                    yield Send(messages.granted(request_id))
             case commands.Refuse(request_id, why):
+                self.unanswered.pop(request_id, None)
                 yield Send(messages.refusal(request_id, why))
             case commands.RefuseTrack(cid, why):
                 yield Send(messages.refusal(0, why, cid=cid))
             case commands.SilenceTrack(track_id):
                 yield Send(rtc.SignalResponse(mute=rtc.MuteTrackRequest(sid=track_id, muted=True)))
+                yield Send(messages.refusal(0, "too_many_speakers", track_id=track_id))
             case commands.ShowAdmission(publisher, track_id, admitted):
                 update = rtc.SubscriptionPermissionUpdate(
                     participant_sid=publisher, track_sid=track_id, allowed=admitted

@@ -4,8 +4,8 @@ from rtcloud.callbacks.events import ExitReason
 from rtcloud.media import node as media
 from rtcloud.rooms import commands, facts
 from rtcloud.rooms.commands import Drive, Notify
-from rtcloud.rooms.participant import Device, Layer, Permission, Role, Source, Track
 from rtcloud.rooms.entering import RETURN_WITHIN_MS
+from rtcloud.rooms.participant import Device, Layer, Permission, Role, Source, Track
 from rtcloud.rooms.room import LOST_AFTER_MS, Room
 
 
@@ -44,33 +44,42 @@ def publish(room: Room, participant_id: str, one: Track, now: int = 2000) -> lis
     ]
 
 
+def refused(participant_id: str, track_id: str, why: commands.Refusal) -> list[commands.Command]:
+    return [
+        Notify(participant_id, commands.RefuseTrack(f"cid-{track_id}", why)),
+        Notify(participant_id, commands.DropTrack(track_id)),
+    ]
+
+
 def test_the_first_to_enter_creates_the_room() -> None:
     room = Room("RM_1", 1000)
-    commands = room.handle(entered("PA_a", "alice"), 1000)
-    assert records(commands) == [
+    said = room.handle(entered("PA_a", "alice"), 1000)
+    assert records(said) == [
         commands.RoomCreated("alice"),
         commands.PresenceBegan("PA_a", "alice", Role.ANCHOR, Device()),
     ]
-    assert drives(commands) == [media.AddParticipant(room="RM_1", participant="PA_a", identity="alice", single=True)]
-    welcome = notices(commands, "PA_a")[0]
+    added = media.AddParticipant(room="RM_1", participant="PA_a", identity="alice", single=True, rights=media.Rights())
+    assert drives(said) == [added]
+    welcome = notices(said, "PA_a")[0]
     assert isinstance(welcome, commands.Welcome)
     assert welcome.others == ()
+    assert notices(said, "PA_a")[1:] == [commands.ShowSelf(room.participants["alice"])]
 
 
 def test_others_see_who_enters_and_who_leaves() -> None:
     room = room_of_two()
-    commands = room.handle(facts.LeftRoom("PA_b"), 3000)
-    assert notices(commands, "PA_a") == [commands.ShowParticipants(gone=(("PA_b", "bob"),))]
-    assert notices(commands, "PA_b") == [commands.Dismiss("left")]
-    assert records(commands) == [commands.PresenceEnded("PA_b", "bob", Role.ANCHOR, ExitReason.NORMAL)]
+    said = room.handle(facts.LeftRoom("PA_b"), 3000)
+    assert notices(said, "PA_a") == [commands.ShowParticipants(gone=(("PA_b", "bob"),))]
+    assert notices(said, "PA_b") == [commands.Dismiss("left")]
+    assert records(said) == [commands.PresenceEnded("PA_b", "bob", Role.ANCHOR, ExitReason.NORMAL)]
 
 
 def test_the_last_to_leave_destroys_the_room() -> None:
     room = room_of_two()
     room.handle(facts.LeftRoom("PA_a"), 3000)
-    commands = room.handle(facts.LeftRoom("PA_b"), 3000)
-    assert records(commands)[-1] == commands.RoomDestroyed()
-    assert drives(commands)[-1] == media.CloseRoom(room="RM_1")
+    said = room.handle(facts.LeftRoom("PA_b"), 3000)
+    assert records(said)[-1] == commands.RoomDestroyed()
+    assert drives(said)[-1] == media.CloseRoom(room="RM_1")
     assert room.destroyed
     assert room.handle(entered("PA_c", "carol"), 4000) == []
 
@@ -98,8 +107,8 @@ def test_only_permitted_sources_are_received() -> None:
 def test_a_late_comer_is_subscribed_to_what_runs() -> None:
     room = room_of_two()
     publish(room, "PA_a", track("TR_1"))
-    commands = room.handle(entered("PA_c", "carol"), 5000)
-    assert media.Subscribe(room="RM_1", participant="PA_c", track="TR_1") in drives(commands)
+    said = room.handle(entered("PA_c", "carol"), 5000)
+    assert media.Subscribe(room="RM_1", participant="PA_c", track="TR_1") in drives(said)
 
 
 def test_mute_stops_and_unmute_starts_the_publication() -> None:
@@ -114,24 +123,24 @@ def test_mute_stops_and_unmute_starts_the_publication() -> None:
 
 def test_a_shared_screen_is_the_auxiliary_stream() -> None:
     room = room_of_two()
-    commands = publish(room, "PA_a", track("TR_s", "screen_share"))
-    assert commands.PublicationStarted("PA_a", "alice", "aux") in records(commands)
+    said = publish(room, "PA_a", track("TR_s", "screen_share"))
+    assert commands.PublicationStarted("PA_a", "alice", "aux") in records(said)
 
 
 def test_leaving_reports_no_stopped_publications() -> None:
     room = room_of_two()
     publish(room, "PA_a", track("TR_1"))
-    commands = room.handle(facts.LeftRoom("PA_a"), 3000)
-    assert not any(isinstance(r, commands.PublicationStopped) for r in records(commands))
-    assert any(isinstance(r, commands.PresenceEnded) for r in records(commands))
+    said = room.handle(facts.LeftRoom("PA_a"), 3000)
+    assert not any(isinstance(r, commands.PublicationStopped) for r in records(said))
+    assert any(isinstance(r, commands.PresenceEnded) for r in records(said))
 
 
 def test_the_same_user_again_takes_over_the_presence() -> None:
     room = room_of_two()
     publish(room, "PA_a", track("TR_1"))
-    commands = room.handle(entered("PA_a2", "alice"), 3000)
-    assert notices(commands, "PA_a") == [commands.Dismiss("duplicate")]
-    assert not any(isinstance(r, commands.PresenceBegan | commands.PresenceEnded) for r in records(commands))
+    said = room.handle(entered("PA_a2", "alice"), 3000)
+    assert notices(said, "PA_a") == [commands.Dismiss("duplicate")]
+    assert not any(isinstance(r, commands.PresenceBegan | commands.PresenceEnded) for r in records(said))
     assert room.participants["alice"].presence == "PA_a"
     assert room.participants["alice"].participant_id == "PA_a2"
     # publishing the same again is not a new start
@@ -145,38 +154,38 @@ def test_what_does_not_come_back_is_reported_as_stopped() -> None:
     publish(room, "PA_a", track("TR_1"))
     room.handle(entered("PA_a2", "alice"), 3000)
     assert room.deadline() == 3000 + RETURN_WITHIN_MS
-    commands = room.handle(facts.TimePassed(), 3000 + RETURN_WITHIN_MS)
-    assert records(commands) == [commands.PublicationStopped("PA_a", "alice", "video")]
+    said = room.handle(facts.TimePassed(), 3000 + RETURN_WITHIN_MS)
+    assert records(said) == [commands.PublicationStopped("PA_a", "alice", "video")]
 
 
 def test_a_lost_user_is_given_up_after_90_seconds() -> None:
     room = room_of_two()
     room.handle(facts.SocketLost("PA_a"), 5000)
     assert room.handle(facts.TimePassed(), 5000 + LOST_AFTER_MS - 1) == []
-    commands = room.handle(facts.TimePassed(), 5000 + LOST_AFTER_MS)
-    assert records(commands) == [commands.PresenceEnded("PA_a", "alice", Role.ANCHOR, ExitReason.TIMEOUT)]
+    said = room.handle(facts.TimePassed(), 5000 + LOST_AFTER_MS)
+    assert records(said) == [commands.PresenceEnded("PA_a", "alice", Role.ANCHOR, ExitReason.TIMEOUT)]
 
 
 def test_a_resumed_session_is_not_given_up() -> None:
     room = room_of_two()
     room.handle(facts.SocketLost("PA_a"), 5000)
-    commands = room.handle(facts.Resumed("PA_a"), 6000)
-    assert isinstance(notices(commands, "PA_a")[0], commands.Confirm)
+    said = room.handle(facts.Resumed("PA_a"), 6000)
+    assert isinstance(notices(said, "PA_a")[0], commands.Confirm)
     assert room.deadline() is None
 
 
 def test_removed_users_leave_with_their_reason_and_absent_ones_are_ignored() -> None:
     room = room_of_two()
-    commands = room.handle(facts.UsersRemoved(("bob", "nobody")), 3000)
-    assert notices(commands, "PA_b") == [commands.Dismiss("removed")]
-    assert records(commands) == [commands.PresenceEnded("PA_b", "bob", Role.ANCHOR, ExitReason.REMOVED)]
+    said = room.handle(facts.UsersRemoved(("bob", "nobody")), 3000)
+    assert notices(said, "PA_b") == [commands.Dismiss("removed")]
+    assert records(said) == [commands.PresenceEnded("PA_b", "bob", Role.ANCHOR, ExitReason.REMOVED)]
 
 
 def test_dismissing_ends_every_presence_and_the_room() -> None:
     room = room_of_two()
-    commands = room.handle(facts.RoomDismissed(), 3000)
-    assert [type(r) for r in records(commands)] == [commands.PresenceEnded, commands.PresenceEnded, commands.RoomDestroyed]
-    assert notices(commands, "PA_a") == [commands.Dismiss("dismissed")]
+    said = room.handle(facts.RoomDismissed(), 3000)
+    assert [type(r) for r in records(said)] == [commands.PresenceEnded, commands.PresenceEnded, commands.RoomDestroyed]
+    assert notices(said, "PA_a") == [commands.Dismiss("dismissed")]
 
 
 def test_presences_found_at_start_wait_for_their_users() -> None:
@@ -200,14 +209,13 @@ def test_presences_found_at_start_wait_for_their_users() -> None:
 def test_who_may_not_publish_is_told_so() -> None:
     room = Room("RM_1", 1000)
     room.handle(entered("PA_a", "alice", permission=Permission(publish=False)), 1000)
-    commands = room.handle(facts.TrackAdded("PA_a", track("TR_1")), 2000)
-    assert commands == [Notify("PA_a", commands.DropTrack("TR_1"))]
+    assert room.handle(facts.TrackAdded("PA_a", track("TR_1")), 2000) == refused("PA_a", "TR_1", "not_allowed")
 
 
 def test_only_the_granted_sources_may_be_published() -> None:
     room = Room("RM_1", 1000)
     room.handle(entered("PA_a", "alice", permission=Permission(sources=("microphone",))), 1000)
-    assert room.handle(facts.TrackAdded("PA_a", track("TR_1")), 2000) == [Notify("PA_a", commands.DropTrack("TR_1"))]
+    assert room.handle(facts.TrackAdded("PA_a", track("TR_1")), 2000) == refused("PA_a", "TR_1", "not_allowed")
     heard = track("TR_2", "microphone")
     assert Notify("PA_a", commands.AcceptTrack(heard.cid, heard)) in room.handle(facts.TrackAdded("PA_a", heard), 2000)
 

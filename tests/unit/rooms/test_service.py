@@ -134,14 +134,21 @@ async def test_a_whole_stay_causes_its_callbacks_in_order(database: SqliteDataba
 
 async def test_a_room_is_not_opened_by_whom_may_not(database: SqliteDatabase) -> None:
     async with running(database, HandClock()) as scene:
-        fact = facts.Entered("PA_b", "bob", Role.ANCHOR, Device(), True)
+        fact = facts.Entered("PA_b", "bob", Role.ANCHOR, Device(), True, may_create=False)
         assert not scene.rooms.is_open(REF)
-        with pytest.raises(ServiceError, match="RoomNotExist"):
-            await scene.rooms.enter(REF, "rtc", fact, Heard(), may_open=False)
+        assert scene.rooms.refusal(REF, "rtc", "bob", Role.ANCHOR, may_create=False) == "may_not_create"
+        early = Heard()
+        await scene.rooms.enter(REF, "rtc", fact, early)
+        assert early.notices == [commands.Dismiss("may_not_create")]
         assert await scene.events() == []
+        assert not scene.rooms.is_open(REF)
+        assert scene.rooms.counts == (0, 0)
         await scene.enter("PA_a", "alice")
         assert scene.rooms.is_open(REF)
-        await scene.rooms.enter(REF, "rtc", fact, Heard(), may_open=False)
+        assert scene.rooms.refusal(REF, "rtc", "bob", Role.ANCHOR, may_create=False) is None
+        bob = Heard()
+        await scene.rooms.enter(REF, "rtc", fact, bob)
+        assert bob.kinds()[0] is commands.Welcome
         await scene.rooms.dismiss(REF)
         assert not scene.rooms.is_open(REF)
 
