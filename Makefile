@@ -61,7 +61,7 @@ fix: $(STAMPS)/python $(STAMPS)/node ## format and mend what tools can mend
 	npm run --silent fix
 
 gen: $(STAMPS)/native ## write the generated files and the Python lock anew
-	for each in tools/gen_*.py; do $(BIN)/python $$each; done
+	for each in tools/gen_model.py tools/gen_*.py; do $(BIN)/python $$each; done
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --group dev --generate-hashes --no-emit-index-url \
 	  --no-annotate --no-header --output-file requirements.lock pyproject.toml
 

@@ -26,6 +26,9 @@ from websockets.sync.client import connect
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT)]
 
+from rtcloud.accounts import privatemapkey  # noqa: E402
+from rtcloud.accounts.policies import PRESETS, PolicyError, parse_document  # noqa: E402
+from rtcloud.accounts.privatemapkey import PrivateMapKeyError  # noqa: E402
 from rtcloud.accounts.tokens import TokenError, verify_join_token  # noqa: E402
 from rtcloud.accounts.usersig import UserSigError, make_user_sig, verify_user_sig  # noqa: E402
 from rtcloud.apimodel.model import load_model  # noqa: E402
@@ -59,6 +62,14 @@ def _user_sig(data: bytes) -> object:
 
 def _token(data: bytes) -> object:
     return verify_join_token(data.decode("latin-1"), lambda _: (KEY,), NOW_MS)
+
+
+def _private_map(data: bytes) -> object:
+    return privatemapkey.parse(data)
+
+
+def _policy(data: bytes) -> object:
+    return parse_document(data.decode("latin-1"), account_uin="1")
 
 
 def _join_request(data: bytes) -> object:
@@ -107,6 +118,9 @@ _FORM = b"SdkAppId=14&RoomId=%E4%BC%9A+1&RecordParams.RecordMode=2&MixLayoutPara
 _JSON = b'{"SdkAppId":14,"RoomId":"1","RecordParams":{"RecordMode":2},"MixLayoutParams":{"MixLayoutList":[{"Top":1}]}}'
 
 
+_MAP = "0000077869616f6a756e53724e000000271066413f00000000ff00000000"
+
+
 def _wrapped_join() -> bytes:
     request = rtc.JoinRequest(publisher_offer=rtc.SessionDescription(type="offer", sdp="v=0\r\n"))
     return rtc.WrappedJoinRequest(join_request=request.SerializeToString()).SerializeToString()
@@ -115,6 +129,8 @@ def _wrapped_join() -> bytes:
 TARGETS = [
     Target("user sig", _user_sig, (UserSigError,), [make_user_sig(APP, KEY, "alice", now_ms=NOW_MS).encode()]),
     Target("join token", _token, (TokenError,), [b"eyJhbGciOiJIUzI1NiJ9.eyJpc3MiOiIxNDAwMDAwMDAwIn0.c2ln"]),
+    Target("private map", _private_map, (PrivateMapKeyError,), [bytes.fromhex(_MAP), b"\1" + bytes.fromhex(_MAP)[1:]]),
+    Target("policy", _policy, (PolicyError,), [preset.document.text.encode() for preset in PRESETS.values()]),
     Target("join request", _join_request, (JoinRequestError,), [_wrapped_join()]),
     Target(
         "old join query", _old_query, (JoinRequestError,), [b"sdk=js&protocol=15&auto_subscribe=1&reconnect=1&sid=PA"]

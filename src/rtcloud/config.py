@@ -70,6 +70,9 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=Tr
     account_region_limit: Annotated[
         int, Meta(description="API calls per second of an account in one region; 0: no limit", ge=0)
     ] = 0
+    keep_days: Annotated[
+        int, Meta(description="days that calls, their events and quality are kept for; 0 keeps them", ge=0, le=3650)
+    ] = 14
     log_level: Annotated[str, Meta(description="debug, info, warning or error")] = "info"
     limits: Annotated[
         dict[str, Annotated[int, Meta(ge=0)]],

@@ -71,7 +71,7 @@ async def open_rooms(
     if config.demo:
         from rtcloud.gateway.demo import demo_routes
 
-        routes += demo_routes(credentials, config.directory / "files", clock)
+        routes += demo_routes(lambda: accounts.credentials(endpoint), config.directory / "files", clock)
 
     sender = await stack.enter_async_context(
         Sender(foundation.database, foundation.sealer, foundation.bus, clock, allow_private=config.allow_private)
@@ -189,22 +189,26 @@ async def _cancelled(task: asyncio.Task[None]) -> None:
 def _figures(node: MediaNode, rooms: RoomService, sender: Sender) -> operations.Figures:
     open_rooms, participants = rooms.counts
     media = node.status()
-    return {
+    refused: dict[str, tuple[str, bool, float]] = {
+        f"media_refused_{name}": (f"Dropped by the media engine: {name.replace('_', ' ')}", True, count)
+        for name, count in media.refused.items()
+    }
+    return refused | {
         "rooms": ("Rooms open now", False, open_rooms),
         "participants": ("Participants connected now", False, participants),
         "media_packets_received": ("Datagrams received", True, media.packets_received),
         "media_packets_sent": ("Datagrams sent", True, media.packets_sent),
         "media_bytes_received": ("Bytes received", True, media.bytes_received),
         "media_bytes_sent": ("Bytes sent", True, media.bytes_sent),
-        "media_packets_dropped": ("Datagrams dropped: malformed, unknown, queue full", True, media.packets_dropped),
+        "media_packets_dropped": ("Datagrams dropped, for whatever reason", True, media.packets_dropped),
         "media_commands_refused": ("Commands refused because a queue was full", True, media.commands_refused),
         "media_rooms_failed": ("Rooms ended by a caught fault", True, media.rooms_failed),
         "media_cpu_ms": ("CPU time of the media threads", True, media.threads_cpu_ms),
         "callbacks_delivered": ("Callbacks delivered", True, sender.counters.delivered),
         "callbacks_failed_attempts": ("Attempts that failed", True, sender.counters.failed_attempts),
         "callbacks_parked": ("Callbacks parked after their minute", True, sender.counters.parked),
-        "callbacks_waiting": ("Callbacks not delivered yet", False, sender.backlog.pending),
-        "callbacks_set_aside": ("Parked callbacks that nobody replayed yet", False, sender.backlog.parked),
-        "callbacks_oldest_seconds": ("How long the oldest of them waits", False, sender.oldest_pending_s),
+        "callbacks_pending": ("Callbacks not delivered yet", False, sender.backlog.pending),
+        "callbacks_parked_now": ("Parked callbacks that nobody replayed yet", False, sender.backlog.parked),
+        "callbacks_oldest_pending_seconds": ("How long the oldest of them waits", False, sender.oldest_pending_s),
         "callbacks_open_breakers": ("Receivers that do not answer", False, sender.open_breakers),
     }

@@ -4,6 +4,9 @@ one, made shorter."""
 import asyncio
 import contextlib
 import json
+import os
+import ssl
+import subprocess
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +16,8 @@ from sqlalchemy import Connection, insert, update
 
 from rtcloud.callbacks import outbox, parking
 from rtcloud.callbacks.events import room_event
+from rtcloud.callbacks.posting import HttpPoster
+from rtcloud.callbacks.receiver import MOST_PLACES
 from rtcloud.callbacks.schedule import Schedule
 from rtcloud.callbacks.sender import Sender
 from rtcloud.callbacks.signing import is_signed
@@ -23,6 +28,8 @@ from rtcloud.store import tables
 from rtcloud.store.bus import LocalBus
 from rtcloud.store.database import SqliteDatabase, open_database
 from rtcloud.store.sealing import Sealer
+from tests.kit.certificates import write_certificate
+from tests.kit.receiver import check_sign
 
 pytestmark = pytest.mark.e2e
 
@@ -40,6 +47,9 @@ class Receiver:
     answer: Callable[[int], bytes | None] = lambda _: OK  # by number of the request; None: say nothing
     port: int = 0
     delay: float = 0.0
+    drip: float = 0.0  # seconds before each byte
+    closes: bool = False  # after each answer, without saying so
+    connections: int = 0
     bodies: list[bytes] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
 
@@ -48,8 +58,8 @@ class Receiver:
         return [json.loads(body)["EventType"] for body in self.bodies]
 
     @contextlib.asynccontextmanager
-    async def listening(self) -> AsyncIterator[None]:
-        server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+    async def listening(self, context: ssl.SSLContext | None = None) -> AsyncIterator[None]:
+        server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=context)
         self.port = server.sockets[0].getsockname()[1]
         try:
             yield
@@ -57,6 +67,7 @@ class Receiver:
             server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
@@ -69,8 +80,15 @@ class Receiver:
                 if answer is None:
                     await reader.read()
                     return
-                writer.write(answer)
-                await writer.drain()
+                for at in range(len(answer)) if self.drip else ():
+                    await asyncio.sleep(self.drip)
+                    writer.write(answer[at : at + 1])
+                    await writer.drain()
+                if not self.drip:
+                    writer.write(answer)
+                    await writer.drain()
+                if self.closes:
+                    return
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
@@ -93,8 +111,23 @@ async def fill(database: SqliteDatabase, port: int, rooms: int = 1, *, key: str 
 
 
 @contextlib.asynccontextmanager
-async def sending(database: SqliteDatabase, schedule: Schedule = QUICK) -> AsyncIterator[Sender]:
-    async with Sender(database, SEALER, LocalBus(), SystemClock(), schedule=schedule, poll_seconds=0.02) as sender:
+async def sending(
+    database: SqliteDatabase,
+    schedule: Schedule = QUICK,
+    *,
+    poster: HttpPoster | None = None,
+    allow_private: bool = False,
+) -> AsyncIterator[Sender]:
+    async with Sender(
+        database,
+        SEALER,
+        LocalBus(),
+        SystemClock(),
+        schedule=schedule,
+        poster=poster,
+        allow_private=allow_private,
+        poll_seconds=0.02,
+    ) as sender:
         running = asyncio.ensure_future(sender.run())
         try:
             yield sender
@@ -143,6 +176,29 @@ def test_a_callback_is_what_the_documents_say(tmp_path: Path) -> None:
         assert list(decoded) == ["EventGroupId", "EventType", "CallbackTs", "EventInfo"]
         assert decoded["CallbackTs"] >= decoded["EventInfo"]["EventMsTs"]
         assert body == json.dumps(decoded, separators=(",", ":"), ensure_ascii=False).encode()
+
+    run(scenario, tmp_path)
+
+
+def test_the_documents_own_programs_accept_the_signature(tmp_path: Path) -> None:
+    """The samples for Python and Java; one byte or one letter changed is refused."""
+
+    async def scenario(database: SqliteDatabase) -> None:
+        receiver = Receiver()
+        async with receiver.listening():
+            await fill(database, receiver.port)
+            async with sending(database):
+                await until_states(database, {"delivered": 3})
+        body, signature = receiver.bodies[0], receiver.headers[0]["Sign"]
+        assert check_sign(KEY, body.decode(), signature)
+        assert not check_sign(KEY, body.decode() + " ", signature)
+        for key, expected in ((KEY, "OK"), (KEY.lower(), "FAIL")):
+            command = ["java", str(Path(__file__).parent.parent / "kit/CheckSign.java"), key, body.decode(), signature]
+            utf8 = {**os.environ, "LC_ALL": "C.UTF-8"}
+            done = await asyncio.to_thread(
+                subprocess.run, command, capture_output=True, text=True, check=True, env=utf8
+            )
+            assert done.stdout.strip() == expected
 
     run(scenario, tmp_path)
 
@@ -212,6 +268,120 @@ def test_an_endless_answer_is_cut_off(tmp_path: Path) -> None:
             async with sending(database):
                 await until_states(database, {"delivered": 3})
         assert receiver.types == [101, 201, 203]
+
+    run(scenario, tmp_path)
+
+
+def test_a_dripping_answer_is_given_up_in_time(tmp_path: Path) -> None:
+    """Each byte comes soon enough; all of them do not."""
+
+    async def scenario(database: SqliteDatabase) -> None:
+        receiver = Receiver(drip=0.05)
+        async with receiver.listening():
+            await fill(database, receiver.port, rooms=2)
+            async with sending(database, Schedule(timeout_ms=300, interval_ms=100, lifetime_ms=500)) as sender:
+                await until(lambda: sender.counters.parked == 6)
+        assert sender.counters.delivered == 0
+        assert len(receiver.bodies) <= sender.counters.failed_attempts
+
+    run(scenario, tmp_path)
+
+
+def test_a_redirect_leads_nowhere(tmp_path: Path) -> None:
+    async def scenario(database: SqliteDatabase) -> None:
+        elsewhere = Receiver()
+        async with elsewhere.listening():
+            to = f"HTTP/1.1 307 Go\r\nLocation: http://127.0.0.1:{elsewhere.port}/\r\nContent-Length: 0\r\n\r\n"
+            receiver = Receiver(answer=lambda number: to.encode() if number == 1 else OK)
+            async with receiver.listening():
+                await fill(database, receiver.port)
+                async with sending(database):
+                    await until_states(database, {"delivered": 3})
+        assert elsewhere.bodies == []
+
+    run(scenario, tmp_path)
+
+
+def test_a_connection_is_kept_for_the_next_event(tmp_path: Path) -> None:
+    async def scenario(database: SqliteDatabase) -> None:
+        receiver = Receiver()
+        async with receiver.listening():
+            await fill(database, receiver.port, rooms=100)
+            async with sending(database):
+                await until_states(database, {"delivered": 300})
+        assert receiver.connections <= MOST_PLACES
+
+    run(scenario, tmp_path)
+
+
+def test_a_receiver_that_closes_after_each_answer_gets_each_event_once(tmp_path: Path) -> None:
+    async def scenario(database: SqliteDatabase) -> None:
+        closing = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+        receiver = Receiver(answer=lambda _: closing)
+        async with receiver.listening():
+            await fill(database, receiver.port, rooms=20)
+            async with sending(database) as sender:
+                await until_states(database, {"delivered": 60})
+                assert sender.counters.failed_attempts == 0
+        assert len(receiver.bodies) == 60
+
+    run(scenario, tmp_path)
+
+
+def test_a_connection_that_the_receiver_closed_meanwhile_is_not_used_again(tmp_path: Path) -> None:
+    async def scenario(database: SqliteDatabase) -> None:
+        receiver = Receiver(closes=True)
+        async with receiver.listening():
+            await fill(database, receiver.port)
+            async with sending(database) as sender:
+                await until_states(database, {"delivered": 3})
+                assert sender.counters.failed_attempts == 0
+        assert receiver.connections == 3
+
+    run(scenario, tmp_path)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "127.1", "0x7f000001", "2130706433"])
+def test_an_address_of_an_api_request_reaches_no_private_network(tmp_path: Path, host: str) -> None:
+    async def scenario(database: SqliteDatabase) -> None:
+        receiver = Receiver()
+        async with receiver.listening():
+            await fill(database, receiver.port)
+            await database.write(lambda connection: set_untrusted(connection, f"http://{host}:{receiver.port}/"))
+            async with sending(database, Schedule(timeout_ms=1000, interval_ms=50, lifetime_ms=100)):
+                await until_states(database, {"parked": 3})
+            (first, *_) = await database.read(parking.list_parked)
+            assert "private" in first.last_error or "not tried" in first.last_error
+            assert (receiver.connections, receiver.bodies) == (0, [])
+            if host != "127.0.0.1":
+                return
+            await database.write(lambda connection: parking.replay(connection, SystemClock().now_ms()))
+            async with sending(database, allow_private=True):
+                await until_states(database, {"delivered": 3})
+
+    def set_untrusted(connection: Connection, url: str) -> None:
+        set_targets(connection, SEALER, APP, url=url, trusted=False)
+
+    run(scenario, tmp_path)
+
+
+@pytest.mark.parametrize(("host", "good"), [("127.0.0.1", True), ("localhost", False)])
+def test_the_certificate_is_checked_for_the_name_in_the_url(tmp_path: Path, host: str, good: bool) -> None:
+    chain, private = write_certificate(tmp_path, 1)
+    ours = ssl.create_default_context(cafile=str(chain))
+    theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    theirs.load_cert_chain(chain, private)
+
+    async def scenario(database: SqliteDatabase) -> None:
+        receiver = Receiver()
+        async with receiver.listening(theirs):
+            await fill(database, receiver.port)
+            url = f"https://{host}:{receiver.port}/"
+            await database.write(lambda connection: set_targets(connection, SEALER, APP, url=url))
+            poster = HttpPoster(timeout_s=2, allow_private=False, ssl_context=ours)
+            async with sending(database, Schedule(interval_ms=50, lifetime_ms=100), poster=poster):
+                await until_states(database, {"delivered" if good else "parked": 3})
+        assert len(receiver.bodies) == (3 if good else 0)
 
     run(scenario, tmp_path)
 

@@ -1,14 +1,16 @@
 """Two programs in one room through the native client: encoded media, data, capture times, coming late, coming back."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
-from rtcloud.client import ConnectError, PeerConfig, Room, join
+from rtcloud.client import ConnectError, PeerConfig, Room, join, sei
 from rtcloud.client.types import (
     DataReceived,
     Disconnected,
@@ -22,6 +24,7 @@ from rtcloud.client.types import (
 )
 from tests.kit.robot import AudioMaker, VideoMaker
 from tests.kit.server import Server
+from tests.kit.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -70,6 +73,21 @@ class Program:
     def has(self, kind: type[RoomEvent]) -> list[RoomEvent]:
         return [event for event in self.happened if isinstance(event, kind)]
 
+    def messages(self) -> list[DataReceived]:
+        return [event for event in self.happened if isinstance(event, DataReceived)]
+
+    async def say_hello(self) -> None:
+        async with asyncio.timeout(WITHIN_S):
+            while True:
+                with contextlib.suppress(ConnectionError):
+                    return await self.room.send_data(b"hello")
+                await asyncio.sleep(0.02)
+
+    def takes_keyframe(self) -> bool:
+        """Whether one was asked for since the last time."""
+        wanted, self._wants_keyframe = self._wants_keyframe, False
+        return wanted
+
     async def publish(self, codec: str = "h264") -> None:
         video = await self.room.publish_video(width=320, height=180, codec=codec)  # type: ignore[arg-type]
         audio = await self.room.publish_audio()
@@ -86,8 +104,7 @@ class Program:
                 await asyncio.sleep(max(0.0, began + count * interval_s - time.monotonic()))
 
         def write_video(capture_us: int) -> None:
-            keyframe, self._wants_keyframe = self._wants_keyframe, False
-            video.write(pictures.frame(keyframe), capture_us)
+            video.write(pictures.frame(self.takes_keyframe()), capture_us)
 
         def write_audio(capture_us: int) -> None:
             if packet := tones.packet():
@@ -165,6 +182,67 @@ async def _media_and_data(server: Server, codec: str) -> None:
 @pytest.mark.parametrize("codec", ["h264", "vp8"])
 def test_media_and_data_go_both_ways_with_capture_times(server: Server, codec: str) -> None:
     asyncio.run(_media_and_data(server, codec))
+
+
+def test_messages_in_the_video_arrive_in_order_and_whole(server: Server) -> None:
+    """Each picture carries its number, one under a UUID as well, and bytes that look like a start code."""
+    uuid = bytes(range(16))
+
+    def messages(count: int) -> list[sei.SeiMessage]:
+        number = count.to_bytes(4, "big") + b"\x00\x00\x00\x01\x00\x00\x03" * 20
+        return [sei.SeiMessage(number), sei.SeiMessage(number * 6, sei.UNREGISTERED, uuid)]
+
+    async def scenario() -> None:
+        async with program(server, "ann", "sei") as ann, program(server, "bob", "sei") as bob:
+            video = await ann.room.publish_video(width=320, height=180)
+            maker = VideoMaker("#40a020")
+            began_us, began = time.time_ns() // 1000, time.monotonic()
+            count = 0
+            while len(bob.of("video")) < 90:
+                assert count < 600, "pictures arrive"
+                keyframe = count == 0 or ann.takes_keyframe()
+                picture = sei.insert(maker.frame(keyframe), messages(count))
+                video.write(picture, began_us + count * 33_333)
+                count += 1
+                await asyncio.sleep(max(0.0, began + count / 30 - time.monotonic()))
+            received = [
+                [one for one in sei.read(frame.data) if one.payload_type == sei.CUSTOM or one.uuid == uuid]
+                for frame in bob.of("video")
+            ]
+            assert all(frame.contiguous for frame in bob.of("video"))
+            first = int.from_bytes(received[0][0].data[:4], "big")
+            assert received == [messages(first + index) for index in range(len(received))]
+
+    asyncio.run(scenario())
+
+
+def test_commands_beyond_their_limits_are_refused_dropped_and_counted(server: Server) -> None:
+    async def scenario() -> None:
+        async with program(server, "ann", "flood") as ann, program(server, "bob", "flood") as bob:
+            # Whoever can be heard can hear: messages go to those whose channels are open.
+            for one, other in ((bob, ann), (ann, bob)):
+                await one.say_hello()
+                await other.until("hello", other.messages)
+            for topic in ("trtc.cmd.0", "trtc.cmd.11", "trtc.cmd.", "trtc.cmd.1x"):
+                with pytest.raises(ValueError, match="not a custom command"):
+                    await ann.room.send_data(b"x", topic=topic)
+            with pytest.raises(ValueError, match="at most 1000 bytes"):
+                await ann.room.send_data(b"x" * 1001, topic="trtc.cmd.1")
+            for _ in range(100):
+                await ann.room.send_data(b"x" * 100, topic="trtc.cmd.1")
+            await ann.room.send_data(b"the end")
+            await bob.until("the end", lambda: any(event.data == b"the end" for event in bob.messages()))
+            passed = len([one for one in bob.messages() if one.topic == "trtc.cmd.1"])
+            assert 30 <= passed < 100
+
+        def counted() -> bool:
+            name = "rtcloud_media_refused_data_too_many_total"
+            lines = httpx.get(f"{server.url}/metrics").text.splitlines()
+            return f"{name} {100 - passed:.1f}" in lines
+
+        await asyncio.to_thread(wait_until, counted, "the flood in the metrics")
+
+    asyncio.run(scenario())
 
 
 def test_late_joiner_gets_a_keyframe_at_once(server: Server) -> None:

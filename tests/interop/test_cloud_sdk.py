@@ -177,6 +177,27 @@ def test_every_profile_of_the_sdk_works(api: Api, sign_method: str, method: str)
     assert refused(sdk.RemoveUser, remove(api, 1000)).code == "FailedOperation.RoomNotExist"
 
 
+@pytest.mark.parametrize("unsigned", [False, True])
+@pytest.mark.parametrize("files", [[], ["RoomId"]])
+def test_multipart_carries_texts_files_and_json(api: Api, unsigned: bool, files: list[str]) -> None:
+    """Lists go as parts that say they are JSON, numbers as texts, and what the program calls binary as files."""
+    room = RoomRef(api.credentials.sdk_app_id, False, "会议室")
+    api.rooms.open[room] = {"a", "b", "王 &="}
+    sdk = client(api)
+    sdk.profile.unsignedPayload = unsigned
+    values = {"SdkAppId": str(room.sdk_app_id), "RoomId": room.room_id, "UserIds": ["a", "王 &="]}
+    options = {"IsMultipart": True, "BinaryParams": files}
+    answer = sdk.call_json("RemoveUserByStrRoomId", values, options=options)
+    assert answer["Response"]["RequestId"]
+    assert api.rooms.open[room] == {"b"}
+
+
+def test_octet_stream_is_refused(api: Api) -> None:
+    with pytest.raises(TencentCloudSDKException) as caught:
+        client(api).call_octet_stream("VoiceClone", {}, b"RIFF")
+    assert caught.value.code == "UnsupportedProtocol"
+
+
 def test_unsigned_payload_and_language_are_accepted(api: Api) -> None:
     api.rooms.open[RoomRef(api.credentials.sdk_app_id, True, "8")] = {"u"}
     sdk = client(api, language="en-US")

@@ -1,13 +1,14 @@
 """A customer's callback server: checks each signature, remembers bodies in the order they came, and can be down."""
 
 import base64
-import hashlib
+import contextlib
 import hmac
 import json
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
@@ -48,11 +49,18 @@ class Received:
 Wanted = Callable[[Received], bool]
 
 
+def check_sign(key: str, body: str, sign: str) -> bool:
+    """The documents' sample for Python (``checkSign``), its cut line made whole, without what it prints."""
+    computSign = base64.b64encode(hmac.new(key.encode("utf-8"), body.encode("utf-8"), sha256).digest())
+    return computSign == sign.encode("utf-8")
+
+
 class Receiver:
-    """Answers 200 while up; while down nothing listens on its port."""
+    """Answers 200 while up, ``delay_s`` after it took the event; while down nothing listens on its port."""
 
     def __init__(self, key: str = KEY) -> None:
         self.key = key
+        self.delay_s = 0.0
         self.received: list[Received] = []
         self._server: ThreadingHTTPServer | None = None
         self._thread: threading.Thread | None = None
@@ -76,12 +84,17 @@ class Receiver:
             def do_POST(self) -> None:
                 raw = self.rfile.read(int(self.headers.get("Content-Length", "0")))
                 receiver._take({name.lower(): value for name, value in self.headers.items()}, raw)
+                time.sleep(receiver.delay_s)
                 answer = b'{"code":0}'
                 self.send_response(200)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
                 self.wfile.write(answer)
+
+            def handle(self) -> None:
+                with contextlib.suppress(ConnectionError):  # a killed server waits for no answer
+                    super().handle()
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -115,6 +128,5 @@ class Receiver:
         return (await eventually(found, f"callback {event_type}", within, self.types))[0]
 
     def _take(self, headers: dict[str, str], raw: bytes) -> None:
-        sign = base64.b64encode(hmac.new(self.key.encode(), raw, hashlib.sha256).digest()).decode()
-        signed = hmac.compare_digest(sign, headers.get("sign", ""))
+        signed = check_sign(self.key, raw.decode(), headers.get("sign", ""))
         self.received.append(Received(time.time(), headers, raw, json.loads(raw), signed))

@@ -67,12 +67,16 @@ fn data_packets() {
     let (identity, id) = ("somebody", ParticipantId::from("PA_1"));
     let user = [&[0x12, 4, 0x12, 2, 1, 2, 0x22, 3][..], b"bob", &[0x2a, 3], b"bob", &[0x80, 1, 7]].concat();
     let nested = [&[0x12, 12, 0x0a, 1, b'x', 0x12, 0, 0x2a, 1, b'y', 0x32, 1, b'z'][..], &user].concat();
-    let count = run("data packets", &[user, nested], |input| {
+    let command = [&[0x12, 16, 0x12, 2, 1, 2, 0x22, 10][..], b"trtc.cmd.9"].concat();
+    let stream = [&[0x6a, 14, 0x0a, 1, b'i', 0x1a, 9][..], b"trtc.cmd."].concat();
+    let seeds = [user, nested, command, stream];
+    let count = run("data packets", &seeds, |input| {
         for reliable in [true, false] {
             if let Ok(sent) = data::rewrite(input, identity, &id, reliable) {
                 // What was accepted is a message again, and stays as it is.
                 let again = data::rewrite(&sent.packet, identity, &id, reliable).unwrap();
-                assert_eq!(again.destinations, sent.destinations);
+                assert_eq!((&again.destinations, again.command), (&sent.destinations, sent.command));
+                assert!(sent.command.is_none_or(|size| size <= data::MAX_COMMAND));
                 assert_eq!(again.packet.len(), sent.packet.len());
             }
         }

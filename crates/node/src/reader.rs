@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use crate::mailbox::Batch;
 use crate::shared::{Drop, Owners, Shared};
-use crate::socket::Reading;
+use crate::socket::{Read, Reading};
 use crate::stun;
 
 const TICK: Duration = Duration::from_micros(1500);
@@ -129,7 +129,7 @@ impl Reader {
         let mut readings = 0;
         self.tallies.clear();
         let more = loop {
-            let more = shared.socket.receive(reading, |source, destination, contents| {
+            let read = shared.socket.receive(reading, |source, destination, contents| {
                 packets += 1;
                 bytes += contents.len() as u64;
                 match self.sort(source, contents) {
@@ -144,9 +144,10 @@ impl Reader {
                 }
             });
             readings += 1;
-            match more {
-                Ok(true) if packets < MAX_DATAGRAMS && readings < MAX_READINGS => {}
-                Ok(more) => break more,
+            match read {
+                Ok(Read::Nothing) => break false,
+                Ok(_) if packets < MAX_DATAGRAMS && readings < MAX_READINGS => {}
+                Ok(read) => break read == Read::All,
                 Err(error) => {
                     // An earlier datagram of ours was refused by its receiver's machine; nothing is wrong here.
                     tracing::debug!(%error, "reading failed");

@@ -32,6 +32,15 @@ pub(crate) struct Sent {
     pub(crate) dropped: u64,
 }
 
+/// How much of its room a reading filled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Read {
+    Nothing,
+    Some,
+    /// More waits, most likely.
+    All,
+}
+
 /// Buffers for one reading.
 pub(crate) struct Reading {
     buffers: Vec<Vec<u8>>,
@@ -72,17 +81,17 @@ impl Socket {
         Ok(!fds[1].revents().is_empty())
     }
 
-    /// Reads what is there, at most one call's worth. None when there is nothing.
+    /// Reads what is there, at most one call's worth.
     pub(crate) fn receive(
         &self,
         reading: &mut Reading,
         mut each: impl FnMut(SocketAddr, Option<IpAddr>, &[u8]),
-    ) -> io::Result<bool> {
+    ) -> io::Result<Read> {
         let Reading { buffers, meta } = reading;
         let mut slices: Vec<IoSliceMut<'_>> = buffers.iter_mut().map(|b| IoSliceMut::new(b)).collect();
         let count = match self.state.recv(UdpSockRef::from(&self.socket), &mut slices, meta) {
             Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Read::Nothing),
             Err(error) => return Err(error),
         };
         for (meta, buffer) in meta.iter().zip(buffers.iter()).take(count) {
@@ -91,7 +100,7 @@ impl Socket {
                 each(meta.addr, meta.dst_ip, datagram);
             }
         }
-        Ok(count > 0)
+        Ok(if count == meta.len() { Read::All } else { Read::Some })
     }
 
     /// Sends everything in an output, in runs.

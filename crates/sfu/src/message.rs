@@ -94,3 +94,35 @@ impl Room {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{Command, Rights, TransportConfig};
+
+    #[test]
+    fn a_flood_of_what_cannot_be_read_uses_up_the_allowance() {
+        let now = Instant::now();
+        let config = TransportConfig {
+            candidates: vec![],
+            certificate: crate::generate_certificate().unwrap(),
+            video_codecs: vec![],
+        };
+        let mut room = Room::new(Arc::new(config), now);
+        for name in ["alice", "bob"] {
+            let (participant, identity) = (name.into(), name.to_owned());
+            let rights = Rights::default();
+            room.handle_command(Command::AddParticipant { participant, identity, single: true, rights }, now);
+        }
+        let [alice, bob] = ["alice", "bob"].map(|name| room.names[&ParticipantId::from(name)]);
+        let mut send = |from, message: &[u8]| room.pass_data(from, true, message, now);
+        let large = vec![0xff; data::MAX_MESSAGE];
+        let refused = (0..10_000).find(|_| send(alice, &large) != Err(Refusal::Malformed));
+        assert!(refused.is_some_and(|n| n <= 513), "{refused:?}");
+        assert_eq!(send(alice, &large), Err(Refusal::TooMany));
+        assert_eq!(send(alice, b"\xff"), Err(Refusal::TooMany), "not even read");
+        assert_eq!(send(bob, &[0x12, 0]), Ok(()), "the offender alone");
+    }
+}

@@ -56,10 +56,15 @@ impl Refusals {
     pub(crate) fn take(&mut self, now: Instant) -> impl Iterator<Item = (Refusal, u64)> + use<> {
         let due = self.fresh && self.told_at.is_none_or(|at| now >= at + Self::INTERVAL);
         if due {
-            self.fresh = false;
             self.told_at = Some(now);
         }
-        let counts = if due { std::mem::take(&mut self.counts) } else { Default::default() };
+        due.then(|| self.take_all()).into_iter().flatten()
+    }
+
+    /// What was not told yet.
+    pub(crate) fn take_all(&mut self) -> impl Iterator<Item = (Refusal, u64)> + use<> {
+        self.fresh = false;
+        let counts = std::mem::take(&mut self.counts);
         Refusal::ALL.into_iter().zip(counts).filter(|(_, count)| *count > 0)
     }
 }

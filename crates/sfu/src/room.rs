@@ -229,7 +229,7 @@ impl Room {
         // Of media it is known now, of DTLS once it is polled.
         let opened = proof::count() != before;
         if opened {
-            self.transports[slot].path.handle_proof(source, destination);
+            self.transports[slot].path.handle_proof(source, destination, now);
         }
         self.poll_transport(slot, now, output);
         if proof::count() == before {
@@ -238,7 +238,7 @@ impl Room {
         let transport = &mut self.transports[slot];
         transport.last_heard = now;
         if !opened {
-            transport.path.handle_proof(source, destination);
+            transport.path.handle_proof(source, destination, now);
         }
         Heard::Proven
     }
@@ -452,7 +452,11 @@ impl Room {
         for track in self.participants[index].tracks.clone() {
             self.remove_track(track);
         }
-        let participant = self.participants.remove(index);
+        let mut participant = self.participants.remove(index);
+        for (reason, count) in participant.refusals.take_all() {
+            let participant = participant.id.clone();
+            self.events.push(Event::DataRefused { participant, reason, count });
+        }
         self.names.remove(&participant.id);
         self.speakers.remove(&participant.id);
         for slot in participant.transports {

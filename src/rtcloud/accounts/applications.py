@@ -61,10 +61,11 @@ class ApplicationChanges(Changing):
 
     @change
     async def delete_application(self, sdk_app_id: int) -> None:
-        """An account keeps its last one."""
+        """The first account keeps its last one, which ``credentials.json`` shows."""
         application = self._require_application(sdk_app_id)
-        if len(self._held.owned(application.account_uin).applications) == 1:
-            raise AccountsError("in_use", "application", "an account's last application cannot be deleted")
+        is_last = len(self._held.owned(application.account_uin).applications) == 1
+        if is_last and self._is_first(application.account_uin):
+            raise AccountsError("in_use", "application", "the last application of the first account cannot be deleted")
         await self._write(lambda rows: rows.delete_application(sdk_app_id))
         self._held.drop_application(application)
 

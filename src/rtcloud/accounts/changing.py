@@ -45,6 +45,9 @@ class Changing:
             raise AccountsError("not_found", "account", f"there is no account {account_uin}")
         return account
 
+    def _is_first(self, account_uin: str) -> bool:
+        return account_uin == next(iter(self._held.accounts))
+
     def _require_user(self, user_uin: str, account_uin: str | None = None) -> User:
         user = self._held.users.get(user_uin)
         if user is None or account_uin not in (None, user.account_uin):

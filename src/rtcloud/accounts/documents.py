@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -183,7 +183,14 @@ def _action(text: str, place: str, known_actions: Collection[str]) -> str:
     service, name = match.groups()
     if service == "trtc" and "*" not in name and known_actions and name not in known_actions:
         raise PolicyError("action", f"{place}: {_shown(text)}: there is no action {_shown(name)} of trtc")
+    if service == "trtc" and "*" in name and known_actions and not _matches_any(name, known_actions):
+        raise PolicyError("action", f"{place}: {_shown(text)}: {_shown(name)} matches no action of trtc")
     return f"{service}:{name}"
+
+
+def _matches_any(pattern: str, names: Iterable[str]) -> bool:
+    matches = Wildcard(pattern).matches
+    return any(matches(name) for name in names)
 
 
 def _resource(text: str, place: str, account_uin: str) -> str:

@@ -77,6 +77,10 @@ class User:
     created_ms: int = 0
 
 
+#: Stands for every user of the account.
+EVERYBODY = "*"
+
+
 @dataclass(frozen=True, slots=True)
 class Role:
     """What trusted users may become for a while. ``trusted``: user uins; ``*`` is every user of the account."""
@@ -87,6 +91,9 @@ class Role:
     policies: tuple[Policy, ...] = ()
     description: str = ""
     created_ms: int = 0
+
+    def trusts(self, user_uin: str) -> bool:
+        return user_uin in self.trusted or EVERYBODY in self.trusted
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,19 @@ class IdentityChanges(Changing):
         return account
 
     @change
+    async def delete_account(self, uin: str) -> None:
+        """With its policies and roles. Its users and applications have to go one by one before; and the first account,
+        whose keys ``credentials.json`` shows, stays."""
+        account = self._require_account(uin)
+        if self._is_first(uin):
+            raise AccountsError("in_use", "account", "the first account, which the server was started with, stays")
+        owned = self._held.owned(uin)
+        if owned.users or owned.applications:
+            raise AccountsError("in_use", "account", "the account still has users or applications; delete them first")
+        await self._write(lambda rows: rows.delete_account(uin))
+        self._held.drop_account(account)
+
+    @change
     async def create_user(self, account_uin: str, name: str) -> User:
         """A user without policies, who may do nothing yet."""
         self._require_account(account_uin)

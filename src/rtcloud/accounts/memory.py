@@ -49,6 +49,12 @@ class Memory:
         self.accounts[account.uin] = account
         self._owned.setdefault(account.uin, _Owned())
 
+    def drop_account(self, account: Account) -> None:
+        """With its policies and roles; it has no users and applications."""
+        for policy_id in self._owned.pop(account.uin).policies:
+            del self.policies[policy_id]
+        del self.accounts[account.uin]
+
     def put_user(self, user: User) -> None:
         self.users[user.uin] = user
         self._owned[user.account_uin].users[user.uin] = user

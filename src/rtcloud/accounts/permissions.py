@@ -6,6 +6,7 @@ from dataclasses import replace
 from rtcloud.accounts.changing import Changing, change, check_description, check_identifier, check_quota
 from rtcloud.accounts.entities import (
     ATTACHED_POLICIES,
+    EVERYBODY,
     POLICIES_PER_ACCOUNT,
     ROLES_PER_ACCOUNT,
     AccountsError,
@@ -16,8 +17,6 @@ from rtcloud.accounts.entities import (
 from rtcloud.accounts.memory import holds, without
 from rtcloud.accounts.names import known_actions
 from rtcloud.accounts.policies import PRESETS, Document, PolicyError, parse_document
-
-EVERYBODY = "*"
 
 
 class PermissionChanges(Changing):
@@ -93,14 +92,24 @@ class PermissionChanges(Changing):
         if name in owned.roles:
             raise AccountsError("in_use", "role", f"the account already has a role {name}")
         check_quota("role", len(owned.roles), ROLES_PER_ACCOUNT, "the account")
-        wanted = tuple(dict.fromkeys(trusted))
-        if not wanted:
-            raise AccountsError("invalid", "role", "trusted: name a user, or * for all users of the account")
-        for uin in wanted:
-            if uin != EVERYBODY and uin not in owned.users:
-                raise AccountsError("invalid", "role", f"trusted: the account has no user {uin}")
+        wanted = self._trusted(account_uin, trusted)
         role = Role(account_uin, name, wanted, (), description, self._clock.now_ms())
         await self._write(lambda rows: rows.insert_role(role))
+        self._held.put_role(role)
+        return role
+
+    @change
+    async def update_role(
+        self, account_uin: str, name: str, *, trusted: Iterable[str] | None = None, description: str | None = None
+    ) -> Role:
+        """Who is trusted no more loses what it has assumed."""
+        role = self._require_role(account_uin, name)
+        if trusted is not None:
+            role = replace(role, trusted=self._trusted(account_uin, trusted))
+        if description is not None:
+            check_description("role", description)
+            role = replace(role, description=description)
+        await self._write(lambda rows: rows.update_role(role))
         self._held.put_role(role)
         return role
 
@@ -128,6 +137,15 @@ class PermissionChanges(Changing):
         if role is None:
             raise AccountsError("not_found", "role", f"there is no role {name}")
         return role
+
+    def _trusted(self, account_uin: str, trusted: Iterable[str]) -> tuple[str, ...]:
+        users, wanted = self._held.owned(account_uin).users, tuple(dict.fromkeys(trusted))
+        if not wanted:
+            raise AccountsError("invalid", "role", "trusted: name a user, or * for all users of the account")
+        for uin in wanted:
+            if uin != EVERYBODY and uin not in users:
+                raise AccountsError("invalid", "role", f"trusted: the account has no user {uin}")
+        return wanted
 
     def _holder(self, account_uin: str, user_uin: str | None, role: str | None) -> tuple[User | None, Role | None]:
         if (user_uin is None) == (role is None):

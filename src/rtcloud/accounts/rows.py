@@ -98,6 +98,16 @@ class Rows:
             tables.accounts, tables.accounts.c.uin == account.uin, name=account.name, settings=_json(account.settings)
         )
 
+    def delete_account(self, uin: str) -> None:
+        """With its policies and roles, which nobody holds: it has no users."""
+        of_account = tables.policies.c.account_uin == uin
+        attached = tables.policy_attachments.c.policy_id.in_(select(tables.policies.c.id).where(of_account))
+        held = tables.policy_attachments.c.role.in_(select(tables.roles.c.id).where(tables.roles.c.account_uin == uin))
+        self._delete(tables.policy_attachments, attached | held)
+        for table in (tables.policies, tables.roles):
+            self._delete(table, table.c.account_uin == uin)
+        self._delete(tables.accounts, tables.accounts.c.uin == uin)
+
     def insert_user(self, user: User) -> None:
         self._insert(
             tables.users, uin=user.uin, account_uin=user.account_uin, name=user.name, created_ms=user.created_ms
@@ -175,7 +185,8 @@ class Rows:
         )
 
     def update_role(self, role: Role) -> None:
-        self._update(tables.roles, tables.roles.c.id == self._role_id(role), trusted=_json(role.trusted))
+        same = tables.roles.c.id == self._role_id(role)
+        self._update(tables.roles, same, trusted=_json(role.trusted), description=role.description)
 
     def delete_role(self, role: Role) -> None:
         role_id = self._role_id(role)

@@ -21,13 +21,15 @@ from dataclasses import dataclass, field
 import msgspec
 
 from rtcloud.accounts.entities import AccountsError, Caller, KeyPair, Origin, Role, new_secret_key
-from rtcloud.accounts.policies import Document, parse_document
+from rtcloud.accounts.policies import MAX_DOCUMENT, Document, parse_document
 from rtcloud.accounts.store import Accounts
 from rtcloud.errors import ServiceError
 from rtcloud.store.sealing import Sealer, SealError
 
 PURPOSE = "session"
 MAX_TOKEN = 4096  # bytes
+#: Characters of a session's policies together. They pack well, so a token alone would not bound what opening it costs.
+MAX_POLICIES = 5 * MAX_DOCUMENT
 MAX_OPENED = 4096
 SECRET_ID_LETTERS = 60
 _ALPHABET = string.ascii_letters + string.digits + "_-"
@@ -112,6 +114,8 @@ class Sessions:
         role = self._accounts.role(pair.user.account_uin, content.role) if content.role else None
         if content.role and (role is None or role.created_ms != content.role_made_ms):
             raise _failure("the role that was assumed is deleted")
+        if role is not None and not role.trusts(pair.user.uin):
+            raise _failure("the role that was assumed does not trust the user any more")
         return SigningKey(content.secret_key, _caller(opened, pair, role))
 
     def _make(
@@ -125,6 +129,9 @@ class Sessions:
     ) -> TemporaryCredentials:
         origin = caller.origin
         documents = origin.policies if policy is None else (*origin.policies, policy)
+        policies = tuple(_compact(document) for document in documents)
+        if sum(map(len, policies)) > MAX_POLICIES:
+            raise AccountsError("limit", "session", f"the session's policies have over {MAX_POLICIES} characters")
         expires_ms = now_ms + duration_s * 1000
         content = _Sealed(
             secret_id="AKID" + "".join(secrets.choice(_ALPHABET) for _ in range(SECRET_ID_LETTERS)),
@@ -134,7 +141,7 @@ class Sessions:
             key_id=origin.key_id,
             role=role.name if role else "",
             role_made_ms=role.created_ms if role else 0,
-            policies=tuple(_compact(document) for document in documents),
+            policies=policies,
             expires_ms=min(expires_ms, origin.expires_ms) if origin.expires_ms else expires_ms,
         )
         sealed = self._sealer.seal(zlib.compress(msgspec.json.encode(content), 9), purpose=PURPOSE)

@@ -15,8 +15,8 @@ def iso_time(ms: int) -> str:
 
 
 def cloud_time(ms: int) -> str:
-    """``2026-07-22 16:00:00``: what access management answers, in the cloud's zone."""
-    return datetime.fromtimestamp(ms // 1000, _CLOUD_ZONE).strftime("%Y-%m-%d %H:%M:%S")
+    """``2026-07-22 16:00:00``: what access management answers, in the cloud's zone; empty for 0, as presets have it."""
+    return datetime.fromtimestamp(ms // 1000, _CLOUD_ZONE).strftime("%Y-%m-%d %H:%M:%S") if ms else ""
 
 
 def page(items: Sequence[T], number: int, size: int) -> list[T]:

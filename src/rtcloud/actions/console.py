@@ -1,22 +1,16 @@
-"""What the console does: applications, their settings, their SDKSecretKeys and UserSigs.
-
-An SDKSecretKey is told by DescribeSecret alone, to who may call it; making a new one tells nothing, so that the two can
-be granted apart.
-"""
+"""The console's applications: made, listed, told, changed. Their keys are in ``secret``, pictures in ``watermark``."""
 
 import msgspec
 from msgspec.structs import replace
 
 from rtcloud.accounts.entities import Application, ApplicationSettings, AutoRecording
 from rtcloud.accounts.policies import application_resource
-from rtcloud.accounts.usersig import UserSigError, make_user_sig, verify_user_sig
 from rtcloud.actions.answers import iso_time, page
 from rtcloud.actions.context import Call, Nothing, Services
 from rtcloud.actions.refusals import refusals
 from rtcloud.apimodel import faults
 from rtcloud.callbacks.targets import EVENTS, TargetError, check_url
-
-# Applications ---------------------------------------------------------------------------------------------------------
+from rtcloud.errors import ServiceError
 
 
 class CreateTrtcAppRequest(msgspec.Struct, rename="pascal"):
@@ -138,6 +132,7 @@ async def describe_sdk_app_info(
 
 async def modify_app_info(services: Services, call: Call, request: ModifyAppInfoRequest) -> Nothing:
     """Everything is checked before anything is changed."""
+    _check_permission_control(call, request)
     _check_callbacks(call, request.callbacks)
     application, accounts = call.application, services.accounts
     with refusals(call.action):
@@ -189,6 +184,17 @@ def _changed(settings: ApplicationSettings, request: ModifyAppInfoRequest) -> Ap
     return settings
 
 
+def _check_permission_control(call: Call, request: ModifyAppInfoRequest) -> None:
+    """That switch has an action of its own: who may not call that one does not come by it here."""
+    caller, action = call.caller, "name/trtc:ChangeSecretKeyFlag"
+    resource = application_resource(caller.account_uin, request.sdk_app_id)
+    if request.permission_control is not None and not caller.may(action, resource):
+        raise ServiceError(
+            "AuthFailure.UnauthorizedOperation",
+            f"PermissionControl: no policy of the caller grants {action} on {resource}",
+        )
+
+
 def _check_callbacks(call: Call, settings: list[CallbackSetting]) -> None:
     groups: set[int] = set()
     for index, setting in enumerate(settings):
@@ -206,114 +212,3 @@ def _check_callbacks(call: Call, settings: list[CallbackSetting]) -> None:
                 check_url(setting.url)
         except TargetError as error:
             raise faults.invalid(call.action, f"{path}.Url", f"cannot be used: {error}") from None
-
-
-# Secrets and UserSig --------------------------------------------------------------------------------------------------
-
-
-class ChangeSecretKeyFlagRequest(msgspec.Struct, rename="pascal"):
-    sdk_app_id: int
-    permission_control: bool | None = None
-    forget_previous_secret: bool = False
-
-
-class CreateSecretRequest(msgspec.Struct, rename="pascal"):
-    sdk_app_id: int
-    keep_seconds: int = 604_800
-
-
-class CreateSecretResult(msgspec.Struct, rename="pascal"):
-    previous_valid_until: str
-
-
-class DescribeSecretResult(msgspec.Struct, rename="pascal"):
-    secret_key: str
-    previous_valid_until: str
-
-
-class CreateSecretUserSigRequest(msgspec.Struct, rename="pascal"):
-    sdk_app_id: int
-    user_id: str
-    expire_seconds: int = 15_552_000
-
-
-class CreateSecretUserSigResult(msgspec.Struct, rename="pascal"):
-    user_sig: str
-    expire_time: str
-
-
-class VerifySecretUserSigRequest(msgspec.Struct, rename="pascal"):
-    sdk_app_id: int
-    user_id: str
-    user_sig: str
-
-
-class VerifySecretUserSigResult(msgspec.Struct, rename="pascal"):
-    code: int
-    message: str
-    expire_time: str
-
-
-async def change_secret_key_flag(services: Services, call: Call, request: ChangeSecretKeyFlagRequest) -> Nothing:
-    application = call.application
-    if request.permission_control is None and not request.forget_previous_secret:
-        raise faults.missing(
-            call.action, "PermissionControl", "one of PermissionControl and ForgetPreviousSecret is required"
-        )
-    with refusals(call.action):
-        if request.permission_control is not None:
-            wanted = request.permission_control
-            await services.accounts.update_application(
-                application.sdk_app_id, settings=lambda current: replace(current, permission_control=wanted)
-            )
-        if request.forget_previous_secret:
-            await services.accounts.forget_previous_key(application.sdk_app_id)
-    return Nothing()
-
-
-async def create_secret(services: Services, call: Call, request: CreateSecretRequest) -> CreateSecretResult:
-    with refusals(call.action):
-        changed = await services.accounts.rotate_application_key(
-            request.sdk_app_id, keep_previous_s=request.keep_seconds
-        )
-    return CreateSecretResult(_previous_until(services, changed))
-
-
-async def describe_secret(services: Services, call: Call, request: ApplicationRequest) -> DescribeSecretResult:
-    return DescribeSecretResult(call.application.secret_key, _previous_until(services, call.application))
-
-
-async def create_secret_user_sig(
-    services: Services, call: Call, request: CreateSecretUserSigRequest
-) -> CreateSecretUserSigResult:
-    now_ms = services.clock.now_ms()
-    user_sig = make_user_sig(
-        request.sdk_app_id,
-        call.application.secret_key,
-        request.user_id,
-        now_ms=now_ms,
-        expire_s=request.expire_seconds,
-    )
-    return CreateSecretUserSigResult(user_sig, iso_time(now_ms + request.expire_seconds * 1000))
-
-
-async def verify_secret_user_sig(
-    services: Services, call: Call, request: VerifySecretUserSigRequest
-) -> VerifySecretUserSigResult:
-    now_ms = services.clock.now_ms()
-    try:
-        verified = verify_user_sig(
-            request.user_sig,
-            sdk_app_id=request.sdk_app_id,
-            secret_keys=call.application.secret_keys(now_ms),
-            user_id=request.user_id,
-            now_ms=now_ms,
-        )
-    except UserSigError as error:
-        return VerifySecretUserSigResult(error.code, error.reason, "")
-    return VerifySecretUserSigResult(0, "", iso_time(verified.expires_ms))
-
-
-def _previous_until(services: Services, application: Application) -> str:
-    good = len(application.secret_keys(services.clock.now_ms())) > 1
-    return iso_time(application.previous_until_ms) if good else ""

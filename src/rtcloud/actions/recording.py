@@ -20,7 +20,7 @@ from rtcloud.apimodel.model import load_model
 from rtcloud.egress.recording.request import RecordingRequest, VideoParams, encode
 from rtcloud.errors import ServiceError
 from rtcloud.rooms.ids import RoomRef
-from rtcloud.tasks.task import NewTask, TaskView
+from rtcloud.tasks.task import NewTask, TaskOutput, TaskView
 
 KIND = "recording"
 MAX_PIXELS = 1920 * 1080
@@ -83,6 +83,7 @@ async def create_cloud_recording(services: Services, call: Call, request: Create
         params=encode(accepted),
         expires_ms=now_ms + accepted.resource_expired_hour * 3_600_000,
         now_ms=now_ms,
+        output=_output(accepted),
     )
     if services.is_stopping():
         raise ServiceError("ServiceUnavailable", "the server is stopping; try again in a moment")
@@ -208,6 +209,13 @@ def _recorded(request: CreateCloudRecordingRequest) -> dict[str, Any]:
         "MixLayoutParams": layout,
         "ResourceExpiredHour": request.resource_expired_hour,
     }
+
+
+def _output(recording: RecordingRequest) -> TaskOutput:
+    stream_type, video = recording.record_params.stream_type, recording.mix_transcode_params.video_params
+    if stream_type == 1:
+        return TaskOutput()
+    return TaskOutput(codec="h264", width=video.width, height=video.height, audio=stream_type == 0)
 
 
 def _is_numeric(request: CreateCloudRecordingRequest) -> bool:

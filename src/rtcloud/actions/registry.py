@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from rtcloud.actions import cam, console, recording, room, sts, watermark
+from rtcloud.actions import cam, console, recording, room, secret, sts, watermark
 from rtcloud.actions.context import Call, Nothing, Services
 
 
@@ -34,19 +34,19 @@ CLOUD: Mapping[str, Entry] = {
 }
 
 CONSOLE: Mapping[str, Entry] = {
-    "ChangeSecretKeyFlag": Entry(console.ChangeSecretKeyFlagRequest, console.change_secret_key_flag),
-    "CreateSecret": Entry(console.CreateSecretRequest, console.create_secret),
-    "CreateSecretUserSig": Entry(console.CreateSecretUserSigRequest, console.create_secret_user_sig),
+    "ChangeSecretKeyFlag": Entry(secret.ChangeSecretKeyFlagRequest, secret.change_secret_key_flag),
+    "CreateSecret": Entry(secret.CreateSecretRequest, secret.create_secret),
+    "CreateSecretUserSig": Entry(secret.CreateSecretUserSigRequest, secret.create_secret_user_sig),
     "CreateTrtcApp": Entry(console.CreateTrtcAppRequest, console.create_trtc_app),
     "CreateWatermark": Entry(watermark.CreateWatermarkRequest, watermark.create_watermark),
     "DeleteWatermark": Entry(watermark.DeleteWatermarkRequest, watermark.delete_watermark),
     "DescribeAppStatList": Entry(console.DescribeAppStatListRequest, console.describe_app_stat_list),
     "DescribeSdkAppInfo": Entry(console.ApplicationRequest, console.describe_sdk_app_info),
-    "DescribeSecret": Entry(console.ApplicationRequest, console.describe_secret),
+    "DescribeSecret": Entry(secret.SecretRequest, secret.describe_secret),
     "DescribeWatermark": Entry(watermark.DescribeWatermarkRequest, watermark.describe_watermark),
     "ModifyAppInfo": Entry(console.ModifyAppInfoRequest, console.modify_app_info),
     "ModifyWatermark": Entry(watermark.ModifyWatermarkRequest, watermark.modify_watermark),
-    "VerifySecretUserSig": Entry(console.VerifySecretUserSigRequest, console.verify_secret_user_sig),
+    "VerifySecretUserSig": Entry(secret.VerifySecretUserSigRequest, secret.verify_secret_user_sig),
 }
 
 CAM: Mapping[str, Entry] = {

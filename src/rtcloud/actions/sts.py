@@ -75,7 +75,7 @@ async def assume_role(services: Services, call: Call, request: AssumeRoleRequest
     if call.caller.temporary:
         raise ServiceError("FailedOperation.TempKeyNotAllowed", "a role cannot be assumed with temporary credentials")
     role = _role(services, call, request.role_arn)
-    if call.caller.user_uin not in role.trusted and "*" not in role.trusted:
+    if not role.trusts(call.caller.user_uin):
         raise ServiceError("UnauthorizedOperation", f"role {role.name} does not trust user {call.caller.user_uin}")
     policy = _policy(call, request.policy) if request.policy else None
     with refusals(call.action):

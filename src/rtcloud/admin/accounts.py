@@ -90,4 +90,19 @@ class AccountsSet(Command, tag="accounts.set", kw_only=True):
         return await AccountsShow(account=account.uin).run(site)
 
 
-COMMANDS = (AccountsCreate, AccountsList, AccountsShow, AccountsSet)
+class AccountsDelete(Command, tag="accounts.delete", kw_only=True):
+    """Delete an account that has no users and no applications, with its policies and roles.
+
+    The first account cannot be deleted.
+    """
+
+    example: ClassVar[str] = "accounts delete acme"
+    account: Annotated[str, Word("ACCOUNT", "uin or name")]
+
+    async def run(self, site: Site) -> object:
+        account = naming.account(site, self.account)
+        await site.accounts.delete_account(account.uin)
+        return {"deleted": account.uin, "name": account.name}
+
+
+COMMANDS = (AccountsCreate, AccountsList, AccountsShow, AccountsSet, AccountsDelete)

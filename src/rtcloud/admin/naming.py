@@ -34,8 +34,9 @@ def account_uin(site: Site, given: str | None) -> str | None:
     return None if given is None else account(site, given).uin
 
 
-def user(site: Site, given: str) -> User:
-    return _one(given, site.accounts.users(), "user", "uin", lambda u: u.uin, lambda u: u.name)
+def user(site: Site, given: str, within: str | None = None) -> User:
+    """``within``: of this account only."""
+    return _one(given, site.accounts.users(within), "user", "uin", lambda u: u.uin, lambda u: u.name)
 
 
 def application(site: Site, given: str) -> Application:

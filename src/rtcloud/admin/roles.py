@@ -1,12 +1,13 @@
 """``rtcloud admin roles``: what trusted users may become for a while, by AssumeRole or ``admin token --role``."""
 
+from collections.abc import Iterable
 from typing import Annotated, ClassVar
 
-from rtcloud.accounts.entities import Role
+from rtcloud.accounts.entities import EVERYBODY, Account, Role
 from rtcloud.admin import naming
 from rtcloud.admin.command import AdminError, Command, Flag, Site, Word, iso
 
-EVERY_USER = "*"
+TRUST = "who may become it: uins or names, comma-separated; * is every user of the account"
 
 
 def _row(role: Role) -> dict[str, object]:
@@ -26,18 +27,13 @@ class RolesCreate(Command, tag="roles.create", kw_only=True):
     example: ClassVar[str] = "roles create acme auditor --trust ops"
     account: naming.AccountWord = None
     name: Annotated[str, Word("NAME")]
-    trust: Annotated[tuple[str, ...], Flag("USER", "who may become it: uins or names, comma-separated; * is everyone")]
+    trust: Annotated[tuple[str, ...], Flag("USER", TRUST)]
     description: Annotated[str, Flag("TEXT", "what it is for")] = ""
 
     async def run(self, site: Site) -> object:
         owner = naming.account(site, self.account)
-        trusted = []
-        for each in self.trust:
-            user = None if each == EVERY_USER else naming.user(site, each)
-            if user is not None and user.account_uin != owner.uin:
-                raise AdminError(f"{user.name} ({user.uin}) is a user of another account")
-            trusted.append(each if user is None else user.uin)
-        return _row(await site.accounts.create_role(owner.uin, self.name, tuple(trusted), self.description))
+        trusted = _trusted(site, owner, self.trust)
+        return _row(await site.accounts.create_role(owner.uin, self.name, trusted, self.description))
 
 
 class RolesList(Command, tag="roles.list", kw_only=True):
@@ -65,6 +61,29 @@ class RolesShow(Command, tag="roles.show", kw_only=True):
         return {**_row(role), "arn": f"qcs::cam::uin/{owner.uin}:roleName/{role.name}"}
 
 
+class RolesSet(Command, tag="roles.set", kw_only=True):
+    """Say anew who may become a role, or what it is for.
+
+    The users that are given replace those before. Who is trusted no more loses the temporary credentials of the role.
+    """
+
+    example: ClassVar[str] = "roles set auditor --trust ops,dev"
+    account: naming.AccountWord = None
+    name: Annotated[str, Word("NAME")]
+    trust: Annotated[tuple[str, ...] | None, Flag("USER", TRUST)] = None
+    description: Annotated[str | None, Flag("TEXT", "what it is for")] = None
+
+    async def run(self, site: Site) -> object:
+        if self.changes_nothing("account", "name"):
+            raise AdminError("nothing to change: give --trust or --description")
+        owner = naming.account(site, self.account)
+        role = naming.role(site, owner, self.name)
+        trusted = None if self.trust is None else _trusted(site, owner, self.trust)
+        return _row(
+            await site.accounts.update_role(owner.uin, role.name, trusted=trusted, description=self.description)
+        )
+
+
 class RolesDelete(Command, tag="roles.delete", kw_only=True):
     """Delete a role; the temporary credentials of it end."""
 
@@ -79,4 +98,12 @@ class RolesDelete(Command, tag="roles.delete", kw_only=True):
         return {"deleted": self.name, "account": owner.uin}
 
 
-COMMANDS = (RolesCreate, RolesList, RolesShow, RolesDelete)
+def _trusted(site: Site, owner: Account, given: Iterable[str]) -> tuple[str, ...]:
+    trusted = []
+    for each in given:
+        user = None if each == EVERYBODY else naming.user(site, each, within=owner.uin)
+        trusted.append(each if user is None else user.uin)
+    return tuple(trusted)
+
+
+COMMANDS = (RolesCreate, RolesList, RolesShow, RolesSet, RolesDelete)

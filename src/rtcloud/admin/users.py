@@ -11,7 +11,8 @@ from rtcloud.admin.command import AdminError, Command, Flag, Site, Word, iso
 from rtcloud.admin.documents import read_document
 
 DEFAULT_DURATION_S = 1800
-MAX_DURATION_S = 43_200
+MAX_DURATION_S = 129_600  # as long as GetFederationToken gives
+MAX_ROLE_DURATION_S = 43_200  # and AssumeRole
 
 
 def _row(user: User) -> dict[str, object]:
@@ -86,13 +87,16 @@ class Token(Command, tag="token", kw_only=True):
 
     example: ClassVar[str] = "token ops --duration 3600"
     user: naming.UserWord
-    duration: Annotated[int, Flag("SECONDS", f"how long they are good, up to {MAX_DURATION_S}")] = DEFAULT_DURATION_S
+    duration: Annotated[
+        int, Flag("SECONDS", f"how long they are good, up to {MAX_DURATION_S}; of a role {MAX_ROLE_DURATION_S}")
+    ] = DEFAULT_DURATION_S
     role: Annotated[str | None, Flag("ROLE", "become this role of the user's account")] = None
     policy: Annotated[str | None, Flag("FILE", "narrow them by this policy document", read_document)] = None
 
     async def run(self, site: Site) -> object:
-        if not 1 <= self.duration <= MAX_DURATION_S:
-            raise AdminError(f"duration: 1 to {MAX_DURATION_S} seconds")
+        longest = MAX_DURATION_S if self.role is None else MAX_ROLE_DURATION_S
+        if not 1 <= self.duration <= longest:
+            raise AdminError(f"duration: 1 to {longest} seconds")
         user, now_ms = naming.user(site, self.user), site.clock.now_ms()
         pair = next((each for each in site.accounts.key_pairs(user.uin) if each.enabled), None)
         if pair is None:
@@ -108,7 +112,7 @@ class Token(Command, tag="token", kw_only=True):
         else:
             owner = naming.account(site, user.account_uin)
             role = naming.role(site, owner, self.role)
-            if not {user.uin, "*"} & set(role.trusted):
+            if not role.trusts(user.uin):
                 raise AdminError(f"role {role.name} does not trust {user.name}")
             made = site.sessions.assume(
                 caller, role, session_name=user.name, policy=policy, duration_s=self.duration, now_ms=now_ms

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, delete, exists, select, update
 
-from rtcloud.callbacks.outbox import IS_HEAD, IS_PARKED, IS_PENDING, settle_heads
+from rtcloud.callbacks.statements import IS_HEAD, IS_PARKED, IS_PENDING, settle_heads
 from rtcloud.store.tables import callback_targets, callbacks
 
 REMOVED = "the callback address was removed"

@@ -5,6 +5,7 @@ followed and proxies of the environment not used; an answer is read up to ``ANSW
 """
 
 import asyncio
+import ssl
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -47,9 +48,9 @@ class Poster(Protocol):
 
 
 class HttpPoster:
-    def __init__(self, *, timeout_s: float, allow_private: bool) -> None:
+    def __init__(self, *, timeout_s: float, allow_private: bool, ssl_context: ssl.SSLContext | None = None) -> None:
         self._timeout_s = timeout_s
-        self._ssl_context = httpx.create_ssl_context(trust_env=False)
+        self._ssl_context = ssl_context or httpx.create_ssl_context(trust_env=False)
         resolve = Resolver()
         self._anywhere = Dialer(allow_private=True, resolve=resolve)
         self._guarded = Dialer(allow_private=allow_private, resolve=resolve)

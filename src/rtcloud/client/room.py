@@ -42,6 +42,10 @@ MAX_MESSAGE = 4 << 20
 PUBLISH_S = 10.0
 SAY_GOODBYE_S = 1.0
 MAX_DATA = 60_000
+#: Topics of custom commands, and what one may hold.
+COMMAND = "trtc.cmd."
+COMMANDS = frozenset(f"{COMMAND}{number}" for number in range(1, 11))
+MAX_COMMAND = 1000
 
 _log = logging.getLogger(__name__)
 
@@ -184,6 +188,11 @@ class Room:
         self._check()
         if len(data) > MAX_DATA:
             raise ValueError(f"a data message has at most {MAX_DATA} bytes")
+        if topic.startswith(COMMAND):
+            if topic not in COMMANDS:
+                raise ValueError(f"not a custom command: {topic!r}; they are {COMMAND}1 to {COMMAND}10")
+            if len(data) > MAX_COMMAND:
+                raise ValueError(f"a custom command has at most {MAX_COMMAND} bytes")
         user = models.UserPacket(payload=data, topic=topic, destination_identities=to)
         kind = models.DataPacket.Kind.RELIABLE if reliable else models.DataPacket.Kind.LOSSY
         packet = models.DataPacket(kind=kind, user=user, destination_identities=to).SerializeToString()

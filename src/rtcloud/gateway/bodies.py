@@ -1,4 +1,8 @@
-"""Reading a request's body: streamed, bounded per request and for all requests together.
+"""Reading a request's body: streamed, bounded per request, per client address and for all requests together.
+
+Bodies that come slowly are held long, so the large ones of an address may have half of the whole (with its small ones
+five eighths), and the last quarter is kept for small ones: no flood of large bodies keeps small requests out, and none
+from one address anybody else's.
 
 A request refused before its body was read, or for its size, is not kept: what still comes is thrown away for a moment,
 so that a well-meaning client gets to read its answer; if there is even more, the connection is closed.
@@ -9,7 +13,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from rtcloud.errors import ServiceError
-from rtcloud.gateway.guard import FREE_BYTES
+from rtcloud.gateway.guard import FREE_BYTES, group_of
 from rtcloud.gateway.heads import too_large
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -25,28 +29,44 @@ class ClientGoneError(Exception):
 
 
 class BodyBudget:
-    """How many bytes of bodies are held now."""
+    """How many bytes of bodies are held now, and by whom."""
 
     def __init__(self, limit: int = MAX_BODIES) -> None:
         self._free = limit
+        self._limit = limit
+        self._held: dict[str, int] = {}  # of the addresses that hold any
 
-    def take(self, size: int) -> bool:
-        if size > self._free:
-            return False
+    def take(self, address: str, size: int, *, large: bool) -> None:
+        """``size`` more bytes, or a ``ServiceError``. ``large``: they are of a body of more than ``FREE_BYTES``."""
+        group = group_of(address)
+        held = self._held.get(group, 0) + size
+        if held > self._limit // 2 + (0 if large else self._limit // 8):
+            raise ServiceError(
+                "RequestLimitExceeded.IPLimitExceeded", "too many bytes of requests at once from this address"
+            )
+        if size > self._free - (self._limit // 4 if large else 0):
+            raise ServiceError("ServiceUnavailable", "too many large requests at once; try again")
+        self._held[group] = held
         self._free -= size
-        return True
 
-    def give(self, size: int) -> None:
+    def give(self, address: str, size: int) -> None:
         self._free += size
+        group = group_of(address)
+        left = self._held.get(group, 0) - size
+        if left > 0:
+            self._held[group] = left
+        else:
+            self._held.pop(group, None)
 
 
 class Body:
     """The body of one request. ``complete`` once nothing more of it can come."""
 
-    def __init__(self, receive: Receive, content_length: str | None, budget: BodyBudget) -> None:
+    def __init__(self, receive: Receive, content_length: str | None, budget: BodyBudget, address: str = "") -> None:
         self._receive = receive
         self._announced = _number(content_length)
         self._budget = budget
+        self._address = address
         self._held = 0
         self.complete = False
         self.unproved = 0  # bytes that were counted against the client
@@ -70,8 +90,7 @@ class Body:
                     if unproved > 0:
                         count(unproved)
                         self.unproved += unproved
-                    if not self._budget.take(size):
-                        raise ServiceError("ServiceUnavailable", "too many large requests at once; try again")
+                    self._budget.take(self._address, size, large=self._held + size > FREE_BYTES)
                     self._held += size
                     parts.append(part)
         except TimeoutError:
@@ -80,7 +99,7 @@ class Body:
 
     def release(self) -> None:
         """Its content is not needed any more."""
-        self._budget.give(self._held)
+        self._budget.give(self._address, self._held)
         self._held = 0
 
     async def discard(self) -> None:

@@ -57,8 +57,8 @@ class RecordingRequest(msgspec.Struct, rename="camel"):
         raise ServiceError("InvalidParameterValue", "roomId is 1 to 4294967294, strRoomId has 1 to 64 characters")
 
 
-def demo_routes(credentials: Credentials, files: Path, clock: Clock) -> list[BaseRoute]:
-    """``files`` is where recordings go (``DIR/files``); ``credentials`` those of the first start."""
+def demo_routes(credentials: Callable[[], Credentials], files: Path, clock: Clock) -> list[BaseRoute]:
+    """``files`` is where recordings go (``DIR/files``); ``credentials`` gives the first user's of now."""
     recordings = DemoRecordings(credentials, files, clock)
 
     async def page(request: Request) -> Response:
@@ -74,7 +74,7 @@ def demo_routes(credentials: Credentials, files: Path, clock: Clock) -> list[Bas
         wanted = await _body(request, UserSigRequest)
         if not _USER_ID.fullmatch(wanted.user_id):
             raise ServiceError("InvalidParameterValue", "userId has 1 to 32 letters, digits, _ and -")
-        known = credentials
+        known = credentials()
         made = make_user_sig(
             known.sdk_app_id, known.sdk_secret_key, wanted.user_id, now_ms=clock.now_ms(), expire_s=USER_SIG_S
         )
@@ -82,7 +82,7 @@ def demo_routes(credentials: Credentials, files: Path, clock: Clock) -> list[Bas
 
     async def start(request: Request) -> Response:
         wanted = await _body(request, RecordingRequest)
-        return _json({"taskId": await recordings.start(wanted.room(credentials.sdk_app_id))})
+        return _json({"taskId": await recordings.start(wanted.room(credentials().sdk_app_id))})
 
     async def stop(request: Request) -> Response:
         await recordings.stop(request.path_params["task_id"])

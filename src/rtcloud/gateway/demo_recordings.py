@@ -9,6 +9,7 @@ known in memory only, at most ``MAX_RUNNING`` of them.
 import base64
 import binascii
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -60,7 +61,7 @@ class _Envelope(msgspec.Struct, rename="pascal"):
 
 
 class DemoRecordings:
-    def __init__(self, credentials: Credentials, files: Path, clock: Clock) -> None:
+    def __init__(self, credentials: Callable[[], Credentials], files: Path, clock: Clock) -> None:
         self._credentials = credentials
         self._place = files / BUCKET
         self._clock = clock
@@ -76,7 +77,7 @@ class DemoRecordings:
         if len(self._running) >= MAX_RUNNING:
             raise ServiceError("FailedOperation.RestrictedConcurrency", "too many recordings of the demo page run")
         robot = f"recorder_{secrets.token_hex(6)}"
-        known = self._credentials
+        known = self._credentials()
         sig = make_user_sig(
             known.sdk_app_id, known.sdk_secret_key, robot, now_ms=self._clock.now_ms(), expire_s=ROBOT_SIG_S
         )
@@ -113,7 +114,7 @@ class DemoRecordings:
         """Recordings that ended by themselves: nobody was there, or the room was dismissed. A few of the oldest."""
         for task_id in list(self._running)[:CHECKED_AT_ONCE]:
             try:
-                fields = {"SdkAppId": self._credentials.sdk_app_id, "TaskId": task_id}
+                fields = {"SdkAppId": self._credentials().sdk_app_id, "TaskId": task_id}
                 await self._ask("DescribeCloudRecording", fields)
             except ServiceError as error:
                 if error.code == "ResourceNotFound":
@@ -123,7 +124,7 @@ class DemoRecordings:
         """A task that has ended already is no failure: that is what was asked for."""
         self._running.pop(task_id, None)
         try:
-            await self._ask("DeleteCloudRecording", {"SdkAppId": self._credentials.sdk_app_id, "TaskId": task_id})
+            await self._ask("DeleteCloudRecording", {"SdkAppId": self._credentials().sdk_app_id, "TaskId": task_id})
         except ServiceError as error:
             if error.code != "ResourceNotFound":
                 raise
@@ -142,9 +143,10 @@ class DemoRecordings:
 
     async def _ask(self, action: str, fields: dict[str, object]) -> _Response:
         body = msgspec.json.encode(fields)
-        endpoint = self._credentials.endpoint.rstrip("/")
+        known = self._credentials()
+        endpoint = known.endpoint.rstrip("/")
         now_s = self._clock.now_ms() // 1000
-        headers = signed_headers(self._credentials, urlsplit(endpoint).netloc, action, body, now_s)
+        headers = signed_headers(known, urlsplit(endpoint).netloc, action, body, now_s)
         try:
             async with httpx.AsyncClient(timeout=ANSWER_S, trust_env=False) as client:
                 answer = await client.post(f"{endpoint}/", content=body, headers=headers)

@@ -11,6 +11,7 @@ from typing import Literal
 from rtcloud.errors import ServiceError
 from rtcloud.gateway.signing.faults import invalid
 
+MAX_HEADERS = 256
 MAX_QUERY = 32 * 1024
 MAX_BODY = 10 * 1024 * 1024
 MAX_V1_BODY = 1024 * 1024
@@ -24,12 +25,14 @@ Method = Literal["TC3", "v1"]
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """``headers`` by lower-case name, the bytes of each as Latin-1; ``address`` is the client's."""
+    """``headers`` by lower-case name, the bytes of each as Latin-1; ``address`` is the client's. ``is_crowded``: there
+    are too many headers, and none was looked at."""
 
     method: str
     query: bytes
     headers: Mapping[str, str]
     address: str = ""
+    is_crowded: bool = False
 
     @property
     def content_type(self) -> str:
@@ -42,6 +45,8 @@ class Head:
 
 def signature_method(head: Head) -> Method:
     """How the request must be signed. An Authorization header decides, whatever parameters there are."""
+    if head.is_crowded:
+        raise ServiceError("InvalidRequest", f"a request may have at most {MAX_HEADERS} headers")
     method, kind = head.method, head.media_type
     if method not in ("GET", "POST"):
         raise ServiceError("UnsupportedProtocol", f"{method[:16]!a} requests are not supported: use GET or POST")

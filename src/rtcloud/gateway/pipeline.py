@@ -73,7 +73,7 @@ class Pipeline:
             model, action = self._finder.action(proved.service, host, proved.common)
             progress.action = action.name
             region = self._finder.region(model, action, proved.common)
-            parameters = await run_sized(proved.size, _parameters, proved, model, action)
+            parameters = await run_sized(proved.work, _parameters, proved, model, action)
         finally:
             body.release()
         self._limiter.check(caller.account_uin, action, region, self._services.clock.now_ms())

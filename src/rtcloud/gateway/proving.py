@@ -7,6 +7,7 @@ most 1 MB of it is read and split before anything is known of it.
 
 import asyncio
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -29,6 +30,12 @@ from rtcloud.gateway.signing.faults import check_time
 from rtcloud.gateway.signing.replays import Replays
 
 LARGE_BODY = 256 * 1024  # from here on, hashing and decoding leave the event loop
+FORM_WORK = 32  # a byte of a form takes as long to decode and check as so many of JSON
+
+#: Each thread that computes takes its turn before the event loop goes on, so there are few; and strangers' forms, the
+#: only large thing that is decoded before its signature can be looked at, wait for one another and for nobody else.
+_strangers = ThreadPoolExecutor(1, thread_name_prefix="gateway-stranger")
+_others = ThreadPoolExecutor(2, thread_name_prefix="gateway")
 
 T = TypeVar("T")
 
@@ -36,13 +43,13 @@ T = TypeVar("T")
 @dataclass(frozen=True, slots=True)
 class Proved:
     """``service`` is the one that the signature names, if it has to name one. ``decode`` gives the parameters as a JSON
-    body has them; ``size`` tells how much there is to decode."""
+    body has them; ``work`` is how much that is, in bytes of JSON."""
 
     caller: Caller
     service: str | None
     common: CommonParameters
     decode: Callable[[Model, Action], object]
-    size: int
+    work: int
 
 
 class Prover:
@@ -88,22 +95,23 @@ class Prover:
             seconds=seconds,
         )
         common = common_parameters.of_headers(headers)
-        decode, size = _decoder(head, content), len(head.query if is_get else content)
-        return Proved(key.caller, authorization.service, common, decode, size)
+        work = len(content) if head.media_type == heads.JSON else FORM_WORK * len(head.query if is_get else content)
+        return Proved(key.caller, authorization.service, common, _decoder(head, content), work)
 
     async def _prove_v1(self, head: Head, body: Body) -> Proved:
         content = head.query if head.method == "GET" else await self._read(head, body, heads.MAX_V1_BODY)
-        fields = await run_sized(len(content), parse_form, content)
+        work = FORM_WORK * len(content)
+        fields = await run_sized(work, parse_form, content, lane=_strangers)
         common = common_parameters.of_fields(fields)
         seconds = check_time("Timestamp", fields["Timestamp"].text, self._clock.now_ms())
         key = self._find(head, fields["SecretId"].text, common_parameters.text_of(fields, "Token"))
         texts = {name: field.text for name, field in fields.items()}
         host = head.headers.get("host", "")
         signature = await run_sized(
-            len(content), lambda: v1.verify(texts, key.secret_key, method=head.method, host=host)
+            len(content), lambda: v1.verify(texts, key.secret_key, method=head.method, host=host), lane=_strangers
         )
         self._replays.check(key.caller.account_uin, signature, seconds, self._clock.now_ms())
-        return Proved(key.caller, None, common, lambda model, action: _of_form(fields, model, action), len(content))
+        return Proved(key.caller, None, common, lambda model, action: _of_form(fields, model, action), work)
 
     def _find(self, head: Head, secret_id: str, token: str) -> SigningKey:
         key = self._keyring.find(secret_id, token or None, self._clock.now_ms())
@@ -117,9 +125,11 @@ class Prover:
         return await body.read(limit, lambda size: guard.take(head.address, size, clock.now_ms()))
 
 
-async def run_sized(size: int, work: Callable[..., T], *arguments: Any) -> T:
-    """``work`` here, or in a thread when there is much of it."""
-    return await asyncio.to_thread(work, *arguments) if size >= LARGE_BODY else work(*arguments)
+async def run_sized(size: int, work: Callable[..., T], *arguments: Any, lane: ThreadPoolExecutor = _others) -> T:
+    """``work`` here, or in a thread of ``lane`` when there is much of it."""
+    if size < LARGE_BODY:
+        return work(*arguments)
+    return await asyncio.get_running_loop().run_in_executor(lane, work, *arguments)
 
 
 def _decoder(head: Head, content: bytes) -> Callable[[Model, Action], object]:

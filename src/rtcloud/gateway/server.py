@@ -20,7 +20,7 @@ from rtcloud.apimodel.model import Catalogue, load_catalogue
 from rtcloud.errors import ServiceError
 from rtcloud.gateway import envelope
 from rtcloud.gateway.bodies import Body, BodyBudget, ClientGoneError, Receive
-from rtcloud.gateway.heads import Head
+from rtcloud.gateway.heads import MAX_HEADERS, Head
 from rtcloud.gateway.pipeline import GatewaySettings, Pipeline, Progress
 
 __all__ = ["Gateway", "GatewaySettings", "routes"]
@@ -56,7 +56,7 @@ class Gateway:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = self._clock.monotonic()
         head = _head(scope)
-        body = Body(receive, head.headers.get("content-length"), self._budget)
+        body = Body(receive, head.headers.get("content-length"), self._budget, head.address)
         progress = Progress(str(uuid.uuid4()))
         code = ""
         try:
@@ -96,9 +96,11 @@ def routes(gateway: Gateway) -> list[Route]:
 
 def _head(scope: Scope) -> Head:
     """Header names come in lower case; of a repeated one the first is taken."""
-    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}
-    client = scope.get("client")
-    return Head(scope["method"], scope.get("query_string", b""), headers, client[0] if client else "")
+    given, client = scope["headers"], scope.get("client")
+    is_crowded = len(given) > MAX_HEADERS
+    kept = () if is_crowded else reversed(given)
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in kept}
+    return Head(scope["method"], scope.get("query_string", b""), headers, client[0] if client else "", is_crowded)
 
 
 async def _is_finished(body: Body, head: Head) -> bool:

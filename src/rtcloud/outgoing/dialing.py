@@ -7,7 +7,9 @@ delays its own names, not the program's other work.
 
 import asyncio
 import contextlib
+import select
 import socket
+import ssl
 import threading
 from collections.abc import Awaitable, Callable, Iterable
 from ipaddress import ip_address
@@ -102,8 +104,12 @@ class Dialer(httpcore.AsyncNetworkBackend):
                 addresses = await self.addresses(host)
                 for address in addresses[:-1]:
                     with contextlib.suppress(httpcore.ConnectError):
-                        return await self._inner.connect_tcp(str(address), port, timeout, local_address, socket_options)
-                return await self._inner.connect_tcp(str(addresses[-1]), port, timeout, local_address, socket_options)
+                        return Stream(
+                            await self._inner.connect_tcp(str(address), port, timeout, local_address, socket_options)
+                        )
+                return Stream(
+                    await self._inner.connect_tcp(str(addresses[-1]), port, timeout, local_address, socket_options)
+                )
         except TimeoutError as error:
             raise httpcore.ConnectTimeout("no connection in time") from error
         except OSError as error:
@@ -116,6 +122,39 @@ class Dialer(httpcore.AsyncNetworkBackend):
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+class Stream(httpcore.AsyncNetworkStream):
+    """A connection that answers cheaply whether it is readable: a pool asks that of every idle connection, at every
+    request, and an idle one that is readable was closed by the other side."""
+
+    def __init__(self, inner: httpcore.AsyncNetworkStream) -> None:
+        self._inner = inner
+        self._closed = False
+        self._poll: select.poll | None = None
+        if (found := inner.get_extra_info("socket")) is not None:
+            self._poll = select.poll()
+            self._poll.register(found.fileno(), select.POLLIN)
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return await self._inner.read(max_bytes, timeout)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        await self._inner.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        self._closed = True
+        await self._inner.aclose()
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.AsyncNetworkStream:
+        return Stream(await self._inner.start_tls(ssl_context, server_hostname, timeout))
+
+    def get_extra_info(self, info: str) -> Any:
+        if info == "is_readable" and self._poll is not None:
+            return self._closed or bool(self._poll.poll(0))
+        return self._inner.get_extra_info(info)
 
 
 def _look_up(name: str) -> list[IpAddress] | OSError:

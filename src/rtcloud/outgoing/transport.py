@@ -63,9 +63,12 @@ class GuardedTransport(httpx.AsyncBaseTransport):
 
 
 async def read_bounded(response: httpx.Response, most: int) -> bytes:
-    """The body of a streamed response. Raises ``AnswerTooLargeError`` past ``most`` bytes."""
+    """The body of a streamed response. Raises ``AnswerTooLargeError`` past ``most`` bytes; a compressed body, which may
+    grow to anything, is refused: ask for ``Accept-Encoding: identity``."""
+    if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise httpx.DecodingError("the answer is compressed, which was not asked for")
     body = bytearray()
-    async for chunk in response.aiter_bytes():
+    async for chunk in response.aiter_raw():
         body += chunk
         if len(body) > most:
             raise AnswerTooLargeError(f"the answer has more than {most} bytes")

@@ -199,6 +199,58 @@ subscriptions = Table(
     Column("stopped_ms", BigInteger),
 )
 
+# What is asked for later by application and time (``stats.reading``), and what is looked for when it is too old.
+Index("rooms_of_applications", rooms.c.sdk_app_id, rooms.c.destroyed_ms, rooms.c.created_ms)
+Index("rooms_destroyed", rooms.c.destroyed_ms, sqlite_where=rooms.c.destroyed_ms.is_not(None))
+Index("presences_in_order", presences.c.room, presences.c.joined_ms)
+Index("presences_of_users", presences.c.room, presences.c.user_id)
+Index("presences_left", presences.c.left_ms, sqlite_where=presences.c.left_ms.is_not(None))
+Index("subscriptions_open", subscriptions.c.presence, subscriptions.c.stopped_ms)
+
+# What happened to a user and has no other row (``stats.events``). Neither this table nor the next has a foreign key:
+# they are written a moment later than what they tell of, and must not fail with it.
+user_events = Table(
+    "user_events",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("presence", String(32), nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("event_id", Integer, nullable=False),  # as documented, or from 65536 on our own
+    Column("param1", Integer, nullable=False, default=-1),
+    Column("param2", Integer, nullable=False, default=-1),
+    Column("stream", Integer, nullable=False, default=0),  # the documents' Type: 0, 2, 3, 7
+    Column("peer", String(64), nullable=False, default=""),
+    Column("detail", String(64), nullable=False, default=""),
+    Index("user_events_of_presences", "presence", "at_ms"),
+)
+
+# One minute of quality samples of one stream (``stats.samples``). In the order of time, so that a batch of a crowd
+# touches few pages; a user's minutes are found by naming each.
+quality_minutes = Table(
+    "quality_minutes",
+    metadata,
+    Column("minute", Integer, primary_key=True, autoincrement=False),  # since 1970
+    Column("presence", String(32), primary_key=True),
+    Column("peer", String(64), primary_key=True),  # "": the connection and what is sent; else whom it receives
+    Column("samples", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# Who did not get in. A flood is one row with empty ids.
+refused_entries = Table(
+    "refused_entries",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("sdk_app_id", BigInteger, nullable=False),
+    Column("numeric", Boolean, nullable=False),
+    Column("room_id", String(64), nullable=False),
+    Column("user_id", String(64), nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("code", Integer, nullable=False),
+    Column("count", Integer, nullable=False),
+    Index("refused_entries_of_applications", "sdk_app_id", "at_ms"),
+)
+
 # The outbox. ``ordering`` names what must stay in order: one room of one application, both namespaces apart.
 # ``head`` is true for the oldest pending row of each ``ordering``, and for no other: only heads are tried.
 callbacks = Table(
@@ -271,6 +323,20 @@ task_files = Table(
     Column("size", BigInteger, nullable=False, default=0),
     Column("uploaded_ms", BigInteger),  # NULL again when the file was rewritten
     Index("task_files_pending", "task_id", "uploaded_ms"),
+)
+
+# What a task makes, over time: with what its robot received (``subscriptions``) this is what mixing is counted by.
+task_outputs = Table(
+    "task_outputs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("task_id", ForeignKey("tasks.task_id"), nullable=False),
+    Column("started_ms", BigInteger, nullable=False),
+    Column("codec", String(8), nullable=False),  # of the picture: h264, h265; "" when there is none
+    Column("width", Integer, nullable=False, default=0),
+    Column("height", Integer, nullable=False, default=0),
+    Column("audio", Boolean, nullable=False, default=True),
+    Index("task_outputs_in_order", "task_id", "started_ms"),
 )
 
 # Journal entries already applied, so that reading a journal again changes nothing.

@@ -6,7 +6,7 @@ journal entry is applied once (``task_events``), whoever reads it and how often.
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from sqlalchemy import (
@@ -29,7 +29,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from rtcloud.callbacks import outbox
 from rtcloud.rooms.ids import RoomRef
 from rtcloud.store.sealing import Sealer
-from rtcloud.store.tables import nodes, task_events, task_files, tasks, workers
+from rtcloud.store.tables import nodes, task_events, task_files, task_outputs, tasks, workers
 from rtcloud.tasks import lifecycle
 from rtcloud.tasks.kinds import Reaction, TaskKind
 from rtcloud.tasks.lifecycle import LIVE_STATES, OPEN_STATES, Desired, State, Task, TaskFile
@@ -140,6 +140,9 @@ def accept(connection: Connection, sealer: Sealer, new: NewTask) -> None:
             expires_ms=new.expires_ms,
         )
     )
+    if new.output is not None:
+        made = insert(task_outputs).values(task_id=new.task_id, started_ms=new.now_ms, **asdict(new.output))
+        connection.execute(made)
 
 
 def stop(connection: Connection, task_id: str, leave_code: int, now_ms: int) -> None:

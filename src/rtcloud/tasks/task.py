@@ -6,6 +6,16 @@ from rtcloud.rooms.ids import RoomRef
 
 
 @dataclass(frozen=True, slots=True)
+class TaskOutput:
+    """What a task makes, as usage counts it. ``codec`` is the picture's (h264, h265), "" when there is none."""
+
+    codec: str = ""
+    width: int = 0
+    height: int = 0
+    audio: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class NewTask:
     """An accepted request. ``params`` is its JSON with the storage keys in it; the store seals it."""
 
@@ -16,6 +26,7 @@ class NewTask:
     params: bytes = field(repr=False)
     expires_ms: int  # until then the API may be asked about the task
     now_ms: int
+    output: TaskOutput | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,12 @@ from PIL import Image
 MAX_BYTES = 2 * 1024 * 1024
 MAX_SIDE = 4096
 MAX_PIXELS = 2560 * 1440
+#: Of a progressive JPEG, each of which is a pass over all pixels, however few bytes it has. Encoders make ten.
+MAX_SCANS = 100
 
 #: What Pillow may try, and our word for each.
 _FORMATS = {"PNG": "png", "JPEG": "jpeg", "BMP": "bmp"}
+_START_OF_SCAN = b"\xff\xda"  # in a scan's own bytes 0xff is followed by 0
 
 
 class PictureError(ValueError):
@@ -36,6 +39,8 @@ def check_picture(content: bytes) -> Picture:
         with Image.open(io.BytesIO(content), formats=tuple(_FORMATS)) as image:
             picture = Picture(_FORMATS[image.format or ""], image.width, image.height)
             _check_sides(picture)
+            if picture.format == "jpeg" and content.count(_START_OF_SCAN) > MAX_SCANS:
+                raise PictureError(f"has more than {MAX_SCANS} scans")
             image.load()
     except PictureError:
         raise

@@ -316,6 +316,53 @@ def test_the_credentials_file_is_the_first_users_whatever_becomes_of_them() -> N
     run(scenario)
 
 
+def test_an_account_is_deleted_with_its_policies_and_roles() -> None:
+    async def scenario(accounts: Accounts, database: Database) -> None:
+        first = accounts.accounts()[0].uin
+        made = await accounts.create_account("other")
+        user = await accounts.create_user(made.uin, "u")
+        policy = await accounts.create_policy(made.uin, "p", ALLOW)
+        await accounts.create_role(made.uin, "r", [user.uin])
+        for policy_id in (policy.policy_id, 1):
+            await accounts.attach_policy(made.uin, policy_id, role="r")
+        await accounts.attach_policy(made.uin, policy.policy_id, user_uin=user.uin)
+        await refused(accounts.delete_account(made.uin), "in_use", "account")
+        await accounts.delete_user(user.uin)
+        application = await accounts.create_application(made.uin, "a")
+        await refused(accounts.delete_account(made.uin), "in_use", "account")
+        await accounts.delete_application(application.sdk_app_id)
+        counted = [tables.policies, tables.roles, tables.policy_attachments]
+        await accounts.delete_account(made.uin)
+        assert accounts.account(made.uin) is None
+        assert accounts.policy(policy.policy_id) is None
+        assert [await database.read(counting(table)) for table in counted] == [0, 0, 2]  # the first user's presets
+        await refused(accounts.delete_account(made.uin), "not_found", "account")
+        await refused(accounts.delete_account(first), "in_use", "account")
+        await refused(accounts.delete_application(accounts.applications()[0].sdk_app_id), "in_use", "application")
+
+    run(scenario)
+
+
+def test_a_role_is_changed() -> None:
+    async def scenario(accounts: Accounts, database: Database) -> None:
+        account = accounts.accounts()[0].uin
+        user = (await accounts.create_user(account, "u")).uin
+        made = await accounts.create_role(account, "r", ["*"], "before")
+        await accounts.attach_policy(account, 1, role="r")
+        role = await accounts.update_role(account, "r", trusted=[user, user])
+        assert (role.trusted, role.description, role.created_ms) == ((user,), "before", made.created_ms)
+        role = await accounts.update_role(account, "r", description="after")
+        assert (role.trusted, role.description) == ((user,), "after")
+        assert [policy.policy_id for policy in role.policies] == [1]
+        await refused(accounts.update_role(account, "r", trusted=[]), "invalid", "role")
+        await refused(accounts.update_role(account, "r", trusted=["100000000001"]), "invalid", "role")
+        await refused(accounts.update_role(account, "r", description="x" * 301), "invalid", "role")
+        await refused(accounts.update_role(account, "s", description=""), "not_found", "role")
+        assert accounts.role(account, "r") == role
+
+    run(scenario)
+
+
 def test_a_change_that_cannot_be_written_does_not_show() -> None:
     async def scenario(accounts: Accounts, database: Database) -> None:
         before = snapshot(accounts)

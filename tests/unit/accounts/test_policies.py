@@ -254,6 +254,7 @@ def whole(**changes: Any) -> dict[str, Any]:
         (whole(statement={**GOOD, "action": "trtc:Remove?ser"}), "action", "an action is written"),
         (whole(statement={**GOOD, "action": "trtc:RemoveUser\n"}), "action", "an action is written"),
         (whole(statement={**GOOD, "action": "trtc:RemoveUsers"}), "action", "no action 'RemoveUsers' of trtc"),
+        (whole(statement={**GOOD, "action": "trtc:removeuser*"}), "action", "'removeuser*' matches no action of trtc"),
         (whole(statement={**GOOD, "resource": ["*", "arn:aws:s3:::x"]}), "resource", "statement.resource.1"),
         (whole(statement={**GOOD, "resource": "qcs::trtc::uin/1"}), "resource", "a resource is *"),
         (whole(statement={**GOOD, "resource": "qcs:id/0:trtc::uin/1:*"}), "resource", "a resource is *"),
@@ -276,7 +277,9 @@ def test_what_is_wrong_with_a_document_is_named_with_its_place(content: object, 
 
 
 def test_names_are_checked_only_where_they_are_known() -> None:
-    content = json.dumps(whole(statement={**GOOD, "action": ["cos:Whatever", "trtc:CreatePicture", "trtc:VerifySig"]}))
+    content = json.dumps(
+        whole(statement={**GOOD, "action": ["cos:Whatever", "trtc:CreatePicture", "trtc:Verify*", "cos:w*"]})
+    )
     assert parse_document(content, account_uin=ACCOUNT, known_actions=known_actions()).text == content
     unknown = json.dumps(whole(statement={**GOOD, "action": "trtc:Whatever"}))
     assert parse_document(unknown, account_uin=ACCOUNT).text == unknown

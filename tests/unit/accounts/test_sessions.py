@@ -264,6 +264,22 @@ def test_policies_too_long_for_a_token_are_refused() -> None:
     run(scenario)
 
 
+def test_policies_that_pack_well_are_bounded_too() -> None:
+    """Three hundred of them fit into a token, and everybody who shows it would have them parsed."""
+
+    async def scenario(world: World) -> None:
+        same = world.policy("trtc:*", [f"qcs::trtc:::sdkappid/{world.one}"] * 100)
+        key = world.caller()
+        for _ in range(30_720 // len(json.dumps(json.loads(same.text), separators=(",", ":")))):
+            key = world.open(world.federate(same, by=key))
+        assert world.may(key, DISMISS, world.one)
+        with pytest.raises(AccountsError, match="over 30720 characters") as caught:
+            world.federate(same, by=key)
+        assert (caught.value.kind, caught.value.subject) == ("limit", "session")
+
+    run(scenario)
+
+
 def test_only_so_many_opened_tokens_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sessions_module, "MAX_OPENED", 3)
 

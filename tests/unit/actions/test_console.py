@@ -217,6 +217,26 @@ def test_callbacks_are_set_by_group_and_taken_away() -> None:
     run(scenario)
 
 
+def test_who_may_not_switch_permission_control_does_not_come_by_it_with_other_settings() -> None:
+    async def scenario(world: World) -> None:
+        app, account = world.app.sdk_app_id, world.mine.account_uin
+        policies = [
+            await world.accounts.create_policy(account, "all", world.policy(app)),
+            await world.accounts.create_policy(
+                account, "no", world.policy(app, action="trtc:ChangeSecretKeyFlag", effect="deny")
+            ),
+        ]
+        _, caller = await world.user("weak", *(policy.policy_id for policy in policies))
+        before = await world.call("DescribeSdkAppInfo", SdkAppId=app)
+        for on in (True, False):
+            wanted = {"SdkAppId": app, "AppName": "new", "PermissionControl": on}
+            assert await world.refusal("ModifyAppInfo", caller, **wanted) == "AuthFailure.UnauthorizedOperation"
+        assert await world.call("DescribeSdkAppInfo", SdkAppId=app) == before
+        await world.call("ModifyAppInfo", caller, SdkAppId=app, AppName="new")
+
+    run(scenario)
+
+
 def test_nothing_changes_when_one_part_is_refused() -> None:
     async def scenario(world: World) -> None:
         app = world.app.sdk_app_id

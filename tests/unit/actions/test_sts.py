@@ -80,6 +80,17 @@ def test_credentials_end_when_they_were_told_to() -> None:
     run(scenario)
 
 
+def test_federated_credentials_are_good_for_36_hours_at_most() -> None:
+    async def scenario(world: World) -> None:
+        asked = {"Name": "bob", "Policy": world.policy()}
+        made = await world.call("GetFederationToken", **asked, DurationSeconds=129_600)
+        assert signer(world, made, after_s=129_599).temporary
+        code = await world.refusal("GetFederationToken", **asked, DurationSeconds=129_601)
+        assert code == "InvalidParameter.OverTimeError"
+
+    run(scenario)
+
+
 def test_federation_by_temporary_credentials_narrows_further_and_ends_with_them() -> None:
     async def scenario(world: World) -> None:
         app = world.app.sdk_app_id
@@ -221,7 +232,7 @@ RUN: list[tuple[str, dict[str, Any], str]] = [
     ("GetFederationToken", {"Name": "b b", "Policy": POLICY}, "InvalidParameter.ParamError"),
     (
         "GetFederationToken",
-        {"Name": "bob", "Policy": POLICY, "DurationSeconds": 7201},
+        {"Name": "bob", "Policy": POLICY, "DurationSeconds": 129_601},
         "InvalidParameter.OverTimeError",
     ),
     ("AssumeRole", {"RoleArn": "worker", "RoleSessionName": "night"}, "InvalidParameter.ParamError"),

@@ -46,6 +46,12 @@ def test_flags_become_commands() -> None:
     )
 
 
+def test_a_secret_need_not_be_an_argument_which_everybody_on_the_machine_sees(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("9aB3xYz0\n"))
+    wanted = CallbacksSet(application="14", url="http://h/", key="9aB3xYz0")
+    assert parse("callbacks", "set", "14", "--url", "http://h/", "--key", "-") == wanted
+
+
 def test_the_account_may_be_left_out() -> None:
     assert parse("users", "create", "ops") == UsersCreate(name="ops")
     assert parse("users", "create", "acme", "ops") == UsersCreate(account="acme", name="ops")

@@ -150,7 +150,8 @@ async def test_temporary_credentials_end_with_their_time_and_their_key(operator:
     again = await operator.does("token ops")
     await operator.does(f"keys disable {key['secret_id']}")
     assert not operator.opens(again["secret_id"], again["token"])
-    await operator.fails("token ops --duration 0", "duration: 1 to")
+    await operator.fails("token ops --duration 0", "duration: 1 to 129600")
+    await operator.fails("token ops --duration 43201 --role auditor", "duration: 1 to 43200")
 
 
 async def test_only_a_trusted_user_becomes_a_role(operator: Operator) -> None:
@@ -259,12 +260,58 @@ async def test_a_rotated_sdk_secret_key_keeps_old_user_sigs_good_for_a_while(ope
     assert "previous_key" not in await operator.does("applications show-key lessons")
 
 
-async def test_an_application_is_deleted_but_not_the_last(operator: Operator) -> None:
+async def test_an_application_is_deleted_but_not_the_first_accounts_last(operator: Operator) -> None:
     await operator.does("applications create lessons")
     await operator.does("applications create trial")
     await operator.does("applications delete trial")
     assert [row["name"] for row in await operator.does("applications")] == ["lessons"]
     await operator.fails("applications delete lessons", "last application")
+
+
+async def test_an_account_is_deleted_once_it_has_no_users_and_applications(operator: Operator) -> None:
+    await operator.does("accounts create other")
+    await operator.does("users create other ops")
+    await operator.does("applications create other trial")
+    await operator.does(f"policies create other all --document '{ALL}'")
+    await operator.does("roles create other auditor --trust ops")
+    await operator.does("policies attach all --role auditor --account other")
+    await operator.fails("accounts delete other", "still has users or applications")
+    await operator.does("applications delete trial")
+    await operator.fails("accounts delete other", "still has users or applications")
+    ops = next(user["uin"] for user in (await operator.does("accounts show other"))["users"])
+    await operator.does(f"users delete {ops}")
+    assert (await operator.does("accounts delete other"))["name"] == "other"
+    await operator.fails("accounts show other", "there is no account 'other'")
+    assert [row["name"] for row in await operator.does("accounts")] == ["acme"]
+    assert await operator.does("roles") == []
+    assert {row["account"] for row in await operator.does("policies")} == {"preset"}
+    await operator.fails("accounts delete acme", "first account")
+
+
+async def test_who_a_role_trusts_is_changed(operator: Operator) -> None:
+    await operator.does("users create dev")
+    await operator.does("keys create ops")
+    await operator.does("roles create auditor --trust ops --description 'looks on'")
+    made = await operator.does("token ops --role auditor")
+    assert operator.opens(made["secret_id"], made["token"])
+    changed = await operator.does("roles set auditor --trust dev")
+    assert (changed["trusted"], changed["description"]) == ([operator.accounts.users()[1].uin], "looks on")
+    assert not operator.opens(made["secret_id"], made["token"])
+    await operator.fails("token ops --role auditor", "does not trust ops")
+    assert (await operator.does("roles set auditor --trust 'ops,*' --description ''"))["description"] == ""
+    assert operator.opens(made["secret_id"], made["token"])
+    await operator.fails("roles set auditor", "nothing to change")
+    await operator.fails("roles set auditor --trust nobody", "there is no user 'nobody'")
+    await operator.fails("roles set auditor --trust none", "name a user")
+    await operator.fails("roles set nothing --trust ops", "has no role 'nothing'")
+
+
+async def test_a_role_trusts_the_accounts_own_user_whatever_others_are_called(operator: Operator) -> None:
+    await operator.does("accounts create other")
+    theirs = await operator.does("users create other ops")
+    own = await operator.does("roles create acme auditor --trust ops")
+    assert own["trusted"] not in ([], [theirs["uin"]])
+    await operator.fails(f"roles create acme second --trust {theirs['uin']}", "there is no user")
 
 
 async def test_callbacks_are_set_for_some_groups_and_cleared(operator: Operator) -> None:

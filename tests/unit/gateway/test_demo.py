@@ -35,7 +35,7 @@ class FixedClock:
 
 
 def ask(files: Path, method: str, path: str, **options: object) -> httpx.Response:
-    app = Starlette(routes=demo_routes(CREDENTIALS, files, FixedClock()))
+    app = Starlette(routes=demo_routes(lambda: CREDENTIALS, files, FixedClock()))
 
     async def send() -> httpx.Response:
         transport = httpx.ASGITransport(app=app)

@@ -10,7 +10,7 @@ import pytest
 from rtcloud.errors import ServiceError
 from rtcloud.gateway import bodies, envelope, heads
 from rtcloud.gateway.bodies import Body, BodyBudget, ClientGoneError
-from rtcloud.gateway.guard import GuardSettings
+from rtcloud.gateway.guard import FREE_BYTES, MEBIBYTE, GuardSettings
 from rtcloud.gateway.server import GatewaySettings
 from rtcloud.gateway.signing import tc3
 from rtcloud.rooms.ids import RoomRef
@@ -156,38 +156,71 @@ def test_slow_bodies_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     asyncio.run(scenario())
 
 
+def sends(budget: BodyBudget, address: str, *parts: bytes) -> Body:
+    messages = [
+        {"type": "http.request", "body": part, "more_body": index < len(parts) - 1} for index, part in enumerate(parts)
+    ]
+
+    async def receive() -> MutableMapping[str, Any]:
+        return messages.pop(0) if messages else {"type": "http.disconnect"}
+
+    return Body(receive, None, budget, address)
+
+
+async def read(body: Body) -> int:
+    return len(await body.read(MEBIBYTE, lambda size: None))
+
+
 def test_all_bodies_together_are_bounded() -> None:
     async def scenario() -> None:
-        budget = BodyBudget(1500)
-
-        def sends(*parts: bytes) -> Body:
-            messages = [
-                {"type": "http.request", "body": part, "more_body": index < len(parts) - 1}
-                for index, part in enumerate(parts)
-            ]
-
-            async def receive() -> MutableMapping[str, Any]:
-                return messages.pop(0) if messages else {"type": "http.disconnect"}
-
-            return Body(receive, None, budget)
-
-        async def read(body: Body) -> int:
-            return len(await body.read(10_000, lambda size: None))
-
-        first = sends(b"x" * 1000)
+        budget = BodyBudget(1600)
+        first = sends(budget, "192.0.2.1", b"x" * 1000)
         assert await read(first) == 1000
-        second = sends(b"y" * 300, b"y" * 300)
-        with pytest.raises(ServiceError, match="too many"):
+        second = sends(budget, "192.0.2.2", b"y" * 400, b"y" * 300)
+        with pytest.raises(ServiceError, match="too many") as caught:
             await read(second)
+        assert caught.value.code == "ServiceUnavailable"
         second.release()
         first.release()
         first.release()
-        assert budget._free == 1500
-        assert await read(sends(b"y" * 300, b"y" * 300)) == 600
-        gone = sends(b"z" * 900, b"")
+        assert (budget._free, budget._held) == (1600, {})
+        assert await read(sends(budget, "192.0.2.2", b"y" * 300, b"y" * 300)) == 600
+        gone = sends(budget, "192.0.2.1", b"z" * 900, b"")
         await read(gone)
         with pytest.raises(ClientGoneError):
             await gone._part()
+
+    asyncio.run(scenario())
+
+
+def test_slow_bodies_of_one_address_keep_nobody_elses_out() -> None:
+    async def scenario() -> None:
+        budget = BodyBudget(8 * MEBIBYTE)
+        for _ in range(4):
+            assert await read(sends(budget, "192.0.2.1", b"x" * MEBIBYTE)) == MEBIBYTE
+        with pytest.raises(ServiceError, match="at once from this address") as caught:
+            await read(sends(budget, "192.0.2.1", b"x" * MEBIBYTE))
+        assert caught.value.code == "RequestLimitExceeded.IPLimitExceeded"
+        assert await read(sends(budget, "192.0.2.1", b"small")) == 5, "whoever shares the address"
+        for _ in range(MEBIBYTE // FREE_BYTES - 1):
+            await read(sends(budget, "192.0.2.1", b"x" * FREE_BYTES))
+        with pytest.raises(ServiceError, match="at once from this address"):
+            await read(sends(budget, "192.0.2.1", b"x" * FREE_BYTES))
+        assert await read(sends(budget, "192.0.2.2", b"x" * MEBIBYTE)) == MEBIBYTE
+
+    asyncio.run(scenario())
+
+
+def test_large_bodies_of_many_addresses_leave_room_for_small_ones() -> None:
+    async def scenario() -> None:
+        budget = BodyBudget(8 * MEBIBYTE)
+        for host in range(6):
+            assert await read(sends(budget, f"192.0.2.{host}", b"x" * MEBIBYTE)) == MEBIBYTE
+        with pytest.raises(ServiceError, match="too many large") as caught:
+            await read(sends(budget, "192.0.2.99", b"x" * MEBIBYTE))
+        assert caught.value.code == "ServiceUnavailable"
+        for host in range(100):
+            assert await read(sends(budget, f"192.0.2.{host}", b"x" * FREE_BYTES)) == FREE_BYTES
 
     asyncio.run(scenario())
 

@@ -98,6 +98,7 @@ def test_time_must_be_within_five_minutes() -> None:
         SDK["headers"]["authorization"][:-1],
         SDK["headers"]["authorization"] + "0",
         SDK["headers"]["authorization"].replace("Credential=", "Credential=/"),
+        SDK["headers"]["authorization"].replace("content-type;host", "content-type;host;" + "h" * 4000),
     ],
 )
 def test_malformed_authorization_is_refused(header: str | None) -> None:

@@ -70,6 +70,17 @@ def test_other_bytes_are_refused(content: bytes, why: str) -> None:
         check_picture(content)
 
 
+def test_a_jpeg_of_very_many_scans_is_refused_before_it_is_decoded() -> None:
+    """Each scan is a pass over all pixels: 2 MB of empty ones are minutes of work."""
+    whole = made("JPEG", (2560, 1440), progressive=True)
+    scan, end = whole.rindex(b"\xff\xda"), whole.rindex(b"\xff\xd9")
+    bomb = whole[:end] + whole[scan:end] * 100_000 + whole[end:]
+    assert len(bomb) < MAX_BYTES
+    with pytest.raises(PictureError, match="more than 100 scans"):
+        check_picture(bomb)
+    assert check_picture(whole[:end] + whole[scan:end] * 20 + whole[end:]).width == 2560
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.sampled_from(["PNG", "JPEG", "BMP"]), st.data())
 def test_broken_pictures_never_raise_anything_else(kind: str, data: st.DataObject) -> None:

@@ -19,7 +19,7 @@ use str0m::media::{
     Direction, KeyframeRequestKind, MediaKind, Mid, Pt, Rid, SenderFeedback, Simulcast, SimulcastLayer,
 };
 use str0m::net::{Protocol, Receive};
-use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite};
+use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite, Ssrc};
 use str0m::{Candidate, Event as RtcEvent, Input, Output as RtcOutput, Rtc, RtcConfig};
 
 const SERVER: &str = "192.0.2.1:7882";
@@ -36,6 +36,8 @@ pub(crate) struct Client {
     pub(crate) pending: Option<SdpPendingOffer>,
     pub(crate) answered: usize,
     pub(crate) packets: Vec<RtpPacket>,
+    /// Media lines of the streams that came.
+    pub(crate) lines: HashMap<Ssrc, Mid>,
     pub(crate) reports: Vec<SenderFeedback>,
     pub(crate) channels: HashMap<String, ChannelId>,
     pub(crate) messages: Vec<(bool, Vec<u8>)>,
@@ -62,6 +64,14 @@ pub(crate) struct World {
     addresses: HashMap<SocketAddr, TransportKey>,
     /// Says which datagrams are lost; true for those toward clients.
     pub(crate) lose: Option<Lose>,
+    /// What tracks are announced as, by name; as their kind says otherwise.
+    pub(crate) streams: HashMap<String, Stream>,
+    /// The address that a client's datagrams seem to come from, by its own.
+    pub(crate) translated: HashMap<SocketAddr, SocketAddr>,
+    /// Checks are sent again from here, as somebody could who wants this address to be flooded.
+    pub(crate) spoofed: Option<SocketAddr>,
+    /// Bytes of media and of everything else that went to an address.
+    pub(crate) sent: HashMap<SocketAddr, (usize, usize)>,
 }
 
 impl World {
@@ -83,6 +93,10 @@ impl World {
             routes: HashMap::new(),
             addresses: HashMap::new(),
             lose: None,
+            streams: HashMap::new(),
+            translated: HashMap::new(),
+            spoofed: None,
+            sent: HashMap::new(),
         }
     }
 
@@ -135,6 +149,7 @@ impl World {
             pending: None,
             answered: 0,
             packets: Vec::new(),
+            lines: HashMap::new(),
             reports: Vec::new(),
             channels: HashMap::new(),
             messages: Vec::new(),
@@ -191,7 +206,7 @@ impl World {
             track: TrackId::from(track),
             cid: cid.clone(),
             kind,
-            stream: Stream::default(),
+            stream: self.streams.get(track).copied().unwrap_or_default(),
             codec: codec.to_owned(),
             layers: layers.iter().map(layer).collect(),
             muted: false,
@@ -210,6 +225,11 @@ impl World {
                 Some(api.add_media(media, Direction::SendOnly, Some("stream".into()), Some(cid), simulcast));
         });
         mid.unwrap()
+    }
+
+    pub(crate) fn set_rights(&mut self, client: usize, rights: Rights) {
+        let participant = self.clients[client].id.clone();
+        self.command(Command::SetRights { participant, rights });
     }
 
     pub(crate) fn subscribe(&mut self, client: usize, track: &str) {
@@ -361,8 +381,19 @@ impl World {
         while self.wire.front().is_some_and(|(at, ..)| *at <= self.now) {
             let Some((_, from, to, contents)) = self.wire.pop_front() else { break };
             if to == SERVER.parse().unwrap() {
+                let from = self.translated.get(&from).copied().unwrap_or(from);
+                if let (Some(spoofed), Some(0)) = (self.spoofed, contents.first()) {
+                    self.deliver_to_room(spoofed, &contents);
+                }
                 self.deliver_to_room(from, &contents);
-            } else if let Some(client) = self.clients.iter().position(|c| c.address == to) {
+                continue;
+            }
+            if self.translated.contains_key(&to) {
+                continue;
+            }
+            let real = self.translated.iter().find(|(_, seen)| **seen == to).map(|(real, _)| *real);
+            let to = real.unwrap_or(to);
+            if let Some(client) = self.clients.iter().position(|c| c.address == to) {
                 let c = &mut self.clients[client];
                 let Ok(receive) = Receive::new(Protocol::Udp, from, to, &contents) else { continue };
                 c.rtc.handle_input(Input::Receive(self.now + c.skew, receive)).unwrap();
@@ -382,7 +413,7 @@ impl World {
         }
     }
 
-    fn deliver_to_room(&mut self, from: SocketAddr, contents: &[u8]) {
+    pub(crate) fn deliver_to_room(&mut self, from: SocketAddr, contents: &[u8]) {
         let named = ufrag(contents).and_then(|name| self.routes.get(name)).copied();
         if let Some(key) = named {
             self.addresses.insert(from, key);
@@ -402,6 +433,9 @@ impl World {
         let mut output = std::mem::take(&mut self.output);
         for datagram in output.datagrams.drain(..) {
             let contents = &output.bytes[datagram.range];
+            let sent = self.sent.entry(datagram.destination).or_default();
+            let part = if contents[0] >= 128 { &mut sent.0 } else { &mut sent.1 };
+            *part += contents.len();
             if self.lose.as_mut().is_some_and(|lose| lose(true, contents)) {
                 continue;
             }
@@ -500,7 +534,13 @@ impl World {
                     self.wire.push_back((self.now + DELAY, t.source, t.destination, t.contents.to_vec()));
                 }
                 RtcOutput::Event(event) => match event {
-                    RtcEvent::RtpPacket(packet) => c.packets.push(packet),
+                    RtcEvent::RtpPacket(packet) => {
+                        let ssrc = packet.header.ssrc;
+                        if let Some(mid) = c.rtc.direct_api().stream_rx(&ssrc).map(|s| s.mid()) {
+                            c.lines.insert(ssrc, mid);
+                        }
+                        c.packets.push(packet);
+                    }
                     RtcEvent::SenderFeedback(report) => c.reports.push(report),
                     RtcEvent::ChannelOpen(id, label) => {
                         c.channels.insert(label, id);
@@ -528,6 +568,13 @@ impl Client {
     pub(crate) fn mid_of(&self, track: &str) -> Mid {
         let found = self.mids.iter().find(|(_, t)| t.as_str() == track);
         Mid::from(found.unwrap_or_else(|| panic!("{track} in {:?}", self.mids)).0.as_str())
+    }
+
+    /// Sequence numbers of one track as they came.
+    pub(crate) fn sequences_of(&self, track: &str) -> Vec<u64> {
+        let mid = self.mid_of(track);
+        let of = |p: &&RtpPacket| self.lines.get(&p.header.ssrc) == Some(&mid);
+        self.packets.iter().filter(of).map(|p| *p.seq_no).collect()
     }
 
     /// Sequence numbers as they came.

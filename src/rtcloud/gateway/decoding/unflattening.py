@@ -22,6 +22,9 @@ _NUMBER = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?")
 _INDEX = re.compile(r"0|[1-9][0-9]{0,9}")
 _TRUTH = {"true": True, "1": True, "false": False, "0": False}
 _SHOWN = 64  # characters of an unknown name in a message
+#: Commas and brackets of a JSON text, those inside its strings too: what it may become in memory, and how long the
+#: decoder, which lets nothing else run meanwhile, may work on it. No action takes a hundredth of that.
+MAX_VALUES = 65_536
 
 
 def unflatten(model: Model, action: Action, fields: Iterable[Field]) -> dict[str, Any]:
@@ -115,7 +118,7 @@ def _value(action: Action, kind: str | None, field: Field, path: str) -> Any:
     """A whole list or object is JSON: multipart sends them so."""
     if field.is_json or (kind in ("object", "list") and field.text[:1] in ("{", "[")):
         try:
-            return msgspec.json.decode(field.text)
+            return _decoded(field.text.encode())
         except (msgspec.DecodeError, RecursionError):
             raise faults.invalid(action, path, "is not JSON") from None
     return convert(kind, field.text)
@@ -124,6 +127,12 @@ def _value(action: Action, kind: str | None, field: Field, path: str) -> Any:
 def decode_json(content: bytes) -> object:
     """A JSON body. An empty one has no parameters."""
     try:
-        return msgspec.json.decode(content or b"{}")
+        return _decoded(content or b"{}")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise ServiceError("InvalidParameter", "the body is not JSON in UTF-8") from None
+
+
+def _decoded(content: bytes) -> Any:
+    if len(content) > MAX_VALUES and content.count(b",") + content.count(b"[") + content.count(b"{") > MAX_VALUES:
+        raise ServiceError("InvalidParameter", f"there are more than {MAX_VALUES} values")
+    return msgspec.json.decode(content)

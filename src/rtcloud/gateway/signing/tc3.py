@@ -20,6 +20,7 @@ from rtcloud.gateway.signing.faults import failure, invalid, utc_date
 ALGORITHM = "TC3-HMAC-SHA256"
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
 MAX_SIGNED_HEADERS = 32
+MAX_AUTHORIZATION = 4096
 _REQUIRED_HEADERS = ("content-type", "host")
 _NAME = r"[!-+\--:<-~]+"  # a header name here: printable, without comma and semicolon
 _AUTHORIZATION = re.compile(
@@ -45,7 +46,7 @@ class Authorization:
 def parse_authorization(header: str | None) -> Authorization:
     if not header:
         raise invalid("the Authorization header is missing: requests are signed with TC3-HMAC-SHA256")
-    match = _AUTHORIZATION.fullmatch(header)
+    match = _AUTHORIZATION.fullmatch(header) if len(header) <= MAX_AUTHORIZATION else None
     if match is None:
         raise invalid("the Authorization header is not a TC3-HMAC-SHA256 authorization")
     secret_id, date, service, names, signature = match.groups()
