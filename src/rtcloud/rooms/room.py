@@ -66,6 +66,8 @@ class Room:
     def deadline(self) -> int | None:
         """When, in Unix ms, ``TimePassed`` has something to do."""
         state = self.state
+        if state.destroyed:
+            return None
         times = [t for p in state.participants.values() for t in (p.lost_deadline_ms, p.return_deadline_ms)]
         times += [state.show_due_ms, state.quality_due_ms, state.empty_deadline_ms]
         return min((t for t in times if t is not None), default=None)

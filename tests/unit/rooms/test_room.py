@@ -3,31 +3,11 @@
 from rtcloud.callbacks.events import ExitReason
 from rtcloud.media import node as media
 from rtcloud.rooms import commands, facts
-from rtcloud.rooms.commands import Drive, Notify
+from rtcloud.rooms.commands import Notify
 from rtcloud.rooms.entering import RETURN_WITHIN_MS
-from rtcloud.rooms.participant import Device, Layer, Permission, Role, Source, Track
+from rtcloud.rooms.participant import Device, Layer, Permission, Role, Track
 from rtcloud.rooms.room import LOST_AFTER_MS, Room
-
-
-def entered(participant_id: str, user_id: str, **more: object) -> facts.Entered:
-    return facts.Entered(participant_id, user_id, Role.ANCHOR, Device(), True, **more)  # type: ignore[arg-type]
-
-
-def track(track_id: str, source: Source = "camera", **more: object) -> Track:
-    kind = "audio" if source == "microphone" else "video"
-    return Track(track_id, f"cid-{track_id}", kind, source, **more)  # type: ignore[arg-type]
-
-
-def drives(commands: list[commands.Command]) -> list[media.AnyCommand]:
-    return [c.command for c in commands if isinstance(c, Drive)]
-
-
-def notices(commands: list[commands.Command], participant_id: str) -> list[commands.Notice]:
-    return [c.notice for c in commands if isinstance(c, Notify) and c.participant_id == participant_id]
-
-
-def records(commands: list[commands.Command]) -> list[commands.Record]:
-    return [c for c in commands if not isinstance(c, Drive | Notify)]
+from tests.kit.rooms import drives, entered, notices, records, refused, track
 
 
 def room_of_two(now: int = 1000) -> Room:
@@ -41,13 +21,6 @@ def publish(room: Room, participant_id: str, one: Track, now: int = 2000) -> lis
     return [
         *room.handle(facts.TrackAdded(participant_id, one), now),
         *room.handle(facts.MediaStarted(participant_id, one.track_id, one.codec), now),
-    ]
-
-
-def refused(participant_id: str, track_id: str, why: commands.Refusal) -> list[commands.Command]:
-    return [
-        Notify(participant_id, commands.RefuseTrack(f"cid-{track_id}", why)),
-        Notify(participant_id, commands.DropTrack(track_id)),
     ]
 
 
