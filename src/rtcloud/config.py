@@ -59,6 +59,11 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=Tr
     strict_regions: Annotated[bool, Meta(description="refuse API calls for regions that the documents do not list")] = (
         True
     )
+    call_users: Annotated[int, Meta(description="people in a call; 0: no limit", ge=0)] = 300
+    call_speakers: Annotated[int, Meta(description="people whose microphones are open in a call", ge=0)] = 50
+    live_anchors: Annotated[int, Meta(description="anchors in a live room", ge=0)] = 50
+    live_audience: Annotated[int, Meta(description="people who listen in a live room", ge=0)] = 100_000
+    room_screens: Annotated[int, Meta(description="people who share a screen in one room", ge=0)] = 1
     account_limit: Annotated[
         int, Meta(description="API calls per second of an account, all actions together; 0: no limit", ge=0)
     ] = 0

@@ -23,6 +23,10 @@ def room_not_found(room: str) -> ServiceError:
     return ServiceError("FailedOperation.RoomNotExist", f"room {room} does not exist")
 
 
+def user_not_found(user_id: str) -> ServiceError:
+    return ServiceError("FailedOperation.UserNotExist", f"user {user_id[:64]} is not in the room")
+
+
 def task_not_found(task_id: str) -> ServiceError:
     return ServiceError("ResourceNotFound", f"TaskId {task_id} does not exist or has ended")
 

@@ -28,6 +28,7 @@ from rtcloud.foundation import Foundation, Stop
 from rtcloud.gateway.server import Gateway, GatewaySettings
 from rtcloud.gateway.server import routes as api_routes
 from rtcloud.media.node import MediaNode, NodeConfig
+from rtcloud.rooms.scenes import Limits
 from rtcloud.rooms.service import RoomService
 from rtcloud.signal.join import JoinService
 from rtcloud.signal.server import SignalServer
@@ -52,12 +53,19 @@ async def open_rooms(
     """Serves until the stack is closed. ``listener`` is bound; ``endpoint`` is its address as callers see it."""
     config, accounts, clock, stop = foundation.config, foundation.accounts, foundation.clock, foundation.stop
     node = await stack.enter_async_context(_media_node(config, listener))
-    rooms = RoomService(foundation.database, node, foundation.bus, clock, new_id)
+    limits = Limits(
+        call_users=config.call_users,
+        call_speakers=config.call_speakers,
+        live_audience=config.live_audience,
+        live_anchors=config.live_anchors,
+        screens=config.room_screens,
+    )
+    rooms = RoomService(foundation.database, node, foundation.bus, clock, new_id, limits=limits)
     signals = SignalServer(rooms, accounts.application, clock, new_id)
     credentials = accounts.credentials(endpoint)
     write_credentials(config.directory / "credentials.json", credentials)
 
-    routes: list[BaseRoute] = [*signals.routes(), *JoinService(accounts.application, clock, rooms.is_open).routes()]
+    routes: list[BaseRoute] = [*signals.routes(), *JoinService(accounts.application, clock, rooms.refusal).routes()]
     routes += operations.routes(lambda: {"rooms": rooms.healthy, "running": not stop.is_asked})
     routes += _api_routes(foundation, rooms)
     if config.demo:
@@ -77,7 +85,7 @@ async def open_rooms(
     signal_url = await _serve_http(stack, stop, Starlette(routes=routes), listener, endpoint, certificate)
     stack.push_async_callback(rooms.close)
     sessions = Sessions(foundation.sealer, accounts)
-    site = Site(accounts, foundation.database, foundation.bus, clock, sessions, rooms.describe)
+    site = Site(accounts, foundation.database, foundation.bus, clock, sessions, rooms)
     admin = http.make_server(admin_socket.application(site), graceful_seconds=1)
     stop.depend_on(await stack.enter_async_context(_running(admin, admin_socket.listen(config.directory))))
     stack.callback((config.directory / admin_socket.NAME).unlink, missing_ok=True)

@@ -20,6 +20,7 @@ from rtcloud.actions.context import Services
 from rtcloud.clock import Clock, SystemClock
 from rtcloud.gateway.server import Gateway, GatewaySettings, routes
 from rtcloud.rooms.ids import RoomRef
+from rtcloud.rooms.participant import Kind
 from rtcloud.store.database import Database, open_database
 from rtcloud.store.sealing import Sealer
 from rtcloud.tasks.task import NewTask, TaskFile, TaskView
@@ -31,11 +32,19 @@ class FakeRooms:
     """``open`` holds the rooms that exist."""
 
     open: dict[RoomRef, set[str]] = field(default_factory=dict)
+    blocked: dict[tuple[RoomRef, str], frozenset[str]] = field(default_factory=dict)
 
     async def remove_users(self, room: RoomRef, user_ids: Sequence[str]) -> None:
         if room not in self.open:
             raise errors.room_not_found(room.room_id)
         self.open[room] -= set(user_ids)
+
+    async def block_user(self, room: RoomRef, user_id: str, kinds: frozenset[Kind]) -> None:
+        if room not in self.open:
+            raise errors.room_not_found(room.room_id)
+        if user_id not in self.open[room]:
+            raise errors.user_not_found(user_id)
+        self.blocked[room, user_id] = kinds
 
     async def dismiss(self, room: RoomRef) -> None:
         if self.open.pop(room, None) is None:

@@ -8,9 +8,10 @@ good for one user in one room only.
 
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntFlag
 
+from rtcloud.accounts.tokens import JoinGrant
 from rtcloud.accounts.usersig import UserSigError, verify_user_sig
 from rtcloud.rooms.ids import RoomRef
 
@@ -57,21 +58,37 @@ _SOURCES = {
     "microphone": (Permissions.SEND_AUDIO, Permissions.RECEIVE_AUDIO),
     "camera": (Permissions.SEND_VIDEO, Permissions.RECEIVE_VIDEO),
     "screen_share": (Permissions.SEND_SCREEN, Permissions.RECEIVE_SCREEN),
-    "screen_share_audio": (Permissions.SEND_SCREEN, Permissions.RECEIVE_SCREEN),
+    "screen_share_audio": (Permissions.SEND_AUDIO, Permissions.RECEIVE_AUDIO),  # the screen's bits are for its picture
 }
 
 
-def sent_sources(permissions: Permissions) -> tuple[str, ...]:
-    return tuple(source for source, (send, _) in _SOURCES.items() if send in permissions)
+@dataclass(frozen=True, slots=True)
+class VerifiedKey:
+    """A good key: what it allows, and until when."""
+
+    permissions: Permissions
+    expires_ms: int
 
 
-def received_sources(permissions: Permissions) -> tuple[str, ...]:
-    return tuple(source for source, (_, receive) in _SOURCES.items() if receive in permissions)
+def limited(grant: JoinGrant, key: VerifiedKey) -> JoinGrant:
+    """``grant`` with what the key allows, in place of what an earlier key did."""
+    sent = tuple(source for source, (send, _) in _SOURCES.items() if send in key.permissions)
+    received = tuple(source for source, (_, receive) in _SOURCES.items() if receive in key.permissions)
+    return replace(
+        grant,
+        can_publish=bool(sent),
+        can_publish_data=bool(sent),
+        can_publish_sources=sent if len(sent) < len(_SOURCES) else (),
+        can_subscribe=bool(received),
+        can_subscribe_sources=received if len(received) < len(_SOURCES) else (),
+        can_create=Permissions.CREATE in key.permissions,
+        key_expires_ms=key.expires_ms,
+    )
 
 
 def verify_private_map_key(
     text: str, *, room: RoomRef, secret_keys: Iterable[str], user_id: str, now_ms: int
-) -> Permissions:
+) -> VerifiedKey:
     """What the key allows ``user_id`` in ``room``, entering at least. Raises PrivateMapKeyError."""
     try:
         verified = verify_user_sig(
@@ -90,7 +107,7 @@ def verify_private_map_key(
         raise PrivateMapKeyError("privateMapKey has expired")
     if Permissions.ENTER not in content.permissions:
         raise PrivateMapKeyError("privateMapKey does not allow to enter the room")
-    return content.permissions
+    return VerifiedKey(content.permissions, min(verified.expires_ms, content.expires_s * 1000))
 
 
 def parse(userbuf: bytes) -> PrivateMap:

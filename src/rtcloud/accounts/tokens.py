@@ -62,6 +62,8 @@ class JoinGrant:
     can_publish_sources: tuple[str, ...] = ()
     can_subscribe_sources: tuple[str, ...] = ()
     can_create: bool = True
+    #: until when, Unix ms, the PrivateMapKey is good that says all this; None: no key does
+    key_expires_ms: int | None = None
     can_update_metadata: bool = False
     hidden: bool = False
     robot: bool = False
@@ -97,6 +99,7 @@ class _Own(msgspec.Struct, kw_only=True, omit_defaults=True):
     terminal_type: _Small | None = None
     subscribe_sources: tuple[str, ...] = ()
     can_create: bool = True
+    key_expires_ms: int | None = None
 
 
 class _Claims(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -153,6 +156,7 @@ def make_join_token(grant: JoinGrant, *, secret_key: str, now_ms: int) -> str:
             terminal_type=grant.terminal_type,
             subscribe_sources=grant.can_subscribe_sources,
             can_create=grant.can_create,
+            key_expires_ms=grant.key_expires_ms,
         ),
     )
     signed = f"{_HEADER}.{_encode(msgspec.json.encode(claims))}"
@@ -204,6 +208,7 @@ def _grant(claims: _Claims, sdk_app_id: int) -> JoinGrant:
         can_publish_sources=tuple(video.can_publish_sources or ()),
         can_subscribe_sources=own.subscribe_sources,
         can_create=own.can_create,
+        key_expires_ms=own.key_expires_ms,
         can_update_metadata=video.can_update_own_metadata is True,
         hidden=video.hidden,
         robot=own.robot or video.agent or video.recorder,

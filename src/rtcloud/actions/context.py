@@ -17,15 +17,20 @@ from rtcloud.accounts.store import Accounts
 from rtcloud.apimodel.model import Action
 from rtcloud.clock import Clock
 from rtcloud.rooms.ids import RoomRef
+from rtcloud.rooms.participant import Kind
 from rtcloud.tasks.task import NewTask, TaskView
 from rtcloud.watermarks.store import Watermarks
 
 
 class Rooms(Protocol):
-    """Both raise ``errors.room_not_found`` when the room is not open, and return once the change is durable."""
+    """All raise ``errors.room_not_found`` when the room is not open, and return once the change is durable."""
 
     async def remove_users(self, room: RoomRef, user_ids: Sequence[str]) -> None:
         """Users who are not there are ignored."""
+        ...
+
+    async def block_user(self, room: RoomRef, user_id: str, kinds: frozenset[Kind]) -> None:
+        """What of the user nobody receives from now on. Raises ``errors.user_not_found`` for one who is not there."""
         ...
 
     async def dismiss(self, room: RoomRef) -> None: ...

@@ -29,6 +29,8 @@ CLOUD: Mapping[str, Entry] = {
     "DismissRoomByStrRoomId": Entry(room.DismissRoomByStrRoomIdRequest, room.dismiss_room_by_str_room_id),
     "RemoveUser": Entry(room.RemoveUserRequest, room.remove_user),
     "RemoveUserByStrRoomId": Entry(room.RemoveUserByStrRoomIdRequest, room.remove_user_by_str_room_id),
+    "SetUserBlocked": Entry(room.SetUserBlockedRequest, room.set_user_blocked),
+    "SetUserBlockedByStrRoomId": Entry(room.SetUserBlockedByStrRoomIdRequest, room.set_user_blocked_by_str_room_id),
 }
 
 CONSOLE: Mapping[str, Entry] = {

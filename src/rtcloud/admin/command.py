@@ -6,7 +6,7 @@ data, printed as JSON or as a table. A secret is in the answer of the command th
 else.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, ClassVar
@@ -16,6 +16,7 @@ import msgspec
 from rtcloud.accounts.sessions import Sessions
 from rtcloud.accounts.store import Accounts
 from rtcloud.clock import Clock
+from rtcloud.rooms.service import RoomService
 from rtcloud.store.bus import Bus
 from rtcloud.store.database import Database
 
@@ -37,8 +38,8 @@ class Site:
     bus: Bus
     clock: Clock
     sessions: Sessions
-    #: (sdk_app_id, numeric, room_id, users) of the open rooms; empty when no server runs
-    rooms: Callable[[], Sequence[dict[str, Any]]] = tuple
+    #: of the running server; None when none runs
+    rooms: RoomService | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ NOUNS = {
     "policies": "What users and roles may call.",
     "roles": "What trusted users may become for a while.",
     "applications": "What holds rooms: SDKAppID, SDKSecretKey, settings.",
+    "rooms": "What is open now, and who is there.",
     "callbacks": "Where events go; events that could not be delivered.",
 }
 

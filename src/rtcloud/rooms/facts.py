@@ -1,27 +1,8 @@
-"""What can happen to a room (past tense) and what the room asks for (imperative). All plain data."""
+"""What can happen to a room (past tense). All plain data; what follows from it is in ``commands``."""
 
 from dataclasses import dataclass, field
-from typing import Literal
 
-from rtcloud.callbacks.events import EnterReason, ExitReason
-from rtcloud.media.node import AnyCommand
-from rtcloud.rooms.participant import Device, Participant, Permission, Role, Stream, Track
-
-#: Why a session is told to leave; ``signal`` knows what the protocol calls it.
-LeaveCause = Literal[
-    "left",
-    "duplicate",
-    "removed",
-    "dismissed",
-    "timed_out",
-    "failed",
-    "shutdown",
-    "unknown_session",
-    "overload",
-    "protocol",
-]
-
-# Facts ------------------------------------------------------------------------------------------------------------
+from rtcloud.rooms.participant import Device, Kind, Permission, Role, Track
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +20,9 @@ class Entered:
     attributes: dict[str, str] = field(default_factory=dict)
     permission: Permission = Permission()
     robot: bool = False
+    hidden: bool = False
+    #: whether a room may come to be with it
+    may_create: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +50,76 @@ class UsersRemoved:
 
 
 @dataclass(frozen=True, slots=True)
+class UserBlockedSet:
+    """What may not be heard and seen of a user who is there, says the application; in place of what it said before."""
+
+    user_id: str
+    kinds: frozenset[Kind]
+
+
+@dataclass(frozen=True, slots=True)
+class RoomMetadataSet:
+    metadata: str
+
+
+@dataclass(frozen=True, slots=True)
 class RoomDismissed:
     pass
+
+
+@dataclass(frozen=True, slots=True)
+class RoleChosen:
+    """A session wants to be anchor or audience; ``request_id`` is that of its request, answered by Grant or Refuse."""
+
+    participant_id: str
+    role: Role
+    request_id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class KeyReplaced:
+    """A new PrivateMapKey of the session was verified: it may do this from now on."""
+
+    participant_id: str
+    permission: Permission
+    request_id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class KeyExpired:
+    """A session did something that needs a good PrivateMapKey, and its key is not good any more."""
+
+    participant_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileChanged:
+    """A session describes itself anew; None leaves a part as it is, an empty attribute takes it away."""
+
+    participant_id: str
+    request_id: int = 0
+    name: str | None = None
+    metadata: str | None = None
+    attributes: dict[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrackDescribed:
+    """A publisher changed what is known of its track: size of the picture, features of the sound."""
+
+    participant_id: str
+    track_id: str
+    width: int = 0
+    height: int = 0
+    features: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AudienceChosen:
+    """A publisher says who may receive its tracks; None: everybody. Else per user id its track ids, None for all."""
+
+    participant_id: str
+    audience: dict[str, frozenset[str] | None] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +209,15 @@ Fact = (
     | SocketLost
     | LeftRoom
     | UsersRemoved
+    | UserBlockedSet
+    | RoomMetadataSet
     | RoomDismissed
+    | RoleChosen
+    | KeyReplaced
+    | KeyExpired
+    | ProfileChanged
+    | TrackDescribed
+    | AudienceChosen
     | TrackAdded
     | TrackMuted
     | TrackRemoved
@@ -169,150 +229,3 @@ Fact = (
     | MediaFailed
     | TimePassed
 )
-
-# Commands ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Drive:
-    """A command for the media node."""
-
-    command: AnyCommand
-
-
-@dataclass(frozen=True, slots=True)
-class Welcome:
-    """Tell the session that it is in. ``others`` are as of now; ``sid`` is the media node's name of the room."""
-
-    sid: str
-    participant: Participant
-    others: tuple[Participant, ...]
-    created_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Confirm:
-    """Tell the session that it goes on (a resume)."""
-
-    participant: Participant
-    others: tuple[Participant, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ShowParticipants:
-    """Participants that are new or changed; those in ``gone`` left (by session)."""
-
-    changed: tuple[Participant, ...] = ()
-    gone: tuple[tuple[str, str], ...] = ()  # (participant_id, user_id)
-
-
-@dataclass(frozen=True, slots=True)
-class AcceptTrack:
-    cid: str
-    track: Track
-
-
-@dataclass(frozen=True, slots=True)
-class DropTrack:
-    """Tell the publisher that its track is unpublished."""
-
-    track_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class ShowQuality:
-    """(participant_id, livekit quality 0–3, score 0–5) of those that changed."""
-
-    qualities: tuple[tuple[str, int, float], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Dismiss:
-    """Tell the session to leave and close it."""
-
-    cause: LeaveCause
-
-
-@dataclass(frozen=True, slots=True)
-class TellPublisher:
-    """Somebody receives the publisher's track for the first time."""
-
-    track_id: str
-
-
-Notice = Welcome | Confirm | ShowParticipants | AcceptTrack | DropTrack | ShowQuality | Dismiss | TellPublisher
-
-
-@dataclass(frozen=True, slots=True)
-class Notify:
-    participant_id: str
-    notice: Notice
-
-
-# Records: what is written, and which callbacks it causes (rooms/store.py) -------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class RoomCreated:
-    user_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class RoomDestroyed:
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class PresenceBegan:
-    presence: str
-    user_id: str
-    role: Role
-    device: Device
-    reason: EnterReason = EnterReason.NORMAL
-
-
-@dataclass(frozen=True, slots=True)
-class PresenceEnded:
-    presence: str
-    user_id: str
-    role: Role
-    reason: ExitReason
-
-
-@dataclass(frozen=True, slots=True)
-class PublicationStarted:
-    presence: str
-    user_id: str
-    stream: Stream
-
-
-@dataclass(frozen=True, slots=True)
-class PublicationStopped:
-    presence: str
-    user_id: str
-    stream: Stream
-
-
-@dataclass(frozen=True, slots=True)
-class SubscriptionChanged:
-    """From now on ``presence`` receives ``publisher``'s ``stream`` at this size; 0 × 0 video is nothing."""
-
-    presence: str
-    publisher: str
-    stream: Stream
-    width: int
-    height: int
-    receiving: bool
-
-
-Record = (
-    RoomCreated
-    | RoomDestroyed
-    | PresenceBegan
-    | PresenceEnded
-    | PublicationStarted
-    | PublicationStopped
-    | SubscriptionChanged
-)
-
-Command = Drive | Notify | Record

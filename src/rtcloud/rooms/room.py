@@ -6,40 +6,57 @@ notices: nobody hears of anything that is not durable.
 
 Invariants
 - one participant per user id; the same user entering again takes over the presence and the earlier session ends;
-- a track is subscribed only after its first media packet, by everybody who wants it;
+- a track is subscribed only after its first media packet, by everybody who wants it and may;
 - a presence that was begun is ended exactly once; its end closes its publications (callback 104 alone).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from rtcloud.callbacks.events import ExitReason
-from rtcloud.media import node as media
-from rtcloud.rooms import facts
-from rtcloud.rooms.facts import Command, Drive, Fact, Notify
-from rtcloud.rooms.participant import Participant, Stream, Track
-from rtcloud.rooms.quality import grade
+from rtcloud.rooms import entering, facts, publishing, rights, showing, subscribing
+from rtcloud.rooms.commands import Command, Confirm, LeaveCause, Notify, RoomMetadataChanged, ShowRoom
+from rtcloud.rooms.facts import Fact
+from rtcloud.rooms.participant import Kind, Participant, Role
+from rtcloud.rooms.scenes import CALL, Rules
+from rtcloud.rooms.state import RoomState
 
 #: A user whose connection is lost is given up after this long (guides: 90 s).
 LOST_AFTER_MS = 90_000
-#: A user who came back in a new session has this long to publish again what it was sending.
-RETURN_WITHIN_MS = 10_000
-#: Changes of quality wait this long for others to go with.
-QUALITY_WITHIN_MS = 1_000
 
 
 class Room:
-    """``sid`` is the media node's and the database's name of this life of the room."""
+    """One life of a room. Its parts: entering, publishing, subscribing, rights, showing."""
 
-    def __init__(self, sid: str, created_ms: int) -> None:
-        self.sid = sid
-        self.created_ms = created_ms
-        self.participants: dict[str, Participant] = {}  # by user id, in order of entry
-        self.sessions: dict[str, Participant] = {}  # by participant id
-        self.begun = False
-        self.destroyed = False
-        # changed qualities, told together at ``_quality_due_ms``: a notice for each would be n² in a big room
-        self._qualities: dict[str, tuple[int, float]] = {}
-        self._quality_due_ms: int | None = None
+    def __init__(self, sid: str, created_ms: int, rules: Rules = CALL) -> None:
+        self.state = RoomState(sid, created_ms, rules)
+
+    @property
+    def sid(self) -> str:
+        return self.state.sid
+
+    @property
+    def created_ms(self) -> int:
+        return self.state.created_ms
+
+    @property
+    def participants(self) -> dict[str, Participant]:
+        return self.state.participants
+
+    @property
+    def sessions(self) -> dict[str, Participant]:
+        return self.state.sessions
+
+    @property
+    def destroyed(self) -> bool:
+        return self.state.destroyed
+
+    def give_up(self) -> None:
+        """It cannot go on; nothing follows."""
+        self.state.destroyed = True
+
+    def refusal(self, user_id: str, role: Role, *, robot: bool, may_create: bool) -> LeaveCause | None:
+        """Why somebody would not get in now."""
+        return entering.refusal(self.state, user_id, role, robot=robot, may_create=may_create)
 
     def handle(self, fact: Fact, now_ms: int) -> list[Command]:
         if self.destroyed:
@@ -48,329 +65,125 @@ class Room:
 
     def deadline(self) -> int | None:
         """When, in Unix ms, ``TimePassed`` has something to do."""
-        times = [
-            t for p in self.participants.values() for t in (p.lost_deadline_ms, p.return_deadline_ms) if t is not None
-        ]
-        if self._quality_due_ms is not None:
-            times.append(self._quality_due_ms)
-        return min(times, default=None)
+        state = self.state
+        if state.destroyed:
+            return None
+        times = [t for p in state.participants.values() for t in (p.lost_deadline_ms, p.return_deadline_ms)]
+        times += [state.show_due_ms, state.quality_due_ms, state.empty_deadline_ms]
+        return min((t for t in times if t is not None), default=None)
 
-    def restore(self, participants: list[Participant], now_ms: int) -> None:
+    def restore(
+        self,
+        participants: list[Participant],
+        now_ms: int,
+        *,
+        blocked: Mapping[str, frozenset[Kind]] | None = None,
+        metadata: str = "",
+    ) -> None:
         """Presences found open at start: their users have 90 s to come back."""
-        self.begun = True
+        state = self.state
+        state.begun = True
+        state.metadata = metadata
+        state.blocked = dict(blocked or {})
         for participant in participants:
             participant.lost_deadline_ms = now_ms + LOST_AFTER_MS
-            self.participants[participant.user_id] = participant
+            participant.blocked = state.blocked.get(participant.user_id, participant.blocked)
+            state.participants[participant.user_id] = participant
+        if not participants and state.rules.empty_ms:
+            state.empty_deadline_ms = now_ms + state.rules.empty_ms
 
     def _handle(self, fact: Fact, now_ms: int) -> Iterator[Command]:
+        state = self.state
         match fact:
             case facts.Entered():
-                yield from self._enter(fact, now_ms)
+                yield from entering.enter(state, fact, now_ms)
             case facts.UsersRemoved(user_ids):
                 for user_id in user_ids:
-                    if (participant := self.participants.get(user_id)) is not None:
-                        yield from self._end(participant, ExitReason.REMOVED, "removed")
-                yield from self._destroy_if_empty()
+                    if (participant := state.participants.get(user_id)) is not None:
+                        yield from entering.end(state, participant, ExitReason.REMOVED, "removed", now_ms)
+                yield from entering.destroy_if_empty(state, now_ms)
+            case facts.UserBlockedSet():
+                yield from rights.block(state, fact, now_ms)
+            case facts.RoomMetadataSet(metadata):
+                state.metadata = metadata
+                yield RoomMetadataChanged(metadata)
+                notice = ShowRoom(metadata, len(state.sessions))
+                for session in tuple(state.sessions):
+                    yield Notify(session, notice)
             case facts.RoomDismissed():
-                yield from self._end_all(ExitReason.REMOVED, "dismissed")
+                yield from entering.end_all(state, ExitReason.REMOVED, "dismissed", now_ms)
             case facts.MediaFailed():
-                yield from self._end_all(ExitReason.KILLED, "failed")
+                yield from entering.end_all(state, ExitReason.KILLED, "failed", now_ms)
             case facts.TimePassed():
                 yield from self._expire(now_ms)
             case _:
-                participant = self.sessions.get(fact.participant_id)
-                if participant is not None:
-                    yield from self._handle_session(participant, fact, now_ms)
+                if (who := state.sessions.get(fact.participant_id)) is not None:
+                    yield from self._handle_session(who, fact, now_ms)
 
     def _handle_session(self, participant: Participant, fact: Fact, now_ms: int) -> Iterator[Command]:
+        state = self.state
         match fact:
             case facts.Resumed():
                 participant.lost_deadline_ms = None
-                others = tuple(p for p in self.participants.values() if p is not participant and p.participant_id)
-                yield Notify(participant.participant_id, facts.Confirm(participant, others))
+                yield Notify(participant.participant_id, Confirm(participant, state.others(participant)))
             case facts.SocketLost():
                 participant.lost_deadline_ms = now_ms + LOST_AFTER_MS
             case facts.LeftRoom():
-                yield from self._end(participant, ExitReason.NORMAL, "left")
-                yield from self._destroy_if_empty()
+                yield from self._end(participant, ExitReason.NORMAL, "left", now_ms)
+            case facts.KeyExpired():
+                yield from self._end(participant, ExitReason.REMOVED, "key_expired", now_ms)
+            case facts.RoleChosen():
+                yield from rights.choose_role(state, participant, fact, now_ms)
+            case facts.KeyReplaced():
+                yield from rights.replace_key(state, participant, fact, now_ms)
+            case facts.ProfileChanged():
+                yield from rights.change_profile(state, participant, fact, now_ms)
             case facts.TrackAdded(_, track):
-                yield from self._add_track(participant, track)
+                yield from publishing.add(state, participant, track, now_ms)
             case facts.TrackMuted(_, track_id, muted):
-                yield from self._mute(participant, track_id, muted)
+                yield from publishing.mute(state, participant, track_id, muted, now_ms)
+            case facts.TrackDescribed():
+                yield from publishing.describe(state, participant, fact, now_ms)
             case facts.TrackRemoved(_, track_id):
-                yield from self._remove_track(participant, track_id)
+                yield from publishing.remove(state, participant, track_id, now_ms)
+            case facts.MediaStarted(_, track_id, codec):
+                yield from publishing.media_started(state, participant, track_id, codec, now_ms)
+            case _:
+                yield from self._handle_subscriber(participant, fact, now_ms)
+
+    def _handle_subscriber(self, participant: Participant, fact: Fact, now_ms: int) -> Iterator[Command]:
+        state = self.state
+        match fact:
+            case facts.AudienceChosen(_, audience):
+                yield from subscribing.admit(state, participant, audience)
             case facts.SubscriptionChosen(_, track_ids, subscribe):
-                yield from self._choose(participant, track_ids, subscribe)
+                yield from subscribing.choose(state, participant, track_ids, subscribe)
             case facts.SubscriptionSized():
                 for track_id in fact.track_ids:
                     if track_id in participant.subscribed:
-                        yield self._size(participant, track_id, fact)
-            case facts.MediaStarted(_, track_id, codec):
-                yield from self._media_started(participant, track_id, codec)
+                        yield subscribing.size(state, participant, track_id, fact)
             case facts.Receiving(_, track_id, width, height):
-                owner, found = self._find(track_id)
+                owner, found = state.find(track_id)
+                if track_id not in participant.subscribed:
+                    return  # said before the media node heard that it ended
                 if owner is not None and found is not None and found.publication not in (None, "audio"):
-                    yield self._receives(participant, owner, found, width, height, width > 0)
+                    yield subscribing.receives(participant, owner, found, width, height, width > 0)
             case facts.QualityMeasured():
-                self._measure(participant, fact, now_ms)
+                showing.measure(state, participant, fact, now_ms)
 
-    # entering and leaving -----------------------------------------------------------------------------------------
-
-    def _enter(self, fact: facts.Entered, now_ms: int) -> Iterator[Command]:
-        earlier = self.participants.get(fact.user_id)
-        if earlier is not None:
-            yield from self._end_session(earlier, "duplicate")
-        participant = Participant(
-            presence=earlier.presence if earlier is not None else fact.participant_id,
-            participant_id=fact.participant_id,
-            user_id=fact.user_id,
-            role=fact.role,
-            device=fact.device,
-            joined_ms=earlier.joined_ms if earlier is not None else now_ms,
-            permission=fact.permission,
-            name=fact.name,
-            metadata=fact.metadata,
-            attributes=dict(fact.attributes),
-            robot=fact.robot,
-            auto_subscribe=fact.auto_subscribe,
-            sending=earlier.sending if earlier is not None else set(),
-        )
-        if participant.sending:
-            participant.return_deadline_ms = now_ms + RETURN_WITHIN_MS
-        if not self.begun:
-            self.begun = True
-            yield facts.RoomCreated(fact.user_id)
-        if earlier is None:
-            yield facts.PresenceBegan(participant.presence, fact.user_id, fact.role, fact.device)
-        self.participants[fact.user_id] = participant
-        self.sessions[fact.participant_id] = participant
-        yield Drive(
-            media.AddParticipant(
-                room=self.sid, participant=fact.participant_id, identity=fact.user_id, single=fact.single
-            )
-        )
-        others = tuple(p for p in self.participants.values() if p is not participant and p.participant_id)
-        yield Notify(fact.participant_id, facts.Welcome(self.sid, participant, others, self.created_ms))
-        known = tuple((other.participant_id, *other.quality) for other in others if other.quality is not None)
-        if known:
-            yield Notify(fact.participant_id, facts.ShowQuality(known))
-        yield from self._show(participant)
-        for other in others:
-            for track in other.tracks.values():
-                yield from self._subscribe_if_wanted(participant, other, track)
-
-    def _end_session(self, participant: Participant, cause: facts.LeaveCause) -> Iterator[Command]:
-        """The session is over; the presence may go on."""
-        session = participant.participant_id
-        if not session:  # restored from the database, not yet back
-            return
-        for track_id in tuple(participant.tracks):
-            yield from self._forget_track(participant, track_id)
-        for track_id in tuple(participant.subscribed):
-            yield from self._close_subscription(participant, track_id)
-        participant.subscribed.clear()
-        self.sessions.pop(session, None)
-        participant.participant_id = ""
-        yield Drive(media.RemoveParticipant(room=self.sid, participant=session))
-        yield Notify(session, facts.Dismiss(cause))
-        notice = facts.ShowParticipants(gone=((session, participant.user_id),))
-        for other in tuple(self.sessions):
-            yield Notify(other, notice)
-
-    def _end(self, participant: Participant, reason: ExitReason, cause: facts.LeaveCause) -> Iterator[Command]:
-        yield from self._end_session(participant, cause)
-        del self.participants[participant.user_id]
-        yield facts.PresenceEnded(participant.presence, participant.user_id, participant.role, reason)
-
-    def _end_all(self, reason: ExitReason, cause: facts.LeaveCause) -> Iterator[Command]:
-        for participant in tuple(self.participants.values()):
-            yield from self._end(participant, reason, cause)
-        yield from self._destroy_if_empty()
-
-    def _destroy_if_empty(self) -> Iterator[Command]:
-        if not self.participants and self.begun:
-            self.destroyed = True
-            yield Drive(media.CloseRoom(room=self.sid))
-            yield facts.RoomDestroyed()
+    def _end(self, participant: Participant, reason: ExitReason, cause: LeaveCause, now_ms: int) -> Iterator[Command]:
+        yield from entering.end(self.state, participant, reason, cause, now_ms)
+        yield from entering.destroy_if_empty(self.state, now_ms)
 
     def _expire(self, now_ms: int) -> Iterator[Command]:
-        if self._quality_due_ms is not None and self._quality_due_ms <= now_ms:
-            yield from self._show_qualities()
-        for participant in tuple(self.participants.values()):
+        state = self.state
+        if state.show_due_ms is not None and state.show_due_ms <= now_ms:
+            yield from showing.flush(state)
+        if state.quality_due_ms is not None and state.quality_due_ms <= now_ms:
+            yield from showing.show_qualities(state)
+        for participant in tuple(state.participants.values()):
             if participant.lost_deadline_ms is not None and participant.lost_deadline_ms <= now_ms:
-                yield from self._end(participant, ExitReason.TIMEOUT, "timed_out")
+                yield from entering.end(state, participant, ExitReason.TIMEOUT, "timed_out", now_ms)
             elif participant.return_deadline_ms is not None and participant.return_deadline_ms <= now_ms:
-                participant.return_deadline_ms = None
-                for stream in sorted(participant.sending):
-                    track = participant.track_of(stream)
-                    if track is None or track.muted:
-                        yield from self._stop_sending(participant, stream)
-        yield from self._destroy_if_empty()
-
-    # publishing ---------------------------------------------------------------------------------------------------
-
-    def _add_track(self, participant: Participant, track: Track) -> Iterator[Command]:
-        if not participant.permission.publishes(track.source):
-            yield Notify(participant.participant_id, facts.DropTrack(track.track_id))
-            return
-        participant.tracks[track.track_id] = track
-        yield Drive(
-            media.PublishTrack(
-                room=self.sid,
-                participant=participant.participant_id,
-                track=track.track_id,
-                cid=track.cid,
-                kind=track.kind,
-                codec=track.codec,
-                layers=[
-                    media.Layer(rid=layer.rid, width=layer.width, height=layer.height, bitrate=layer.bitrate)
-                    for layer in track.layers
-                ],
-                muted=track.muted,
-            )
-        )
-        yield Notify(participant.participant_id, facts.AcceptTrack(track.cid, track))
-        yield from self._show(participant)
-
-    def _mute(self, participant: Participant, track_id: str, muted: bool) -> Iterator[Command]:
-        track = participant.tracks.get(track_id)
-        if track is None or track.muted == muted:
-            return
-        track.muted = muted
-        yield Drive(media.MuteTrack(room=self.sid, track=track_id, muted=muted))
-        yield from self._show(participant)
-        if (stream := track.publication) is not None and track.started:
-            if muted:
-                yield from self._stop_sending(participant, stream)
-            else:
-                yield from self._start_sending(participant, stream)
-
-    def _remove_track(self, participant: Participant, track_id: str) -> Iterator[Command]:
-        track = participant.tracks.get(track_id)
-        if track is None:
-            return
-        yield from self._forget_track(participant, track_id)
-        yield Drive(media.UnpublishTrack(room=self.sid, participant=participant.participant_id, track=track_id))
-        yield Notify(participant.participant_id, facts.DropTrack(track_id))
-        yield from self._show(participant)
-        if track.publication is not None:
-            yield from self._stop_sending(participant, track.publication)
-
-    def _forget_track(self, participant: Participant, track_id: str) -> Iterator[Command]:
-        for other in self.participants.values():
-            if track_id in other.subscribed:
-                yield from self._close_subscription(other, track_id)
-                other.subscribed.discard(track_id)
-            other.choices.pop(track_id, None)
-        participant.tracks.pop(track_id, None)
-
-    def _media_started(self, participant: Participant, track_id: str, codec: str) -> Iterator[Command]:
-        track = participant.tracks.get(track_id)
-        if track is None or track.started:
-            return
-        track.started = True
-        if codec and codec != track.codec:
-            track.codec = codec
-            yield from self._show(participant)
-        if (stream := track.publication) is not None and not track.muted:
-            yield from self._start_sending(participant, stream)
-        for other in tuple(self.sessions.values()):
-            if other is not participant:
-                yield from self._subscribe_if_wanted(other, participant, track)
-
-    def _start_sending(self, participant: Participant, stream: Stream) -> Iterator[Command]:
-        if stream not in participant.sending:
-            participant.sending.add(stream)
-            yield facts.PublicationStarted(participant.presence, participant.user_id, stream)
-
-    def _stop_sending(self, participant: Participant, stream: Stream) -> Iterator[Command]:
-        if stream in participant.sending:
-            participant.sending.discard(stream)
-            yield facts.PublicationStopped(participant.presence, participant.user_id, stream)
-
-    # subscribing --------------------------------------------------------------------------------------------------
-
-    def _subscribe_if_wanted(self, subscriber: Participant, owner: Participant, track: Track) -> Iterator[Command]:
-        if not track.started or track.track_id in subscriber.subscribed or not subscriber.wants(track):
-            return
-        first = not any(track.track_id in p.subscribed for p in self.sessions.values())
-        subscriber.subscribed.add(track.track_id)
-        yield Drive(media.Subscribe(room=self.sid, participant=subscriber.participant_id, track=track.track_id))
-        if track.publication == "audio":
-            yield self._receives(subscriber, owner, track, 0, 0, True)
-        if first:
-            yield Notify(owner.participant_id, facts.TellPublisher(track.track_id))
-
-    def _choose(self, participant: Participant, track_ids: tuple[str, ...], subscribe: bool) -> Iterator[Command]:
-        for track_id in track_ids:
-            owner, track = self._find(track_id)
-            if owner is None or track is None or owner is participant:
-                continue
-            participant.choices[track_id] = subscribe
-            if subscribe:
-                yield from self._subscribe_if_wanted(participant, owner, track)
-            elif track_id in participant.subscribed:
-                yield from self._close_subscription(participant, track_id)
-                participant.subscribed.discard(track_id)
-                yield Drive(media.Unsubscribe(room=self.sid, participant=participant.participant_id, track=track_id))
-
-    def _size(self, participant: Participant, track_id: str, fact: facts.SubscriptionSized) -> Drive:
-        width, height = fact.width, fact.height
-        _, track = self._find(track_id)
-        if not (width or height) and track is not None:
-            named = (layer for layer in track.layers if layer.quality == fact.quality)
-            layer = next(named, None) if fact.quality < 2 else None
-            width, height = (layer.width, layer.height) if layer is not None else (0, 0)
-        return Drive(
-            media.SetSubscription(
-                room=self.sid,
-                participant=participant.participant_id,
-                track=track_id,
-                enabled=fact.enabled,
-                width=width,
-                height=height,
-                fps=fact.fps,
-            )
-        )
-
-    def _close_subscription(self, subscriber: Participant, track_id: str) -> Iterator[Command]:
-        owner, track = self._find(track_id)
-        if owner is not None and track is not None and track.publication is not None:
-            yield self._receives(subscriber, owner, track, 0, 0, False)
-
-    def _receives(
-        self, subscriber: Participant, owner: Participant, track: Track, width: int, height: int, receiving: bool
-    ) -> facts.SubscriptionChanged:
-        stream = track.publication
-        assert stream is not None
-        return facts.SubscriptionChanged(subscriber.presence, owner.user_id, stream, width, height, receiving)
-
-    def _find(self, track_id: str) -> tuple[Participant | None, Track | None]:
-        for participant in self.participants.values():
-            if (track := participant.tracks.get(track_id)) is not None:
-                return participant, track
-        return None, None
-
-    # telling ------------------------------------------------------------------------------------------------------
-
-    def _show(self, participant: Participant) -> Iterator[Command]:
-        participant.version += 1
-        notice = facts.ShowParticipants(changed=(participant,))
-        for session in tuple(self.sessions):
-            yield Notify(session, notice)
-
-    def _measure(self, participant: Participant, fact: facts.QualityMeasured, now_ms: int) -> None:
-        measured = grade(max(fact.uplink_loss, fact.downlink_loss), fact.rtt_ms)
-        if participant.quality is not None and measured.livekit == participant.quality[0]:
-            return
-        participant.quality = self._qualities[participant.participant_id] = (measured.livekit, measured.score)
-        if self._quality_due_ms is None:
-            self._quality_due_ms = now_ms + QUALITY_WITHIN_MS
-
-    def _show_qualities(self) -> Iterator[Command]:
-        changed = {session: quality for session, quality in self._qualities.items() if session in self.sessions}
-        self._qualities.clear()
-        self._quality_due_ms = None
-        notice = facts.ShowQuality(tuple((session, *quality) for session, quality in changed.items()))
-        for session in tuple(self.sessions) if changed else ():
-            yield Notify(session, notice)
+                yield from publishing.stop_absent(participant)
+        yield from entering.destroy_if_empty(state, now_ms)

@@ -18,9 +18,12 @@ from rtcloud.aio import spawn
 from rtcloud.callbacks import outbox
 from rtcloud.clock import Clock
 from rtcloud.media import node as media
-from rtcloud.rooms import facts, store
+from rtcloud.rooms import commands, facts, store
+from rtcloud.rooms.commands import LeaveCause
 from rtcloud.rooms.ids import RoomRef
+from rtcloud.rooms.participant import Kind, Role
 from rtcloud.rooms.room import Room
+from rtcloud.rooms.scenes import Limits, rules_of
 from rtcloud.store.bus import Bus
 from rtcloud.store.database import Database
 
@@ -32,7 +35,7 @@ INBOX_SIZE = 8192
 MEDIA_PATIENCE_S = 2.0
 RECOVER_EVERY_S = 1.0
 
-ToSession = facts.Notice | media.AnyEvent
+ToSession = commands.Notice | media.AnyEvent
 #: Where the notices of a session go; must not block.
 Deliver = Callable[[ToSession], None]
 
@@ -67,13 +70,21 @@ class RoomService:
     """``new_id(prefix)`` makes ids; ``rooms`` live as long as someone is in them."""
 
     def __init__(
-        self, database: Database, node: media.MediaNode, bus: Bus, clock: Clock, new_id: Callable[[str], str]
+        self,
+        database: Database,
+        node: media.MediaNode,
+        bus: Bus,
+        clock: Clock,
+        new_id: Callable[[str], str],
+        *,
+        limits: Limits | None = None,
     ) -> None:
         self._database = database
         self._bus = bus
         self._node = node
         self._clock = clock
         self._new_id = new_id
+        self._limits = limits or Limits()
         self._rooms: dict[RoomRef, _LiveRoom] = {}
         self._by_sid: dict[str, _LiveRoom] = {}
         self._sessions: dict[str, tuple[_LiveRoom, Deliver]] = {}
@@ -83,8 +94,7 @@ class RoomService:
     async def start(self) -> asyncio.Task[None]:
         """Take up the rooms that were open when the server stopped, and listen to the media node: the task given."""
         for found in await self._database.read(store.load_open):
-            room = Room(found.sid, found.created_ms)
-            room.restore(found.participants, self._clock.now_ms())
+            room = self._restored(found)
             live = self._open(found.ref, found.scene, room)
             live.post(facts.TimePassed())
         listening = spawn(self._listen(), name="media events")
@@ -94,30 +104,24 @@ class RoomService:
     async def close(self) -> None:
         """Tell every session that the server goes away. Rooms and presences stay open for the next start."""
         for _, deliver in tuple(self._sessions.values()):
-            deliver(facts.Dismiss("shutdown"))
+            deliver(commands.Dismiss("shutdown"))
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    # sessions -----------------------------------------------------------------------------------------------------
 
     def is_open(self, ref: RoomRef) -> bool:
         live = self._rooms.get(ref)
         return live is not None and not live.room.destroyed
 
-    async def enter(
-        self, ref: RoomRef, scene: str, fact: facts.Entered, deliver: Deliver, *, may_open: bool = True
-    ) -> str:
-        """Returns the room's sid once the presence is durable; ``Welcome`` has been delivered by then.
+    # sessions -----------------------------------------------------------------------------------------------------
 
-        A room that is not open is opened, unless that is not allowed: ``errors.room_not_found``.
-        """
+    async def enter(self, ref: RoomRef, scene: str, fact: facts.Entered, deliver: Deliver) -> str:
+        """Returns the room's sid once the presence is durable; ``Welcome`` has been delivered by then."""
         while True:
             live = self._rooms.get(ref)
             if live is None or live.room.destroyed:
-                if not may_open:
-                    raise errors.room_not_found(ref.room_id)
-                live = self._open(ref, scene, Room(self._new_id("RM"), self._clock.now_ms()))
+                rules = rules_of(scene, self._limits)
+                live = self._open(ref, scene, Room(self._new_id("RM"), self._clock.now_ms(), rules))
             self._sessions[fact.participant_id] = (live, deliver)
             done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
             if not live.post(fact, done):
@@ -125,6 +129,14 @@ class RoomService:
                 raise errors.internal("the room is overloaded")
             if await done:
                 return live.room.sid
+
+    def refusal(
+        self, ref: RoomRef, scene: str, user_id: str, role: Role, *, robot: bool = False, may_create: bool = True
+    ) -> LeaveCause | None:
+        """Why that user would not get in now; ``enter`` asks again when it is durable."""
+        live = self._rooms.get(ref)
+        room = live.room if live is not None and not live.room.destroyed else Room("", 0, rules_of(scene, self._limits))
+        return room.refusal(user_id, role, robot=robot, may_create=may_create)
 
     def resume(self, participant_id: str, deliver: Deliver) -> bool:
         """A new socket for a session. False: there is no such session."""
@@ -154,6 +166,31 @@ class RoomService:
         """Absent users are ignored. Raises ServiceError for an unknown room."""
         await self._ask(ref, facts.UsersRemoved(tuple(user_ids)))
 
+    async def block_user(self, ref: RoomRef, user_id: str, kinds: frozenset[Kind]) -> None:
+        """What of the user nobody receives from now on, in place of what it was. Raises for unknown rooms and users."""
+        live = self._rooms.get(ref)
+        if live is not None and not live.room.destroyed and user_id not in live.room.participants:
+            raise errors.user_not_found(user_id)
+        await self._ask(ref, facts.UserBlockedSet(user_id, kinds))
+
+    async def set_metadata(self, ref: RoomRef, metadata: str) -> None:
+        await self._ask(ref, facts.RoomMetadataSet(metadata))
+
+    def send_data(self, ref: RoomRef, packet: bytes, *, reliable: bool = True, user_ids: Sequence[str] = ()) -> int:
+        """A message of the server's to these users, or to all of the room. How many sessions it goes to."""
+        live = self._rooms.get(ref)
+        if live is None or live.room.destroyed:
+            raise errors.room_not_found(ref.room_id)
+        wanted = set(user_ids)
+        sessions = [p for p, who in live.room.sessions.items() if not wanted or who.user_id in wanted]
+        if sessions:
+            order = media.SendData(
+                room=live.room.sid, participants=sessions if wanted else [], reliable=reliable, packet=packet
+            )
+            if not self.drive(order):
+                raise errors.internal("the media node is overloaded")
+        return len(sessions)
+
     async def dismiss(self, ref: RoomRef) -> None:
         await self._ask(ref, facts.RoomDismissed())
 
@@ -176,6 +213,11 @@ class RoomService:
         self._track(spawn(self._run(live), name=f"room {room.sid}"))
         return live
 
+    def _restored(self, found: store.OpenRoom) -> Room:
+        room = Room(found.sid, found.created_ms, rules_of(found.scene, self._limits))
+        room.restore(found.participants, self._clock.now_ms(), blocked=found.blocked, metadata=found.metadata)
+        return room
+
     def _track(self, task: asyncio.Task[None]) -> None:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -197,7 +239,7 @@ class RoomService:
         now_ms = self._clock.now_ms()
         drives: list[media.AnyCommand] = []
         notices: list[tuple[str, ToSession]] = []
-        records: list[facts.Record] = []
+        records: list[commands.Record] = []
         answers: list[tuple[asyncio.Future[bool], bool]] = []
         try:
             for fact, done in batch:
@@ -209,9 +251,9 @@ class RoomService:
                     continue
                 for command in live.room.handle(fact, now_ms):
                     match command:
-                        case facts.Drive(order):
+                        case commands.Drive(order):
                             drives.append(order)
-                        case facts.Notify(participant_id, notice):
+                        case commands.Notify(participant_id, notice):
                             notices.append((participant_id, notice))
                         case _:
                             records.append(command)
@@ -235,7 +277,7 @@ class RoomService:
     async def _recover(self, live: _LiveRoom) -> None:
         """What was decided could not be written: start again from what is written, as after a restart."""
         for participant_id in tuple(live.room.sessions):
-            self._deliver(live, [(participant_id, facts.Dismiss("failed"))])
+            self._deliver(live, [(participant_id, commands.Dismiss("failed"))])
         with contextlib.suppress(media.QueueFullError):
             self._node.send(media.CloseRoom(room=live.room.sid))
         sid, created_ms = live.room.sid, live.room.created_ms
@@ -246,13 +288,13 @@ class RoomService:
             except Exception:
                 _log.exception("room cannot be read back", extra={"room": sid})
                 await asyncio.sleep(RECOVER_EVERY_S)
-        live.room = Room(sid, created_ms)
         found = next((one for one in opened if one.sid == sid), None)
         if found is None:
-            live.room.destroyed = True
+            live.room = Room(sid, created_ms)
+            live.room.give_up()
             self.healthy = True  # nothing of it is left to fail again
         else:
-            live.room.restore(found.participants, self._clock.now_ms())
+            live.room = self._restored(found)
             live.post(facts.TimePassed())
 
     async def _send(self, drives: list[media.AnyCommand]) -> None:
@@ -265,7 +307,7 @@ class RoomService:
                     raise
                 await asyncio.sleep(0.01)
 
-    async def _record(self, live: _LiveRoom, records: list[facts.Record], now_ms: int) -> None:
+    async def _record(self, live: _LiveRoom, records: list[commands.Record], now_ms: int) -> None:
         ref, sid, scene = live.ref, live.room.sid, live.scene
 
         def work(connection: Connection) -> None:
@@ -280,7 +322,7 @@ class RoomService:
             found = self._sessions.get(participant_id)
             if found is None or found[0] is not live:
                 continue
-            if isinstance(notice, facts.Dismiss):
+            if isinstance(notice, commands.Dismiss):
                 del self._sessions[participant_id]
             try:
                 found[1](notice)
@@ -331,6 +373,25 @@ class RoomService:
                 "users": list(live.room.participants),
             }
             for live in self._rooms.values()
+        ]
+
+    def people(self, ref: RoomRef) -> list[dict[str, object]]:
+        """Who is in a room, for an operator. Raises for an unknown one."""
+        live = self._rooms.get(ref)
+        if live is None or live.room.destroyed:
+            raise errors.room_not_found(ref.room_id)
+        return [
+            {
+                "user_id": one.user_id,
+                "role": one.role.name.lower(),
+                "connected": bool(one.participant_id) and one.lost_deadline_ms is None,
+                "sends": sorted(one.sending),
+                "blocked": sorted(one.blocked),
+                "device": one.device.device_type,
+                "address": one.device.client_address,
+                "joined_ms": one.joined_ms,
+            }
+            for one in live.room.participants.values()
         ]
 
     @property

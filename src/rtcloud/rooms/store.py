@@ -5,23 +5,23 @@ Also reads what was open when the server stopped, so that users may come back to
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from rtcloud.callbacks.events import room_event
 from rtcloud.callbacks.outbox import enqueue
-from rtcloud.rooms import facts
+from rtcloud.rooms import commands
 from rtcloud.rooms.ids import RoomRef
-from rtcloud.rooms.participant import Device, Participant, Role, Stream
+from rtcloud.rooms.participant import Device, Kind, Participant, Role, Stream
 from rtcloud.store import tables
 
 _STARTED = {"video": 201, "audio": 203, "aux": 205}
 _STOPPED = {"video": 202, "audio": 204, "aux": 206}
 
 
-def apply(connection: Connection, ref: RoomRef, sid: str, scene: str, record: facts.Record, now_ms: int) -> None:
+def apply(connection: Connection, ref: RoomRef, sid: str, scene: str, record: commands.Record, now_ms: int) -> None:
     """Write one record of room ``sid`` and enqueue the callback it causes."""
     match record:
-        case facts.RoomCreated(user_id):
+        case commands.RoomCreated(user_id):
             connection.execute(
                 insert(tables.rooms).values(
                     id=sid,
@@ -33,18 +33,30 @@ def apply(connection: Connection, ref: RoomRef, sid: str, scene: str, record: fa
                 )
             )
             enqueue(connection, room_event(ref, 101, now_ms, user_id=user_id), now_ms)
-        case facts.RoomDestroyed():
+        case commands.RoomDestroyed():
             rooms = tables.rooms
             connection.execute(update(rooms).where(rooms.c.id == sid).values(destroyed_ms=now_ms))
             enqueue(connection, room_event(ref, 102, now_ms), now_ms)
-        case facts.PresenceBegan():
+        case commands.PresenceBegan():
             _begin_presence(connection, ref, sid, record, now_ms)
-        case facts.PresenceEnded():
+        case commands.PresenceEnded():
             _end_presence(connection, ref, record, now_ms)
-        case facts.PublicationStarted(presence, user_id, stream):
+        case commands.RoleChanged(presence, user_id, role):
+            presences = tables.presences
+            connection.execute(update(presences).where(presences.c.id == presence).values(role=int(role)))
+            enqueue(connection, room_event(ref, 105, now_ms, user_id=user_id, role=int(role)), now_ms)
+        case commands.DeviceChanged(presence, device):
+            presences = tables.presences
+            connection.execute(update(presences).where(presences.c.id == presence).values(**_device_columns(device)))
+        case commands.UserBlocked(user_id, kinds):
+            _block(connection, sid, user_id, kinds)
+        case commands.RoomMetadataChanged(metadata):
+            rooms = tables.rooms
+            connection.execute(update(rooms).where(rooms.c.id == sid).values(metadata=metadata))
+        case commands.PublicationStarted(presence, user_id, stream):
             connection.execute(insert(tables.publications).values(presence=presence, kind=stream, started_ms=now_ms))
             enqueue(connection, room_event(ref, _STARTED[stream], now_ms, user_id=user_id), now_ms)
-        case facts.PublicationStopped(presence, user_id, stream):
+        case commands.PublicationStopped(presence, user_id, stream):
             publications = tables.publications
             connection.execute(
                 update(publications)
@@ -54,11 +66,13 @@ def apply(connection: Connection, ref: RoomRef, sid: str, scene: str, record: fa
                 .values(stopped_ms=now_ms)
             )
             enqueue(connection, room_event(ref, _STOPPED[stream], now_ms, user_id=user_id, reason=0), now_ms)
-        case facts.SubscriptionChanged():
+        case commands.SubscriptionChanged():
             _change_subscription(connection, record, now_ms)
 
 
-def _begin_presence(connection: Connection, ref: RoomRef, sid: str, record: facts.PresenceBegan, now_ms: int) -> None:
+def _begin_presence(
+    connection: Connection, ref: RoomRef, sid: str, record: commands.PresenceBegan, now_ms: int
+) -> None:
     device = record.device
     connection.execute(
         insert(tables.presences).values(
@@ -66,12 +80,8 @@ def _begin_presence(connection: Connection, ref: RoomRef, sid: str, record: fact
             room=sid,
             user_id=record.user_id,
             role=int(record.role),
-            user_type=device.user_type,
-            terminal_type=device.terminal_type,
-            device_type=device.device_type[:64],
-            sdk_version=device.sdk_version[:64],
-            client_address=device.client_address[:64],
             joined_ms=now_ms,
+            **_device_columns(device),
         )
     )
     event = room_event(
@@ -87,7 +97,24 @@ def _begin_presence(connection: Connection, ref: RoomRef, sid: str, record: fact
     enqueue(connection, event, now_ms)
 
 
-def _end_presence(connection: Connection, ref: RoomRef, record: facts.PresenceEnded, now_ms: int) -> None:
+def _device_columns(device: Device) -> dict[str, int | str]:
+    return {
+        "user_type": device.user_type,
+        "terminal_type": device.terminal_type,
+        "device_type": device.device_type[:64],
+        "sdk_version": device.sdk_version[:64],
+        "client_address": device.client_address[:64],
+    }
+
+
+def _block(connection: Connection, sid: str, user_id: str, kinds: frozenset[Kind]) -> None:
+    blocks = tables.room_blocks
+    connection.execute(delete(blocks).where(blocks.c.room == sid, blocks.c.user_id == user_id))
+    if kinds:
+        connection.execute(insert(blocks).values(room=sid, user_id=user_id, kinds=",".join(sorted(kinds))))
+
+
+def _end_presence(connection: Connection, ref: RoomRef, record: commands.PresenceEnded, now_ms: int) -> None:
     presences, publications, subscriptions = tables.presences, tables.publications, tables.subscriptions
     connection.execute(
         update(presences)
@@ -105,7 +132,7 @@ def _end_presence(connection: Connection, ref: RoomRef, record: facts.PresenceEn
     enqueue(connection, event, now_ms)
 
 
-def _change_subscription(connection: Connection, record: facts.SubscriptionChanged, now_ms: int) -> None:
+def _change_subscription(connection: Connection, record: commands.SubscriptionChanged, now_ms: int) -> None:
     subscriptions = tables.subscriptions
     connection.execute(
         update(subscriptions)
@@ -137,6 +164,8 @@ class OpenRoom:
     scene: str
     created_ms: int
     participants: list[Participant]
+    blocked: dict[str, frozenset[Kind]]
+    metadata: str
 
 
 def load_open(connection: Connection) -> list[OpenRoom]:
@@ -171,5 +200,15 @@ def load_open(connection: Connection) -> list[OpenRoom]:
                 )
             )
         ref = RoomRef(room.sdk_app_id, room.numeric, room.room_id)
-        found.append(OpenRoom(room.id, ref, room.scene, room.created_ms, participants))
+        found.append(
+            OpenRoom(
+                room.id, ref, room.scene, room.created_ms, participants, _blocks(connection, room.id), room.metadata
+            )
+        )
     return found
+
+
+def _blocks(connection: Connection, sid: str) -> dict[str, frozenset[Kind]]:
+    blocks = tables.room_blocks
+    rows = connection.execute(select(blocks.c.user_id, blocks.c.kinds).where(blocks.c.room == sid))
+    return {user_id: frozenset(kinds.split(",")) for user_id, kinds in rows}

@@ -9,7 +9,7 @@ import json
 import re
 import uuid
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, Protocol
 
 import msgspec
 from starlette.requests import Request
@@ -17,16 +17,11 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from rtcloud.accounts.entities import Application
-from rtcloud.accounts.privatemapkey import (
-    Permissions,
-    PrivateMapKeyError,
-    received_sources,
-    sent_sources,
-    verify_private_map_key,
-)
+from rtcloud.accounts.privatemapkey import PrivateMapKeyError, limited, verify_private_map_key
 from rtcloud.accounts.tokens import JoinGrant, make_join_token
 from rtcloud.accounts.usersig import UserSigError, verify_user_sig
 from rtcloud.clock import Clock
+from rtcloud.rooms.commands import LeaveCause
 from rtcloud.rooms.ids import RoomRef
 from rtcloud.rooms.participant import Role
 
@@ -40,8 +35,18 @@ UNKNOWN_APPLICATION = -8
 BAD_ROOM = -10012
 BAD_PRIVATE_MAP_KEY = -100006
 NOT_ENABLED = -100024
+ROOM_FULL = -102006
 MAY_NOT_CREATE = -102010
 BAD_PARAMETER = -102023
+
+#: Why a room does not admit somebody, as the documented number and in words.
+REFUSALS: dict[LeaveCause, tuple[int, str]] = {
+    "full": (ROOM_FULL, "the room is full"),
+    "may_not_create": (
+        MAY_NOT_CREATE,
+        "the room is not open, and the privateMapKey does not allow to create it",
+    ),
+}
 
 _STRING_ROOM = re.compile(r"[A-Za-z0-9 !#$%&()+\-:;<=.>?@\[\]^_{}|~,]{1,64}")
 _USER = re.compile(r"[!-~]{1,64}")
@@ -52,6 +57,12 @@ CORS = {
     "Access-Control-Allow-Methods": "POST",
     "Access-Control-Allow-Headers": "content-type",
 }
+
+
+class RoomRefusal(Protocol):
+    def __call__(
+        self, ref: RoomRef, scene: str, user_id: str, role: Role, *, robot: bool = False, may_create: bool = True
+    ) -> LeaveCause | None: ...
 
 
 class JoinError(Exception):
@@ -86,14 +97,12 @@ class JoinResult(msgspec.Struct, kw_only=True):
 
 
 class JoinService:
-    """``application(sdk_app_id)`` finds an application; ``is_open(room)`` tells whether someone would open the room."""
+    """``application(sdk_app_id)`` finds an application; ``refusal`` says why its room would not admit somebody now."""
 
-    def __init__(
-        self, application: Callable[[int], Application | None], clock: Clock, is_open: Callable[[RoomRef], bool]
-    ) -> None:
+    def __init__(self, application: Callable[[int], Application | None], clock: Clock, refusal: RoomRefusal) -> None:
         self._application = application
         self._clock = clock
-        self._is_open = is_open
+        self._refusal = refusal
 
     def routes(self) -> list[BaseRoute]:
         return [Route("/v1/join", self._post, methods=["POST", "OPTIONS"])]
@@ -119,15 +128,30 @@ class JoinService:
             raise JoinError(401, error.code, error.reason) from error
         if body.scene not in application.settings.scenes:
             raise JoinError(403, NOT_ENABLED, f"scene: the application has no rooms of scene {body.scene}")
-        permissions = Permissions.ALL
-        if application.settings.permission_control:
-            permissions = self._permissions(body, ref, application, now_ms)
         role = _ROLES[body.role] if body.scene == "live" else Role.ANCHOR
-        grant = _granted(body, ref, role, permissions, now_ms)
+        grant = JoinGrant(
+            room=ref,
+            user_id=body.user_id,
+            expires_ms=now_ms + TOKEN_LIFE_S * 1000,
+            role=role,
+            scene=body.scene,
+            can_update_metadata=True,
+        )
+        if application.settings.permission_control:
+            grant = self._by_key(grant, body.private_map_key, application, now_ms)
+        cause = self._refusal(ref, body.scene, body.user_id, role, may_create=grant.can_create)
+        if cause is not None:
+            code, reason = REFUSALS[cause]
+            raise JoinError(403, code, reason)
         token = make_join_token(grant, secret_key=application.secret_key, now_ms=now_ms)
         room: dict[str, int | str] = {"sdkAppId": ref.sdk_app_id}
         room["roomId" if ref.numeric else "strRoomId"] = ref.api_room_id
-        granted = {"subscribe": grant.can_subscribe, "publish": grant.can_publish, "data": grant.can_publish_data}
+        anchor = role == Role.ANCHOR
+        granted = {
+            "subscribe": grant.can_subscribe,
+            "publish": anchor and grant.can_publish,
+            "data": anchor and grant.can_publish_data,
+        }
         return JoinResult(
             url=url,
             token=token,
@@ -140,24 +164,20 @@ class JoinService:
             expiresAt=grant.expires_ms,
         )
 
-    def _permissions(self, body: JoinBody, ref: RoomRef, application: Application, now_ms: int) -> Permissions:
-        if not body.private_map_key:
+    def _by_key(self, grant: JoinGrant, text: str | None, application: Application, now_ms: int) -> JoinGrant:
+        if not text:
             raise JoinError(403, BAD_PRIVATE_MAP_KEY, "privateMapKey: the application admits nobody without one")
         try:
-            permissions = verify_private_map_key(
-                body.private_map_key,
-                room=ref,
+            key = verify_private_map_key(
+                text,
+                room=grant.room,
                 secret_keys=application.secret_keys(now_ms),
-                user_id=body.user_id,
+                user_id=grant.user_id,
                 now_ms=now_ms,
             )
         except PrivateMapKeyError as error:
             raise JoinError(403, BAD_PRIVATE_MAP_KEY, error.reason) from error
-        if Permissions.CREATE not in permissions and not self._is_open(ref):
-            raise JoinError(
-                403, MAY_NOT_CREATE, "the room is not open, and the privateMapKey does not allow to create it"
-            )
-        return permissions
+        return limited(grant, key)
 
     async def _post(self, request: Request) -> Response:
         if request.method == "OPTIONS":
@@ -169,26 +189,6 @@ class JoinService:
         except JoinError as error:
             return _json(error.status, {"error": _error(error)})
         return _json(200, msgspec.to_builtins(result))
-
-
-def _granted(body: JoinBody, ref: RoomRef, role: Role, permissions: Permissions, now_ms: int) -> JoinGrant:
-    """All sources are said as none: a source without a name belongs to nobody's bit."""
-    sent, received = sent_sources(permissions), received_sources(permissions)
-    whole = sent_sources(Permissions.ALL)
-    may_send = role == Role.ANCHOR and bool(sent)
-    return JoinGrant(
-        room=ref,
-        user_id=body.user_id,
-        expires_ms=now_ms + TOKEN_LIFE_S * 1000,
-        role=role,
-        scene=body.scene,
-        can_publish=may_send,
-        can_publish_data=may_send,
-        can_publish_sources=() if sent == whole else sent,
-        can_subscribe=bool(received),
-        can_subscribe_sources=() if received == whole else received,
-        can_create=Permissions.CREATE in permissions,
-    )
 
 
 def _error(error: JoinError) -> dict[str, object]:

@@ -1,6 +1,6 @@
 """Our notions in the protocol's messages, and back. Pure; the only module that knows both vocabularies."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -8,8 +8,8 @@ from livekit.protocol import models, rtc
 
 import rtcloud
 from rtcloud.media import node as media
-from rtcloud.rooms import facts
-from rtcloud.rooms.facts import LeaveCause
+from rtcloud.rooms import commands
+from rtcloud.rooms.commands import LeaveCause, Refusal
 from rtcloud.rooms.ids import RoomRef
 from rtcloud.rooms.participant import Layer, Participant, Role, Source, Track
 
@@ -29,6 +29,7 @@ _SOURCES: Mapping[Source, Any] = {
     "screen_share": models.TrackSource.SCREEN_SHARE,
     "screen_share_audio": models.TrackSource.SCREEN_SHARE_AUDIO,
 }
+_NAMED: tuple[Source, ...] = ("camera", "microphone", "screen_share", "screen_share_audio")
 _SOURCE_NAMES: Mapping[int, Source] = {int(number): name for name, number in _SOURCES.items()}
 
 _Action = rtc.LeaveRequest.Action
@@ -38,6 +39,9 @@ _LEAVES: Mapping[LeaveCause, tuple[Any, Any]] = {
     "duplicate": (_Reason.DUPLICATE_IDENTITY, _Action.DISCONNECT),
     "removed": (_Reason.PARTICIPANT_REMOVED, _Action.DISCONNECT),
     "dismissed": (_Reason.ROOM_DELETED, _Action.DISCONNECT),
+    "key_expired": (_Reason.PARTICIPANT_REMOVED, _Action.DISCONNECT),
+    "full": (_Reason.JOIN_FAILURE, _Action.DISCONNECT),
+    "may_not_create": (_Reason.JOIN_FAILURE, _Action.DISCONNECT),
     "timed_out": (_Reason.CONNECTION_TIMEOUT, _Action.RECONNECT),
     "failed": (_Reason.MEDIA_FAILURE, _Action.RECONNECT),
     "shutdown": (_Reason.SERVER_SHUTDOWN, _Action.RECONNECT),
@@ -53,8 +57,36 @@ def leave(cause: LeaveCause) -> rtc.SignalResponse:
     return rtc.SignalResponse(leave=request)
 
 
-def room_info(ref: RoomRef, sid: str, created_ms: int, participants: int) -> models.Room:
-    """The name is the room id's text; whether it is a number is in the metadata (docs/protocol.md)."""
+_RequestReason = rtc.RequestResponse.Reason
+_REFUSALS: Mapping[Refusal, tuple[Any, str]] = {
+    "not_allowed": (_RequestReason.NOT_ALLOWED, "not allowed"),
+    "screen_taken": (_RequestReason.LIMIT_EXCEEDED, "-102016: another user shares the screen of this room"),
+    "too_many_speakers": (_RequestReason.LIMIT_EXCEEDED, "too many people speak in this room"),
+    "too_many_anchors": (_RequestReason.LIMIT_EXCEEDED, "too many anchors in this room"),
+    "too_large": (_RequestReason.LIMIT_EXCEEDED, "metadata or attributes are too large"),
+    "too_often": (_RequestReason.LIMIT_EXCEEDED, "too many changes a second"),
+    "invalid": (_RequestReason.INVALID_REQUEST, "not a value that is known"),
+    "bad_key": (_RequestReason.NOT_ALLOWED, "-100006: the PrivateMapKey is not good for this user and room"),
+}
+
+
+def refusal(request_id: int, why: Refusal, *, cid: str = "", track_id: str = "") -> rtc.SignalResponse:
+    reason, message = _REFUSALS[why]
+    response = rtc.RequestResponse(request_id=request_id, reason=reason, message=message)
+    if cid:
+        response.add_track.cid = cid
+    if track_id:
+        response.mute.sid = track_id
+    return rtc.SignalResponse(request_response=response)
+
+
+def granted(request_id: int) -> rtc.SignalResponse:
+    return rtc.SignalResponse(request_response=rtc.RequestResponse(request_id=request_id, reason=_RequestReason.OK))
+
+
+def room_info(ref: RoomRef, sid: str, created_ms: int, participants: int, metadata: str = "") -> models.Room:
+    """The name is the room id's text; whether it is a number is in the metadata, until the application sets another
+    (docs/protocol.md)."""
     room_id = {"roomId": int(ref.room_id)} if ref.numeric else {"strRoomId": ref.room_id}
     return models.Room(
         sid=sid,
@@ -62,18 +94,35 @@ def room_info(ref: RoomRef, sid: str, created_ms: int, participants: int) -> mod
         creation_time=created_ms // 1000,
         creation_time_ms=created_ms,
         num_participants=participants,
-        metadata=msgspec.json.encode(room_id).decode(),
+        metadata=metadata or msgspec.json.encode(room_id).decode(),
         enabled_codecs=[models.Codec(mime=mime) for mime in _CODECS],
     )
 
 
-def participant_info(participant: Participant) -> models.ParticipantInfo:
+#: Attributes whose names begin so are the server's.
+RESERVED = "trtc."
+#: Those that it sets; clients choose a role and hand over a key by the first two (docs/protocol.md).
+ROLE = "trtc.role"
+PRIVATE_MAP_KEY = "trtc.privateMapKey"
+BLOCKED = "trtc.blocked"
+_ROLE_NAMES = {Role.ANCHOR: "anchor", Role.AUDIENCE: "audience"}
+
+
+def participant_info(participant: Participant, *, own: bool = False) -> models.ParticipantInfo:
+    """``own``: as the participant itself is told, its tracks as it muted them; others see blocked ones as muted."""
     permission = participant.permission
+    allowed = [_SOURCES[name] for name in _NAMED if permission.publishes(name)]
+    attributes = {**participant.attributes, ROLE: _ROLE_NAMES[participant.role]}
+    if participant.blocked:
+        attributes[BLOCKED] = ",".join(sorted(participant.blocked))
     return models.ParticipantInfo(
         sid=participant.participant_id,
         identity=participant.user_id,
         state=models.ParticipantInfo.State.ACTIVE,
-        tracks=[track_info(track) for track in participant.tracks.values()],
+        tracks=[
+            track_info(track, muted=track.muted if own else participant.is_silenced(track))
+            for track in participant.tracks.values()
+        ],
         metadata=participant.metadata,
         joined_at=participant.joined_ms // 1000,
         joined_at_ms=participant.joined_ms,
@@ -81,13 +130,15 @@ def participant_info(participant: Participant) -> models.ParticipantInfo:
         version=participant.version,
         permission=models.ParticipantPermission(
             can_subscribe=permission.subscribe,
-            can_publish=permission.publish,
-            can_publish_data=permission.data,
-            can_publish_sources=[number for name, number in _SOURCES.items() if name in permission.sources],
+            can_publish=participant.can_publish and bool(allowed),
+            can_publish_data=participant.can_send_data,
+            can_publish_sources=allowed if len(allowed) < len(_NAMED) else [],
+            can_update_metadata=permission.update_metadata,
+            hidden=participant.hidden,
         ),
         is_publisher=participant.role == Role.ANCHOR,
         kind=models.ParticipantInfo.Kind.EGRESS if participant.robot else models.ParticipantInfo.Kind.STANDARD,
-        attributes=participant.attributes,
+        attributes=attributes,
     )
 
 
@@ -95,7 +146,7 @@ def gone(participant_id: str, user_id: str) -> models.ParticipantInfo:
     return models.ParticipantInfo(sid=participant_id, identity=user_id, state=models.ParticipantInfo.State.DISCONNECTED)
 
 
-def track_info(track: Track) -> models.TrackInfo:
+def track_info(track: Track, *, muted: bool | None = None) -> models.TrackInfo:
     mime = f"{track.kind}/{_mime_name(track.codec)}" if track.codec else ""
     layers = [
         models.VideoLayer(
@@ -112,7 +163,7 @@ def track_info(track: Track) -> models.TrackInfo:
         sid=track.track_id,
         type=models.TrackType.AUDIO if track.kind == "audio" else models.TrackType.VIDEO,
         name=track.name,
-        muted=track.muted,
+        muted=track.muted if muted is None else muted,
         width=track.width,
         height=track.height,
         simulcast=len(layers) > 1,
@@ -124,6 +175,7 @@ def track_info(track: Track) -> models.TrackInfo:
         disable_red=True,
         encryption=track.encryption,  # type: ignore[arg-type]  # an open enum
         stream=track.stream,
+        audio_features=track.features,  # type: ignore[arg-type]  # an open enum
     )
     if mime and track.kind == "video":
         info.codecs.append(models.SimulcastCodecInfo(mime_type=mime, cid=track.cid, layers=layers))
@@ -152,7 +204,7 @@ def track_of(request: rtc.AddTrackRequest, track_id: str) -> Track:
         track_id=track_id,
         cid=request.cid[:256],
         kind="video" if video else "audio",
-        source=_SOURCE_NAMES.get(request.source, "unknown"),
+        source=_source_of(request, video=video),
         name=request.name[:256],
         stream=request.stream[:256],
         muted=request.muted,
@@ -167,16 +219,21 @@ def track_of(request: rtc.AddTrackRequest, track_id: str) -> Track:
     )
 
 
+def _source_of(request: rtc.AddTrackRequest, *, video: bool) -> Source:
+    """As named, unless it is of the other kind: rights go by it."""
+    source = _SOURCE_NAMES.get(request.source, "unknown")
+    return source if (source in ("camera", "screen_share")) == video else "unknown"
+
+
 _RIDS = {0: "q", 1: "h", 2: "f"}
 
 
-def join_response(
-    ref: RoomRef, sid: str, created_ms: int, participant: Participant, others: Iterable[Participant], *, single: bool
-) -> rtc.SignalResponse:
-    shown = [participant_info(other) for other in others]
+def join_response(ref: RoomRef, welcome: commands.Welcome, *, single: bool) -> rtc.SignalResponse:
+    participant = welcome.participant
+    shown = [participant_info(other) for other in welcome.others]
     response = rtc.JoinResponse(
-        room=room_info(ref, sid, created_ms, len(shown) + 1),
-        participant=participant_info(participant),
+        room=room_info(ref, welcome.sid, welcome.created_ms, welcome.present, welcome.metadata),
+        participant=participant_info(participant, own=True),
         other_participants=shown,
         server_version=SERVER_VERSION,
         subscriber_primary=not single,
@@ -184,7 +241,7 @@ def join_response(
         ping_timeout=PING_TIMEOUT_S,
         server_info=server_info(),
         enabled_publish_codecs=[models.Codec(mime=mime) for mime in _CODECS],
-        fast_publish=participant.permission.publish,
+        fast_publish=participant.can_publish,
     )
     return rtc.SignalResponse(join=response)
 
@@ -222,9 +279,10 @@ class Shared:
         return self._last[1]
 
 
-def _participants(notice: facts.ShowParticipants) -> rtc.SignalResponse:
-    shown = [participant_info(p) for p in notice.changed if p.participant_id]
-    shown += [gone(*one) for one in notice.gone]
+def _participants(notice: commands.ShowParticipants) -> rtc.SignalResponse:
+    # first who is gone: clients know people by identity, and one of the changed may be a new session of the same
+    shown = [gone(*one) for one in notice.gone]
+    shown += [participant_info(p) for p in notice.changed if p.participant_id]
     return rtc.SignalResponse(update=rtc.ParticipantUpdate(participants=shown))
 
 
@@ -236,7 +294,7 @@ def _speakers(event: media.Speakers) -> rtc.SignalResponse:
     return rtc.SignalResponse(speakers_changed=rtc.SpeakersChanged(speakers=changed))
 
 
-def _quality(notice: facts.ShowQuality) -> rtc.SignalResponse:
+def _quality(notice: commands.ShowQuality) -> rtc.SignalResponse:
     updates = [
         rtc.ConnectionQualityInfo(participant_sid=participant, quality=level, score=score)  # type: ignore[arg-type]
         for participant, level, score in notice.qualities

@@ -9,26 +9,27 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from livekit.protocol import rtc
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from rtcloud.accounts.entities import Application
-from rtcloud.accounts.tokens import JoinGrant, TokenError, make_join_token, verify_join_token
+from rtcloud.accounts.tokens import JoinGrant, TokenError, verify_join_token
 from rtcloud.aio import spawn
 from rtcloud.clock import Clock
 from rtcloud.errors import ServiceError
 from rtcloud.media import node as media
-from rtcloud.rooms import facts
-from rtcloud.rooms.participant import Permission, Role
+from rtcloud.rooms import commands, facts
 from rtcloud.rooms.service import RoomService
 from rtcloud.signal import joining, messages
-from rtcloud.signal.session import Command, Drive, Hangup, Post, Send, Session
+from rtcloud.signal.admission import Admission
+from rtcloud.signal.join import REFUSALS
+from rtcloud.signal.session import TOKEN_LIFE_S, Command, Drive, Hangup, Post, Send, Session
 
 _log = logging.getLogger(__name__)
 
@@ -39,17 +40,16 @@ MISSED_SIZE = 256
 MAX_RATE = 500
 #: A client pings every 5 s; one that says nothing for so long is gone.
 SILENCE_S = 30.0
-#: How long a token of a connected session is good; a new one is sent at half of it.
-TOKEN_LIFE_S = 600
 
 CORS = {"Access-Control-Allow-Origin": "*"}
 
+Parse = Callable[[Mapping[str, str]], joining.JoinAttempt]
+
 
 class _Connection:
-    def __init__(self, server: "SignalServer", session: Session, grant: JoinGrant) -> None:
+    def __init__(self, server: "SignalServer", session: Session) -> None:
         self.server = server
         self.session = session
-        self.grant = grant
         self.outbox: asyncio.Queue[bytes | None] | None = None
         self.missed: deque[bytes] = deque(maxlen=MISSED_SIZE)
 
@@ -60,12 +60,12 @@ class _Connection:
         self.outbox = asyncio.Queue(OUTBOX_SIZE)
         return self.outbox
 
-    def deliver(self, notice: facts.Notice | media.AnyEvent) -> None:
+    def deliver(self, notice: commands.Notice | media.AnyEvent) -> None:
         self.execute(self.session.tell(notice, self.server.clock.now_ms()))
-        if isinstance(notice, facts.Confirm):
+        if isinstance(notice, commands.Confirm):
             while self.missed and self.outbox is not None:
                 self._put(self.outbox, self.missed.popleft())
-        if isinstance(notice, facts.Dismiss):
+        if isinstance(notice, commands.Dismiss):
             self.server.forget(self)
 
     def execute(self, commands: Iterable[Command]) -> None:
@@ -127,8 +127,8 @@ class SignalServer:
         return [
             WebSocketRoute("/rtc/v1", self._v1),
             WebSocketRoute("/rtc", self._v0),
-            Route("/rtc/v1/validate", self._validate, methods=["GET"]),
-            Route("/rtc/validate", self._validate, methods=["GET"]),
+            Route("/rtc/v1/validate", self._validate_v1, methods=["GET"]),
+            Route("/rtc/validate", self._validate_v0, methods=["GET"]),
         ]
 
     def encoded(self, response: rtc.SignalResponse) -> bytes:
@@ -143,24 +143,50 @@ class SignalServer:
 
     # HTTP ---------------------------------------------------------------------------------------------------------
 
-    async def _validate(self, request: Request) -> Response:
+    async def _validate_v1(self, request: Request) -> Response:
+        return self._validate(request, joining.parse_v1)
+
+    async def _validate_v0(self, request: Request) -> Response:
+        return self._validate(request, joining.parse_v0)
+
+    def _validate(self, request: Request, parse: Parse) -> Response:
+        asked = self._ask(request, parse)
+        return asked if isinstance(asked, Response) else PlainTextResponse("success", headers=CORS)
+
+    def _ask(self, asking: HTTPConnection, parse: Parse) -> tuple[Admission, joining.JoinAttempt] | Response:
+        """What the query asks for and may, or why not."""
+        query = asking.query_params
         try:
-            self._grant(request.query_params.get("access_token", ""), request.headers.get("authorization", ""))
+            grant = self._grant(query.get("access_token", ""), asking.headers.get("authorization", ""))
+            attempt = parse(query)
         except TokenError as error:
             return PlainTextResponse(error.reason, 401, headers=CORS)
-        return PlainTextResponse("success", headers=CORS)
+        except joining.JoinRequestError as error:
+            return PlainTextResponse(str(error), 400, headers=CORS)
+        admission = Admission(grant, self._secret_keys)
+        if not attempt.resumes and (refused := self._refusal(admission)):
+            return PlainTextResponse(refused, 403, headers=CORS)
+        return admission, attempt
 
     def _grant(self, query_token: str, authorization: str) -> JoinGrant:
-        token, now_ms = query_token or authorization.removeprefix("Bearer "), self.clock.now_ms()
-        grant = verify_join_token(token, lambda app: self._secret_keys(app, now_ms), now_ms)
+        token = query_token or authorization.removeprefix("Bearer ")
+        grant = verify_join_token(token, self._secret_keys, self.clock.now_ms())
         application = self._application(grant.room.sdk_app_id)
         if application is not None and not grant.robot and grant.scene not in application.settings.scenes:
             raise TokenError(f"the application has no rooms of scene {grant.scene}")
         return grant
 
-    def _secret_keys(self, sdk_app_id: int, now_ms: int) -> tuple[str, ...]:
+    def _secret_keys(self, sdk_app_id: int) -> tuple[str, ...]:
         application = self._application(sdk_app_id)
-        return application.secret_keys(now_ms) if application is not None else ()
+        return application.secret_keys(self.clock.now_ms()) if application is not None else ()
+
+    def _refusal(self, admission: Admission) -> str:
+        """Why the room does not admit the user now, or nothing."""
+        grant = admission.grant
+        cause = self.rooms.refusal(
+            grant.room, grant.scene, grant.user_id, admission.role, robot=grant.robot, may_create=grant.can_create
+        )
+        return f"{REFUSALS[cause][0]}: {REFUSALS[cause][1]}" if cause is not None else ""
 
     # sockets ------------------------------------------------------------------------------------------------------
 
@@ -170,19 +196,15 @@ class SignalServer:
     async def _v0(self, socket: WebSocket) -> None:
         await self._serve(socket, joining.parse_v0)
 
-    async def _serve(self, socket: WebSocket, parse: Callable[..., joining.JoinAttempt]) -> None:
-        try:
-            grant = self._grant(socket.query_params.get("access_token", ""), socket.headers.get("authorization", ""))
-            attempt = parse(socket.query_params)
-        except TokenError as error:
-            await socket.send_denial_response(PlainTextResponse(error.reason, 401, headers=CORS))
+    async def _serve(self, socket: WebSocket, parse: Parse) -> None:
+        asked = self._ask(socket, parse)
+        if isinstance(asked, Response):
+            await socket.send_denial_response(asked)
             return
-        except joining.JoinRequestError as error:
-            await socket.send_denial_response(PlainTextResponse(str(error), 400, headers=CORS))
-            return
+        admission, attempt = asked
         await socket.accept()
         if attempt.resumes:
-            connection = self._resumable(attempt, grant)
+            connection = self._resumable(attempt, admission.grant)
             if connection is None:
                 await _say_and_close(socket, messages.leave("unknown_session"))
                 return
@@ -190,8 +212,8 @@ class SignalServer:
             if not self.rooms.resume(connection.session.participant_id, connection.deliver):
                 connection.execute([Send(messages.leave("overload")), Hangup("the session cannot be resumed now")])
         else:
-            session = Session(grant.room, self._new_id("PA"), attempt, self._new_id)
-            connection = _Connection(self, session, grant)
+            session = Session(admission.grant.room, self._new_id("PA"), attempt, self._new_id, admission)
+            connection = _Connection(self, session)
             outbox = connection.attach()
             self._connections[session.participant_id] = connection
             address = socket.client.host if socket.client is not None else ""
@@ -202,44 +224,40 @@ class SignalServer:
         connection = self._connections.get(attempt.participant_id)
         if connection is None or connection.session.single != attempt.single:
             return None
-        same = connection.grant.room == grant.room and connection.grant.user_id == grant.user_id
+        held = connection.session.admission.grant
+        same = held.room == grant.room and held.user_id == grant.user_id
         return connection if same and connection.session.joined else None
 
     async def _enter(self, connection: _Connection, address: str) -> None:
-        session, grant = connection.session, connection.grant
+        session, admission = connection.session, connection.session.admission
+        grant = admission.grant
         device = joining.device_of(session.attempt.client, address, robot=grant.robot)
         if grant.user_type is not None:
             device = replace(device, user_type=grant.user_type)
         if grant.terminal_type is not None:
             device = replace(device, terminal_type=grant.terminal_type)
-        anchor = grant.role == Role.ANCHOR
         fact = facts.Entered(
             participant_id=session.participant_id,
             user_id=grant.user_id,
-            role=Role.ANCHOR if anchor else Role.AUDIENCE,
+            role=admission.role,
             device=device,
             single=session.single,
             auto_subscribe=session.attempt.auto_subscribe,
             name=grant.name,
             metadata=grant.metadata,
-            attributes=grant.attributes,
-            permission=Permission(
-                grant.can_publish and anchor,
-                grant.can_subscribe,
-                grant.can_publish_data,
-                grant.can_publish_sources,
-                grant.can_subscribe_sources,
-            ),
+            attributes={name: v for name, v in grant.attributes.items() if not name.startswith(messages.RESERVED)},
+            permission=admission.permission(),
             robot=grant.robot,
+            hidden=grant.hidden,
+            may_create=grant.can_create,
         )
         try:
-            await self.rooms.enter(grant.room, grant.scene, fact, connection.deliver, may_open=grant.can_create)
+            await self.rooms.enter(grant.room, grant.scene, fact, connection.deliver)
             if connection.outbox is None:  # the socket was lost meanwhile
                 self.rooms.post(session.participant_id, facts.SocketLost(session.participant_id))
-        except ServiceError as refusal:
-            _log.warning("join refused", extra={"session": session.participant_id, "code": refusal.code})
-            gone = refusal.code == "FailedOperation.RoomNotExist"  # and this user may not open it
-            connection.execute([Send(messages.leave("dismissed" if gone else "overload")), Hangup(refusal.message)])
+        except ServiceError:
+            _log.warning("join refused", extra={"session": session.participant_id})
+            connection.execute([Send(messages.leave("overload")), Hangup("the room is overloaded")])
             self.forget(connection)
 
     async def _talk(self, socket: WebSocket, connection: _Connection, outbox: asyncio.Queue[bytes | None]) -> None:
@@ -283,12 +301,9 @@ class SignalServer:
     async def _refresh(self, connection: _Connection) -> None:
         while True:
             await asyncio.sleep(TOKEN_LIFE_S / 2)
-            now_ms = self.clock.now_ms()
-            secrets = self._secret_keys(connection.grant.room.sdk_app_id, now_ms)
-            if not secrets:
+            token = connection.session.admission.token(self.clock.now_ms(), TOKEN_LIFE_S * 1000)
+            if token is None:
                 return
-            grant = replace(connection.grant, expires_ms=now_ms + TOKEN_LIFE_S * 1000)
-            token = make_join_token(grant, secret_key=secrets[0], now_ms=now_ms)
             connection.execute([Send(rtc.SignalResponse(refresh_token=token))])
 
 

@@ -4,7 +4,7 @@ A session lives as long as its participant does; sockets come and go beneath it 
 session). Until the room has welcomed it, client messages wait (bounded): they may arrive before the join is durable.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,9 +13,11 @@ from google.protobuf.message import DecodeError
 from livekit.protocol import rtc
 
 from rtcloud.media import node as media
-from rtcloud.rooms import facts
+from rtcloud.rooms import commands, facts
 from rtcloud.rooms.ids import RoomRef
+from rtcloud.rooms.participant import Participant, Role
 from rtcloud.signal import messages
+from rtcloud.signal.admission import Admission
 from rtcloud.signal.joining import JoinAttempt
 
 #: Of one client message; an offer with 50 sections is 60 KB.
@@ -25,6 +27,10 @@ MAX_EARLY = 64
 #: Tracks one participant may have announced, and names in one request.
 MAX_TRACKS = 32
 MAX_NAMES = 512
+#: Changes of its profile per second that a session may ask for: each goes to the whole room.
+MAX_CHANGES = 10
+#: How long a token of a connected session is good; a new one is sent at half of it, and when its role changes.
+TOKEN_LIFE_S = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,7 @@ class Hangup:
 
 
 Command = Send | Post | Drive | Hangup
+_ROLES = {"anchor": Role.ANCHOR, "audience": Role.AUDIENCE, "20": Role.ANCHOR, "21": Role.AUDIENCE}
 
 _TARGETS = {0: "publisher", 1: "subscriber"}
 
@@ -62,10 +69,18 @@ class Session:
     participant_id: str
     attempt: JoinAttempt
     new_id: Callable[[str], str]
+    admission: Admission
     room_sid: str = ""
+    created_ms: int = 0
     joined: bool = False
     tracks: set[str] = field(default_factory=set)
     early: list[bytes] = field(default_factory=list)
+    #: user ids of the sessions it knows, for requests that name sessions
+    users: dict[str, str] = field(default_factory=dict)
+    #: how many facts a request became that are not answered yet; it is granted with the last
+    unanswered: dict[int, int] = field(default_factory=dict)
+    _change_second: int = 0
+    _changes: int = 0
 
     @property
     def single(self) -> bool:
@@ -130,7 +145,17 @@ class Session:
                 pong = rtc.Pong(last_ping_timestamp=request.ping_req.timestamp, timestamp=now_ms)
                 yield Send(rtc.SignalResponse(pong_resp=pong))
             case "update_metadata":
-                yield self._refuse(request.update_metadata.request_id)
+                yield from self._update(request.update_metadata, now_ms)
+            case "subscription_permission":
+                yield Post(self._audience(request.subscription_permission))
+            case "update_audio_track":
+                audio = request.update_audio_track
+                features = tuple(audio.features[:16])
+                yield Post(facts.TrackDescribed(self.participant_id, audio.track_sid, features=features))
+            case "update_video_track":
+                video = request.update_video_track
+                width, height = min(video.width, 16384), min(video.height, 16384)
+                yield Post(facts.TrackDescribed(self.participant_id, video.track_sid, width, height))
             case "publish_data_track_request" | "simulate" | "store_data_blob_request" | "get_data_blob_request":
                 yield self._refuse(0)
             case _:  # layers, sync state and the like inform; nothing follows from them here
@@ -176,6 +201,54 @@ class Session:
             track_ids.extend(tracks.track_sids)
         yield Post(facts.SubscriptionChosen(self.participant_id, tuple(track_ids[:MAX_NAMES]), update.subscribe))
 
+    def _update(self, update: rtc.UpdateParticipantMetadata, now_ms: int) -> Iterator[Command]:
+        """Metadata and attributes; two attributes are no attributes but wishes: the role, and a new PrivateMapKey."""
+        if now_ms // 1000 != self._change_second:
+            self._change_second, self._changes = now_ms // 1000, 0
+        self._changes += 1
+        if self._changes > MAX_CHANGES:
+            yield Send(messages.refusal(update.request_id, "too_often"))
+            return
+        attributes = dict(update.attributes)
+        key, role = attributes.pop(messages.PRIVATE_MAP_KEY, None), attributes.pop(messages.ROLE, None)
+        if any(name.startswith(messages.RESERVED) for name in attributes) or (role is not None and role not in _ROLES):
+            yield Send(messages.refusal(update.request_id, "invalid"))
+            return
+        if key is not None:
+            permission = self.admission.replace_key(key, now_ms)
+            if permission is None:
+                yield Send(messages.refusal(update.request_id, "bad_key"))
+                return
+            yield Post(facts.KeyReplaced(self.participant_id, permission, update.request_id))
+        speaks = role is not None and _ROLES[role] == Role.ANCHOR and self.admission.role != Role.ANCHOR
+        if speaks and self.admission.is_key_expired(now_ms):
+            yield Post(facts.KeyExpired(self.participant_id))
+            return
+        describes = bool(attributes or update.metadata or update.name or (key is None and role is None))
+        self.unanswered[update.request_id] = (key is not None) + (role is not None) + describes
+        if role is not None:
+            yield Post(facts.RoleChosen(self.participant_id, _ROLES[role], update.request_id))
+        if describes:
+            yield Post(
+                facts.ProfileChanged(
+                    self.participant_id,
+                    update.request_id,
+                    update.name or None,
+                    update.metadata or None,
+                    attributes,
+                )
+            )
+
+    def _audience(self, permission: rtc.SubscriptionPermission) -> facts.AudienceChosen:
+        if permission.all_participants:
+            return facts.AudienceChosen(self.participant_id, None)
+        audience: dict[str, frozenset[str] | None] = {}
+        for one in permission.track_permissions[:MAX_NAMES]:
+            user_id = one.participant_identity or self.users.get(one.participant_sid, "")
+            if user_id:
+                audience[user_id] = None if one.all_tracks else frozenset(one.track_sids[:MAX_TRACKS])
+        return facts.AudienceChosen(self.participant_id, audience)
+
     def _refuse(self, request_id: int) -> Command:
         response = rtc.RequestResponse(
             request_id=request_id,
@@ -186,33 +259,66 @@ class Session:
 
     # from the room ------------------------------------------------------------------------------------------------
 
-    def tell(self, notice: facts.Notice | media.AnyEvent, now_ms: int) -> list[Command]:
+    def tell(self, notice: commands.Notice | media.AnyEvent, now_ms: int) -> list[Command]:
         """A notice of the room or an event of the media node, as what the client gets to hear."""
         return list(self._tell(notice, now_ms))
 
-    def _tell(self, notice: facts.Notice | media.AnyEvent, now_ms: int) -> Iterator[Command]:
+    def _tell(self, notice: commands.Notice | media.AnyEvent, now_ms: int) -> Iterator[Command]:
         match notice:
-            case facts.Welcome():
+            case commands.Welcome():
                 yield from self._welcome(notice, now_ms)
-            case facts.Confirm():
+            case commands.Confirm():
                 yield Send(messages.reconnect_response())
-                participants = [messages.participant_info(p) for p in (notice.participant, *notice.others)]
+                self._know(notice.others)
+                participants = [messages.participant_info(notice.participant, own=True)]
+                participants += [messages.participant_info(p) for p in notice.others]
                 yield Send(rtc.SignalResponse(update=rtc.ParticipantUpdate(participants=participants)))
                 if not self.single:
                     yield Drive(media.RestartIce(room=self.room_sid, participant=self.participant_id))
-            case facts.ShowParticipants():
+            case commands.ShowParticipants():
+                self._know(notice.changed)
+                for session, _ in notice.gone:
+                    self.users.pop(session, None)
                 yield Send(messages.participants(notice))
-            case facts.AcceptTrack(cid, track):
+            case commands.ShowSelf(participant):
+                info = messages.participant_info(participant, own=True)
+                yield Send(rtc.SignalResponse(update=rtc.ParticipantUpdate(participants=[info])))
+                if self.admission.take_role(participant.role):
+                    token = self.admission.token(now_ms, TOKEN_LIFE_S * 1000)
+                    if token is not None:
+                        yield Send(rtc.SignalResponse(refresh_token=token))
+            case commands.ShowRoom(metadata, present):
+                room = messages.room_info(self.ref, self.room_sid, self.created_ms, present, metadata)
+                yield Send(rtc.SignalResponse(room_update=rtc.RoomUpdate(room=room)))
+            case commands.Grant(request_id):
+                self.unanswered[request_id] = self.unanswered.get(request_id, 1) - 1
+                if self.unanswered[request_id] <= 0:
+                    del self.unanswered[request_id]
+                    yield Send(messages.granted(request_id))
+            case commands.Refuse(request_id, why):
+                self.unanswered.pop(request_id, None)
+                yield Send(messages.refusal(request_id, why))
+            case commands.RefuseTrack(cid, why):
+                yield Send(messages.refusal(0, why, cid=cid))
+            case commands.SilenceTrack(track_id):
+                yield Send(rtc.SignalResponse(mute=rtc.MuteTrackRequest(sid=track_id, muted=True)))
+                yield Send(messages.refusal(0, "too_many_speakers", track_id=track_id))
+            case commands.ShowAdmission(publisher, track_id, admitted):
+                update = rtc.SubscriptionPermissionUpdate(
+                    participant_sid=publisher, track_sid=track_id, allowed=admitted
+                )
+                yield Send(rtc.SignalResponse(subscription_permission_update=update))
+            case commands.AcceptTrack(cid, track):
                 published = rtc.TrackPublishedResponse(cid=cid, track=messages.track_info(track))
                 yield Send(rtc.SignalResponse(track_published=published))
-            case facts.DropTrack(track_id):
+            case commands.DropTrack(track_id):
                 self.tracks.discard(track_id)
                 yield Send(rtc.SignalResponse(track_unpublished=rtc.TrackUnpublishedResponse(track_sid=track_id)))
-            case facts.TellPublisher(track_id):
+            case commands.TellPublisher(track_id):
                 yield Send(rtc.SignalResponse(track_subscribed=rtc.TrackSubscribed(track_sid=track_id)))
-            case facts.ShowQuality():
+            case commands.ShowQuality():
                 yield Send(messages.quality(notice))
-            case facts.Dismiss(cause):
+            case commands.Dismiss(cause):
                 yield Send(messages.leave(cause))
                 yield Hangup(cause)
             case _:
@@ -234,19 +340,11 @@ class Session:
             case _:  # transport states: the client sees them itself
                 return
 
-    def _welcome(self, welcome: facts.Welcome, now_ms: int) -> Iterator[Command]:
+    def _welcome(self, welcome: commands.Welcome, now_ms: int) -> Iterator[Command]:
         self.joined = True
-        self.room_sid = welcome.sid
-        yield Send(
-            messages.join_response(
-                self.ref,
-                self.room_sid,
-                welcome.created_ms,
-                welcome.participant,
-                welcome.others,
-                single=self.single,
-            )
-        )
+        self.room_sid, self.created_ms = welcome.sid, welcome.created_ms
+        self._know(welcome.others)
+        yield Send(messages.join_response(self.ref, welcome, single=self.single))
         for request in self.attempt.add_tracks[:MAX_TRACKS]:
             yield from self._add_track(request)
         if self.attempt.offer is not None:
@@ -254,6 +352,9 @@ class Session:
         early, self.early = self.early, []
         for raw in early:
             yield from self.receive(raw, now_ms)
+
+    def _know(self, participants: Iterable[Participant]) -> None:
+        self.users.update((p.participant_id, p.user_id) for p in participants)
 
 
 class _Candidate(msgspec.Struct):

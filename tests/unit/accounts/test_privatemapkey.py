@@ -2,6 +2,7 @@
 
 import json
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ from hypothesis import strategies as st
 from rtcloud.accounts.privatemapkey import (
     Permissions,
     PrivateMapKeyError,
+    VerifiedKey,
+    limited,
     parse,
-    received_sources,
-    sent_sources,
     verify_private_map_key,
 )
+from rtcloud.accounts.tokens import JoinGrant
 from rtcloud.accounts.usersig import make_user_sig
 from rtcloud.rooms.ids import RoomRef
 
@@ -43,7 +45,7 @@ def made(userbuf: bytes | None, *, key: str = KEY, user: str = "alice", expire_s
     return make_user_sig(APP, key, user, now_ms=NOW, expire_s=expire_s, userbuf=userbuf)
 
 
-def verify(text: str, room: RoomRef = NUMERIC, now_ms: int = NOW) -> Permissions:
+def verify(text: str, room: RoomRef = NUMERIC, now_ms: int = NOW) -> VerifiedKey:
     return verify_private_map_key(text, room=room, secret_keys=("newer", KEY), user_id="alice", now_ms=now_ms)
 
 
@@ -56,19 +58,41 @@ def test_the_official_librarys_keys(vector: dict[str, Any]) -> None:
     room = RoomRef(vector["sdk_app_id"], vector["numeric"], vector["room_id"])
     given_key = {"room": room, "secret_keys": (vector["key"],), "user_id": vector["user_id"]}
     last_ms = content.expires_s * 1000
-    assert verify_private_map_key(vector["text"], **given_key, now_ms=last_ms) == vector["permissions"]
+    verified = verify_private_map_key(vector["text"], **given_key, now_ms=last_ms)
+    assert verified == VerifiedKey(Permissions(vector["permissions"]), last_ms)
     with pytest.raises(PrivateMapKeyError, match="privateMapKey has expired"):
         verify_private_map_key(vector["text"], **given_key, now_ms=last_ms + 1)
+
+
+def by_bits(bits: int) -> JoinGrant:
+    return limited(JoinGrant(NUMERIC, "alice", NOW), VerifiedKey(Permissions(bits), NOW + 1))
 
 
 def test_what_the_bits_allow() -> None:
     documented = Permissions(42)  # enter, receive audio and video
     assert documented == Permissions.ENTER | Permissions.RECEIVE_AUDIO | Permissions.RECEIVE_VIDEO
-    assert sent_sources(documented) == ()
-    assert received_sources(documented) == ("microphone", "camera")
-    assert sent_sources(Permissions(64)) == ("screen_share", "screen_share_audio")
-    assert received_sources(Permissions(128)) == ("screen_share", "screen_share_audio")
-    assert sent_sources(Permissions(4 | 16)) == ("microphone", "camera")
+    viewer = by_bits(42)
+    assert (viewer.can_publish, viewer.can_publish_data, viewer.can_create) == (False, False, False)
+    assert viewer.can_subscribe_sources == ("microphone", "camera", "screen_share_audio")
+    assert viewer.key_expires_ms == NOW + 1
+    assert by_bits(64).can_publish_sources == ("screen_share",)  # its sound is sound
+    assert by_bits(128).can_subscribe_sources == ("screen_share",)
+    assert by_bits(4 | 16).can_publish_sources == ("microphone", "camera", "screen_share_audio")
+    assert by_bits(2).can_subscribe is False
+    assert by_bits(1).can_create is True
+    whole = by_bits(255)
+    assert (whole.can_publish_sources, whole.can_subscribe_sources) == ((), ())  # every one
+    assert whole == replace(JoinGrant(NUMERIC, "alice", NOW), key_expires_ms=NOW + 1)
+
+
+def test_a_new_key_takes_the_place_of_the_earlier_one() -> None:
+    narrowed = by_bits(2 | 8)
+    assert limited(narrowed, VerifiedKey(Permissions.ALL, NOW + 2)) == replace(by_bits(255), key_expires_ms=NOW + 2)
+
+
+def test_a_key_is_good_as_long_as_its_buffer_and_its_signature() -> None:
+    assert verify(made(packed(life_s=60))).expires_ms == NOW + 60_000
+    assert verify(made(packed(life_s=60), expire_s=10)).expires_ms == NOW + 10_000
 
 
 @pytest.mark.parametrize(
@@ -102,8 +126,8 @@ def test_keys_that_admit_nobody(text: str, reason: str) -> None:
 
 
 def test_a_number_and_its_text_are_two_rooms() -> None:
-    assert verify(made(packed())) == Permissions.ALL
-    assert verify(made(packed(version=1, room=b"77")), STRING) == Permissions.ALL
+    assert verify(made(packed())).permissions == Permissions.ALL
+    assert verify(made(packed(version=1, room=b"77")), STRING).permissions == Permissions.ALL
     with pytest.raises(PrivateMapKeyError, match="another room"):
         verify(made(packed()), STRING)
 

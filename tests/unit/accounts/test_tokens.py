@@ -54,6 +54,7 @@ def test_grant_survives_the_round_trip() -> None:
         can_publish_sources=("camera",),
         can_subscribe_sources=("microphone", "camera"),
         can_create=False,
+        key_expires_ms=NOW + 30_000,
         robot=True,
         user_type=3,
         terminal_type=4,

@@ -15,7 +15,7 @@ from rtcloud.admin.command import Command
 from rtcloud.admin.commands import COMMANDS, decode
 from rtcloud.admin.keys import KeysList
 from rtcloud.admin.policies import PoliciesAttach, PoliciesCheck, PoliciesCreate
-from rtcloud.admin.rooms import Rooms, UserSig
+from rtcloud.admin.rooms import RoomsList, UserSig
 from rtcloud.admin.users import UsersCreate, UsersList
 
 
@@ -39,7 +39,7 @@ def test_flags_become_commands() -> None:
     )
     assert parse("callbacks", "replay") == CallbacksReplay()
     assert parse("callbacks", "clear", "--groups", "1,3", "14") == CallbacksClear(application="14", groups=(1, 3))
-    assert parse("rooms") == Rooms()
+    assert parse("rooms") == RoomsList()
     assert parse("policies", "attach", "ops", "--role", "auditor") == PoliciesAttach(policy="ops", role="auditor")
     assert parse("applications", "set", "14", "--permission-control", "on", "--scenes", "rtc,live") == ApplicationsSet(
         application="14", permission_control="on", scenes=("rtc", "live")

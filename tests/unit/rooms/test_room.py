@@ -2,31 +2,12 @@
 
 from rtcloud.callbacks.events import ExitReason
 from rtcloud.media import node as media
-from rtcloud.rooms import facts
-from rtcloud.rooms.facts import Drive, Notify
-from rtcloud.rooms.participant import Device, Layer, Permission, Role, Source, Track
-from rtcloud.rooms.room import LOST_AFTER_MS, RETURN_WITHIN_MS, Room
-
-
-def entered(participant_id: str, user_id: str, **more: object) -> facts.Entered:
-    return facts.Entered(participant_id, user_id, Role.ANCHOR, Device(), True, **more)  # type: ignore[arg-type]
-
-
-def track(track_id: str, source: Source = "camera", **more: object) -> Track:
-    kind = "audio" if source == "microphone" else "video"
-    return Track(track_id, f"cid-{track_id}", kind, source, **more)  # type: ignore[arg-type]
-
-
-def drives(commands: list[facts.Command]) -> list[media.AnyCommand]:
-    return [c.command for c in commands if isinstance(c, Drive)]
-
-
-def notices(commands: list[facts.Command], participant_id: str) -> list[facts.Notice]:
-    return [c.notice for c in commands if isinstance(c, Notify) and c.participant_id == participant_id]
-
-
-def records(commands: list[facts.Command]) -> list[facts.Record]:
-    return [c for c in commands if not isinstance(c, Drive | Notify)]
+from rtcloud.rooms import commands, facts
+from rtcloud.rooms.commands import Notify
+from rtcloud.rooms.entering import RETURN_WITHIN_MS
+from rtcloud.rooms.participant import Device, Layer, Permission, Role, Track
+from rtcloud.rooms.room import LOST_AFTER_MS, Room
+from tests.kit.rooms import drives, entered, notices, records, refused, track
 
 
 def room_of_two(now: int = 1000) -> Room:
@@ -36,7 +17,7 @@ def room_of_two(now: int = 1000) -> Room:
     return room
 
 
-def publish(room: Room, participant_id: str, one: Track, now: int = 2000) -> list[facts.Command]:
+def publish(room: Room, participant_id: str, one: Track, now: int = 2000) -> list[commands.Command]:
     return [
         *room.handle(facts.TrackAdded(participant_id, one), now),
         *room.handle(facts.MediaStarted(participant_id, one.track_id, one.codec), now),
@@ -45,31 +26,33 @@ def publish(room: Room, participant_id: str, one: Track, now: int = 2000) -> lis
 
 def test_the_first_to_enter_creates_the_room() -> None:
     room = Room("RM_1", 1000)
-    commands = room.handle(entered("PA_a", "alice"), 1000)
-    assert records(commands) == [
-        facts.RoomCreated("alice"),
-        facts.PresenceBegan("PA_a", "alice", Role.ANCHOR, Device()),
+    said = room.handle(entered("PA_a", "alice"), 1000)
+    assert records(said) == [
+        commands.RoomCreated("alice"),
+        commands.PresenceBegan("PA_a", "alice", Role.ANCHOR, Device()),
     ]
-    assert drives(commands) == [media.AddParticipant(room="RM_1", participant="PA_a", identity="alice", single=True)]
-    welcome = notices(commands, "PA_a")[0]
-    assert isinstance(welcome, facts.Welcome)
+    added = media.AddParticipant(room="RM_1", participant="PA_a", identity="alice", single=True, rights=media.Rights())
+    assert drives(said) == [added]
+    welcome = notices(said, "PA_a")[0]
+    assert isinstance(welcome, commands.Welcome)
     assert welcome.others == ()
+    assert notices(said, "PA_a")[1:] == [commands.ShowSelf(room.participants["alice"])]
 
 
 def test_others_see_who_enters_and_who_leaves() -> None:
     room = room_of_two()
-    commands = room.handle(facts.LeftRoom("PA_b"), 3000)
-    assert notices(commands, "PA_a") == [facts.ShowParticipants(gone=(("PA_b", "bob"),))]
-    assert notices(commands, "PA_b") == [facts.Dismiss("left")]
-    assert records(commands) == [facts.PresenceEnded("PA_b", "bob", Role.ANCHOR, ExitReason.NORMAL)]
+    said = room.handle(facts.LeftRoom("PA_b"), 3000)
+    assert notices(said, "PA_a") == [commands.ShowParticipants(gone=(("PA_b", "bob"),))]
+    assert notices(said, "PA_b") == [commands.Dismiss("left")]
+    assert records(said) == [commands.PresenceEnded("PA_b", "bob", Role.ANCHOR, ExitReason.NORMAL)]
 
 
 def test_the_last_to_leave_destroys_the_room() -> None:
     room = room_of_two()
     room.handle(facts.LeftRoom("PA_a"), 3000)
-    commands = room.handle(facts.LeftRoom("PA_b"), 3000)
-    assert records(commands)[-1] == facts.RoomDestroyed()
-    assert drives(commands)[-1] == media.CloseRoom(room="RM_1")
+    said = room.handle(facts.LeftRoom("PA_b"), 3000)
+    assert records(said)[-1] == commands.RoomDestroyed()
+    assert drives(said)[-1] == media.CloseRoom(room="RM_1")
     assert room.destroyed
     assert room.handle(entered("PA_c", "carol"), 4000) == []
 
@@ -80,8 +63,8 @@ def test_a_track_is_subscribed_when_its_media_starts() -> None:
     assert not any(isinstance(c, media.Subscribe) for c in drives(added))
     started = room.handle(facts.MediaStarted("PA_a", "TR_1", "h264"), 2100)
     assert media.Subscribe(room="RM_1", participant="PA_b", track="TR_1") in drives(started)
-    assert facts.PublicationStarted("PA_a", "alice", "video") in records(started)
-    assert facts.TellPublisher("TR_1") in notices(started, "PA_a")
+    assert commands.PublicationStarted("PA_a", "alice", "video") in records(started)
+    assert commands.TellPublisher("TR_1") in notices(started, "PA_a")
 
 
 def test_only_permitted_sources_are_received() -> None:
@@ -97,8 +80,8 @@ def test_only_permitted_sources_are_received() -> None:
 def test_a_late_comer_is_subscribed_to_what_runs() -> None:
     room = room_of_two()
     publish(room, "PA_a", track("TR_1"))
-    commands = room.handle(entered("PA_c", "carol"), 5000)
-    assert media.Subscribe(room="RM_1", participant="PA_c", track="TR_1") in drives(commands)
+    said = room.handle(entered("PA_c", "carol"), 5000)
+    assert media.Subscribe(room="RM_1", participant="PA_c", track="TR_1") in drives(said)
 
 
 def test_mute_stops_and_unmute_starts_the_publication() -> None:
@@ -106,36 +89,36 @@ def test_mute_stops_and_unmute_starts_the_publication() -> None:
     publish(room, "PA_a", track("TR_1", "microphone"))
     muted = room.handle(facts.TrackMuted("PA_a", "TR_1", True), 3000)
     assert drives(muted) == [media.MuteTrack(room="RM_1", track="TR_1", muted=True)]
-    assert records(muted) == [facts.PublicationStopped("PA_a", "alice", "audio")]
+    assert records(muted) == [commands.PublicationStopped("PA_a", "alice", "audio")]
     again = room.handle(facts.TrackMuted("PA_a", "TR_1", False), 4000)
-    assert records(again) == [facts.PublicationStarted("PA_a", "alice", "audio")]
+    assert records(again) == [commands.PublicationStarted("PA_a", "alice", "audio")]
 
 
 def test_a_shared_screen_is_the_auxiliary_stream() -> None:
     room = room_of_two()
-    commands = publish(room, "PA_a", track("TR_s", "screen_share"))
-    assert facts.PublicationStarted("PA_a", "alice", "aux") in records(commands)
+    said = publish(room, "PA_a", track("TR_s", "screen_share"))
+    assert commands.PublicationStarted("PA_a", "alice", "aux") in records(said)
 
 
 def test_leaving_reports_no_stopped_publications() -> None:
     room = room_of_two()
     publish(room, "PA_a", track("TR_1"))
-    commands = room.handle(facts.LeftRoom("PA_a"), 3000)
-    assert not any(isinstance(r, facts.PublicationStopped) for r in records(commands))
-    assert any(isinstance(r, facts.PresenceEnded) for r in records(commands))
+    said = room.handle(facts.LeftRoom("PA_a"), 3000)
+    assert not any(isinstance(r, commands.PublicationStopped) for r in records(said))
+    assert any(isinstance(r, commands.PresenceEnded) for r in records(said))
 
 
 def test_the_same_user_again_takes_over_the_presence() -> None:
     room = room_of_two()
     publish(room, "PA_a", track("TR_1"))
-    commands = room.handle(entered("PA_a2", "alice"), 3000)
-    assert notices(commands, "PA_a") == [facts.Dismiss("duplicate")]
-    assert not any(isinstance(r, facts.PresenceBegan | facts.PresenceEnded) for r in records(commands))
+    said = room.handle(entered("PA_a2", "alice"), 3000)
+    assert notices(said, "PA_a") == [commands.Dismiss("duplicate")]
+    assert not any(isinstance(r, commands.PresenceBegan | commands.PresenceEnded) for r in records(said))
     assert room.participants["alice"].presence == "PA_a"
     assert room.participants["alice"].participant_id == "PA_a2"
     # publishing the same again is not a new start
     assert not any(
-        isinstance(r, facts.PublicationStarted) for r in records(publish(room, "PA_a2", track("TR_2"), 3500))
+        isinstance(r, commands.PublicationStarted) for r in records(publish(room, "PA_a2", track("TR_2"), 3500))
     )
 
 
@@ -144,38 +127,38 @@ def test_what_does_not_come_back_is_reported_as_stopped() -> None:
     publish(room, "PA_a", track("TR_1"))
     room.handle(entered("PA_a2", "alice"), 3000)
     assert room.deadline() == 3000 + RETURN_WITHIN_MS
-    commands = room.handle(facts.TimePassed(), 3000 + RETURN_WITHIN_MS)
-    assert records(commands) == [facts.PublicationStopped("PA_a", "alice", "video")]
+    said = room.handle(facts.TimePassed(), 3000 + RETURN_WITHIN_MS)
+    assert records(said) == [commands.PublicationStopped("PA_a", "alice", "video")]
 
 
 def test_a_lost_user_is_given_up_after_90_seconds() -> None:
     room = room_of_two()
     room.handle(facts.SocketLost("PA_a"), 5000)
     assert room.handle(facts.TimePassed(), 5000 + LOST_AFTER_MS - 1) == []
-    commands = room.handle(facts.TimePassed(), 5000 + LOST_AFTER_MS)
-    assert records(commands) == [facts.PresenceEnded("PA_a", "alice", Role.ANCHOR, ExitReason.TIMEOUT)]
+    said = room.handle(facts.TimePassed(), 5000 + LOST_AFTER_MS)
+    assert records(said) == [commands.PresenceEnded("PA_a", "alice", Role.ANCHOR, ExitReason.TIMEOUT)]
 
 
 def test_a_resumed_session_is_not_given_up() -> None:
     room = room_of_two()
     room.handle(facts.SocketLost("PA_a"), 5000)
-    commands = room.handle(facts.Resumed("PA_a"), 6000)
-    assert isinstance(notices(commands, "PA_a")[0], facts.Confirm)
+    said = room.handle(facts.Resumed("PA_a"), 6000)
+    assert isinstance(notices(said, "PA_a")[0], commands.Confirm)
     assert room.deadline() is None
 
 
 def test_removed_users_leave_with_their_reason_and_absent_ones_are_ignored() -> None:
     room = room_of_two()
-    commands = room.handle(facts.UsersRemoved(("bob", "nobody")), 3000)
-    assert notices(commands, "PA_b") == [facts.Dismiss("removed")]
-    assert records(commands) == [facts.PresenceEnded("PA_b", "bob", Role.ANCHOR, ExitReason.REMOVED)]
+    said = room.handle(facts.UsersRemoved(("bob", "nobody")), 3000)
+    assert notices(said, "PA_b") == [commands.Dismiss("removed")]
+    assert records(said) == [commands.PresenceEnded("PA_b", "bob", Role.ANCHOR, ExitReason.REMOVED)]
 
 
 def test_dismissing_ends_every_presence_and_the_room() -> None:
     room = room_of_two()
-    commands = room.handle(facts.RoomDismissed(), 3000)
-    assert [type(r) for r in records(commands)] == [facts.PresenceEnded, facts.PresenceEnded, facts.RoomDestroyed]
-    assert notices(commands, "PA_a") == [facts.Dismiss("dismissed")]
+    said = room.handle(facts.RoomDismissed(), 3000)
+    assert [type(r) for r in records(said)] == [commands.PresenceEnded, commands.PresenceEnded, commands.RoomDestroyed]
+    assert notices(said, "PA_a") == [commands.Dismiss("dismissed")]
 
 
 def test_presences_found_at_start_wait_for_their_users() -> None:
@@ -192,23 +175,22 @@ def test_presences_found_at_start_wait_for_their_users() -> None:
     assert records(back) == []
     assert records(publish(room, "PA_a9", track("TR_9"), 61_000)) == []
     gone = room.handle(facts.TimePassed(), 50_000 + LOST_AFTER_MS)
-    assert facts.PresenceEnded("PA_b", "bob", Role.ANCHOR, ExitReason.TIMEOUT) in records(gone)
+    assert commands.PresenceEnded("PA_b", "bob", Role.ANCHOR, ExitReason.TIMEOUT) in records(gone)
     assert not room.destroyed
 
 
 def test_who_may_not_publish_is_told_so() -> None:
     room = Room("RM_1", 1000)
     room.handle(entered("PA_a", "alice", permission=Permission(publish=False)), 1000)
-    commands = room.handle(facts.TrackAdded("PA_a", track("TR_1")), 2000)
-    assert commands == [Notify("PA_a", facts.DropTrack("TR_1"))]
+    assert room.handle(facts.TrackAdded("PA_a", track("TR_1")), 2000) == refused("PA_a", "TR_1", "not_allowed")
 
 
 def test_only_the_granted_sources_may_be_published() -> None:
     room = Room("RM_1", 1000)
     room.handle(entered("PA_a", "alice", permission=Permission(sources=("microphone",))), 1000)
-    assert room.handle(facts.TrackAdded("PA_a", track("TR_1")), 2000) == [Notify("PA_a", facts.DropTrack("TR_1"))]
+    assert room.handle(facts.TrackAdded("PA_a", track("TR_1")), 2000) == refused("PA_a", "TR_1", "not_allowed")
     heard = track("TR_2", "microphone")
-    assert Notify("PA_a", facts.AcceptTrack(heard.cid, heard)) in room.handle(facts.TrackAdded("PA_a", heard), 2000)
+    assert Notify("PA_a", commands.AcceptTrack(heard.cid, heard)) in room.handle(facts.TrackAdded("PA_a", heard), 2000)
 
 
 def test_an_explicit_choice_wins_over_automatic_subscription() -> None:
@@ -241,9 +223,9 @@ def test_what_is_received_is_recorded_until_the_end() -> None:
     room = room_of_two()
     publish(room, "PA_a", track("TR_1"))
     sized = room.handle(facts.Receiving("PA_b", "TR_1", 1280, 720), 3000)
-    assert records(sized) == [facts.SubscriptionChanged("PA_b", "alice", "video", 1280, 720, True)]
+    assert records(sized) == [commands.SubscriptionChanged("PA_b", "alice", "video", 1280, 720, True)]
     gone = room.handle(facts.TrackRemoved("PA_a", "TR_1"), 4000)
-    assert facts.SubscriptionChanged("PA_b", "alice", "video", 0, 0, False) in records(gone)
+    assert commands.SubscriptionChanged("PA_b", "alice", "video", 0, 0, False) in records(gone)
 
 
 def test_quality_is_told_when_it_is_known_and_when_it_changes() -> None:
@@ -252,10 +234,10 @@ def test_quality_is_told_when_it_is_known_and_when_it_changes() -> None:
     room.handle(facts.QualityMeasured("PA_b", 0.15, 0.0, 20), 2900)
     assert room.deadline() == 3000
     first = room.handle(facts.TimePassed(), 3000)
-    assert notices(first, "PA_b") == [facts.ShowQuality((("PA_a", 2, 5.0), ("PA_b", 1, 4.0)))]
+    assert notices(first, "PA_b") == [commands.ShowQuality((("PA_a", 2, 5.0), ("PA_b", 1, 4.0)))]
     room.handle(facts.QualityMeasured("PA_a", 0.01, 0.0, 30), 3500)
     assert room.deadline() is None
     room.handle(facts.QualityMeasured("PA_a", 0.25, 0.0, 20), 4000)
-    assert notices(room.handle(facts.TimePassed(), 5000), "PA_b") == [facts.ShowQuality((("PA_a", 0, 3.0),))]
+    assert notices(room.handle(facts.TimePassed(), 5000), "PA_b") == [commands.ShowQuality((("PA_a", 0, 3.0),))]
     late = room.handle(entered("PA_c", "carol"), 6000)
-    assert facts.ShowQuality((("PA_a", 0, 3.0), ("PA_b", 1, 4.0))) in notices(late, "PA_c")
+    assert commands.ShowQuality((("PA_a", 0, 3.0), ("PA_b", 1, 4.0))) in notices(late, "PA_c")

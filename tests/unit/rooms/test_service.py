@@ -12,7 +12,7 @@ from rtcloud.callbacks.targets import set_targets
 from rtcloud.errors import ServiceError
 from rtcloud.media import node as media
 from rtcloud.media.fake import FakeNode
-from rtcloud.rooms import facts
+from rtcloud.rooms import commands, facts
 from rtcloud.rooms.ids import RoomRef
 from rtcloud.rooms.participant import Device, Role, Track
 from rtcloud.rooms.service import RoomService, ToSession, _Pass
@@ -103,7 +103,7 @@ async def database() -> AsyncIterator[SqliteDatabase]:
 async def test_the_presence_is_written_before_the_welcome(database: SqliteDatabase) -> None:
     async with running(database, HandClock()) as scene:
         alice = await scene.enter("PA_a", "alice")
-        assert alice.kinds()[0] is facts.Welcome
+        assert alice.kinds()[0] is commands.Welcome
         assert await scene.events() == [101, 103]
 
 
@@ -116,7 +116,7 @@ async def test_answers_follow_the_updates_they_belong_to(database: SqliteDatabas
         await scene.rooms.remove_users(REF, ["nobody"])  # passes through the same queue
         await scene.rooms.remove_users(REF, ["nobody"])
         kinds = heard.kinds()
-        assert kinds.index(facts.AcceptTrack) < kinds.index(media.Answered)
+        assert kinds.index(commands.AcceptTrack) < kinds.index(media.Answered)
 
 
 async def test_a_whole_stay_causes_its_callbacks_in_order(database: SqliteDatabase) -> None:
@@ -128,20 +128,27 @@ async def test_a_whole_stay_causes_its_callbacks_in_order(database: SqliteDataba
         scene.rooms.post("PA_a", facts.TrackMuted("PA_a", "TR_1", True))
         await scene.rooms.dismiss(REF)
         assert await scene.events() == [101, 103, 201, 202, 104, 102]
-        assert heard.notices[-1] == facts.Dismiss("dismissed")
+        assert heard.notices[-1] == commands.Dismiss("dismissed")
         assert media.CloseRoom(room=sid) in scene.node.commands
 
 
 async def test_a_room_is_not_opened_by_whom_may_not(database: SqliteDatabase) -> None:
     async with running(database, HandClock()) as scene:
-        fact = facts.Entered("PA_b", "bob", Role.ANCHOR, Device(), True)
+        fact = facts.Entered("PA_b", "bob", Role.ANCHOR, Device(), True, may_create=False)
         assert not scene.rooms.is_open(REF)
-        with pytest.raises(ServiceError, match="RoomNotExist"):
-            await scene.rooms.enter(REF, "rtc", fact, Heard(), may_open=False)
+        assert scene.rooms.refusal(REF, "rtc", "bob", Role.ANCHOR, may_create=False) == "may_not_create"
+        early = Heard()
+        await scene.rooms.enter(REF, "rtc", fact, early)
+        assert early.notices == [commands.Dismiss("may_not_create")]
         assert await scene.events() == []
+        assert not scene.rooms.is_open(REF)
+        assert scene.rooms.counts == (0, 0)
         await scene.enter("PA_a", "alice")
         assert scene.rooms.is_open(REF)
-        await scene.rooms.enter(REF, "rtc", fact, Heard(), may_open=False)
+        assert scene.rooms.refusal(REF, "rtc", "bob", Role.ANCHOR, may_create=False) is None
+        bob = Heard()
+        await scene.rooms.enter(REF, "rtc", fact, bob)
+        assert bob.kinds()[0] is commands.Welcome
         await scene.rooms.dismiss(REF)
         assert not scene.rooms.is_open(REF)
 
@@ -200,7 +207,7 @@ async def test_an_overloaded_media_node_refuses_the_join_and_keeps_the_others(da
         with pytest.raises(ServiceError):
             await scene.enter("PA_b", "bob")
         assert not scene.rooms.healthy
-        assert alice.notices[-1] == facts.Dismiss("failed")
+        assert alice.notices[-1] == commands.Dismiss("failed")
         scene.node.full = False
         await scene.enter("PA_a2", "alice")  # still in the room, as the database has it
         assert scene.rooms.healthy
@@ -214,7 +221,7 @@ async def test_nobody_hears_of_a_room_before_the_welcome(database: SqliteDatabas
         speakers = media.Speakers(room=sid, speakers=[])
         scene.rooms._by_sid[sid].post(_Pass(None, speakers))
         bob = await scene.enter("PA_b", "bob")  # taken up together with what was said before
-        assert bob.kinds()[0] is facts.Welcome
+        assert bob.kinds()[0] is commands.Welcome
         assert speakers in alice.notices
         assert speakers not in bob.notices
 
@@ -230,7 +237,7 @@ async def test_a_session_that_cannot_be_told_leaves_and_the_room_goes_on(databas
         await scene.rooms.enter(REF, "rtc", fact, broken)
         carol = await scene.enter("PA_c", "carol")
         await scene.rooms.remove_users(REF, ["nobody"])
-        assert carol.kinds()[0] is facts.Welcome
+        assert carol.kinds()[0] is commands.Welcome
         assert sorted(await scene.events()) == [101, 103, 103, 103, 104]
 
 
@@ -245,4 +252,4 @@ async def test_a_fact_that_no_room_can_handle_does_not_end_its_task(
             with pytest.raises(ServiceError, match="InternalError"):
                 await scene.rooms.remove_users(REF, ["alice"])
         again = await scene.enter("PA_a2", "alice")
-        assert again.kinds()[0] is facts.Welcome
+        assert again.kinds()[0] is commands.Welcome

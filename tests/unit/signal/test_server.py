@@ -14,6 +14,7 @@ from rtcloud.clock import SystemClock
 from rtcloud.rooms import facts
 from rtcloud.rooms.ids import RoomRef
 from rtcloud.rooms.service import RoomService
+from rtcloud.signal.admission import Admission
 from rtcloud.signal.joining import JoinAttempt, parse_v0
 from rtcloud.signal.server import OUTBOX_SIZE, SignalServer, _Connection
 from rtcloud.signal.session import Hangup, Send, Session
@@ -53,8 +54,9 @@ def connected() -> tuple[SignalServer, Rooms, _Connection]:
     rooms = Rooms()
     server = SignalServer(cast(RoomService, rooms), lambda app: None, SystemClock(), lambda prefix: prefix)
     attempt: JoinAttempt = parse_v0({})
-    session = Session(REF, "PA_a", attempt, lambda prefix: prefix)
-    return server, rooms, _Connection(server, session, JoinGrant(REF, "alice", 0))
+    admission = Admission(JoinGrant(REF, "alice", 0), lambda app: ("key",))
+    session = Session(REF, "PA_a", attempt, lambda prefix: prefix, admission)
+    return server, rooms, _Connection(server, session)
 
 
 async def test_a_client_that_does_not_read_is_lost_and_not_kept_for_ever() -> None:

@@ -6,26 +6,35 @@ from hypothesis import given
 from hypothesis import strategies as st
 from livekit.protocol import models, rtc
 
+from rtcloud.accounts.tokens import JoinGrant
 from rtcloud.media import node as media
-from rtcloud.rooms import facts
+from rtcloud.rooms import commands, facts
 from rtcloud.rooms.ids import RoomRef
 from rtcloud.rooms.participant import Device, Participant, Role
+from rtcloud.signal.admission import Admission
 from rtcloud.signal.joining import JoinAttempt
 from rtcloud.signal.session import MAX_EARLY, Command, Drive, Hangup, Post, Send, Session
 
-REF = RoomRef(1400000000, True, "77")
+REF, KEY = RoomRef(1400000000, True, "77"), "the key"
 
 
 def a_participant(participant_id: str = "PA_a", user_id: str = "alice") -> Participant:
     return Participant(participant_id, participant_id, user_id, Role.ANCHOR, Device(), joined_ms=1000)
 
 
-def a_session(*, single: bool = True, offer: rtc.SessionDescription | None = None, welcome: bool = True) -> Session:
+def a_session(
+    *,
+    single: bool = True,
+    offer: rtc.SessionDescription | None = None,
+    welcome: bool = True,
+    grant: JoinGrant | None = None,
+) -> Session:
     numbers = itertools.count()
     attempt = JoinAttempt(single=single, client=models.ClientInfo(), offer=offer)
-    session = Session(REF, "PA_a", attempt, lambda prefix: f"{prefix}_{next(numbers)}")
+    admission = Admission(grant or JoinGrant(REF, "alice", 0), lambda app: (KEY,))
+    session = Session(REF, "PA_a", attempt, lambda prefix: f"{prefix}_{next(numbers)}", admission)
     if welcome:
-        session.tell(facts.Welcome("RM_1", a_participant(), (), 1000), 1000)
+        session.tell(commands.Welcome("RM_1", a_participant(), (), 1000), 1000)
     return session
 
 
@@ -41,23 +50,21 @@ def test_the_welcome_is_a_join_response_and_then_the_first_offer_is_taken_up() -
     offer = rtc.SessionDescription(type="offer", sdp="v=0 offer", id=3)
     session = a_session(offer=offer, welcome=False)
     bob = a_participant("PA_b", "bob")
-    commands = session.tell(facts.Welcome("RM_1", a_participant(), (bob,), 1000), 1000)
-    join = sent(commands)[0].join
+    said = session.tell(commands.Welcome("RM_1", a_participant(), (bob,), 1000), 1000)
+    join = sent(said)[0].join
     assert join.participant.identity == "alice"
     assert [p.identity for p in join.other_participants] == ["bob"]
     assert join.room.metadata == '{"roomId":77}'
     assert join.server_info.version
     assert not join.subscriber_primary
-    assert commands[1] == Drive(
-        media.Offer(room="RM_1", participant="PA_a", request=3, target="single", sdp="v=0 offer")
-    )
+    assert said[1] == Drive(media.Offer(room="RM_1", participant="PA_a", request=3, target="single", sdp="v=0 offer"))
 
 
 def test_messages_before_the_welcome_wait_for_it() -> None:
     session = a_session(welcome=False)
     assert say(session, mute=rtc.MuteTrackRequest(sid="TR_1", muted=True)) == []
-    commands = session.tell(facts.Welcome("RM_1", a_participant(), (), 1000), 1000)
-    assert commands[-1] == Post(facts.TrackMuted("PA_a", "TR_1", True))
+    said = session.tell(commands.Welcome("RM_1", a_participant(), (), 1000), 1000)
+    assert said[-1] == Post(facts.TrackMuted("PA_a", "TR_1", True))
 
 
 def test_a_flood_before_the_welcome_ends_the_session() -> None:
@@ -88,8 +95,8 @@ def test_announced_tracks_get_ids_and_layers() -> None:
 def test_too_many_tracks_are_refused() -> None:
     session = a_session()
     for number in range(40):
-        commands = say(session, add_track=rtc.AddTrackRequest(cid=f"c{number}"))
-    assert sent(commands)[0].request_response.message
+        said = say(session, add_track=rtc.AddTrackRequest(cid=f"c{number}"))
+    assert sent(said)[0].request_response.message
 
 
 def test_pings_are_answered_both_ways() -> None:
@@ -127,17 +134,17 @@ def test_every_cause_of_leaving_has_its_reason_and_action() -> None:
         "shutdown": ("SERVER_SHUTDOWN", "RECONNECT"),
     }
     for cause, (reason, action) in expected.items():
-        commands = a_session().tell(facts.Dismiss(cause), 1000)  # type: ignore[arg-type]
-        leave = sent(commands)[0].leave
+        said = a_session().tell(commands.Dismiss(cause), 1000)  # type: ignore[arg-type]
+        leave = sent(said)[0].leave
         assert models.DisconnectReason.Name(leave.reason) == reason  # type: ignore[attr-defined]
         assert rtc.LeaveRequest.Action.Name(leave.action) == action  # type: ignore[attr-defined]
-        assert isinstance(commands[-1], Hangup)
+        assert isinstance(said[-1], Hangup)
 
 
 def test_a_resume_is_answered_with_reconnect_first() -> None:
-    commands = a_session().tell(facts.Confirm(a_participant(), ()), 1000)
-    assert [r.WhichOneof("message") for r in sent(commands)] == ["reconnect", "update"]
-    dual = a_session(single=False).tell(facts.Confirm(a_participant(), ()), 1000)
+    said = a_session().tell(commands.Confirm(a_participant(), ()), 1000)
+    assert [r.WhichOneof("message") for r in sent(said)] == ["reconnect", "update"]
+    dual = a_session(single=False).tell(commands.Confirm(a_participant(), ()), 1000)
     assert Drive(media.RestartIce(room="RM_1", participant="PA_a")) in dual
 
 
