@@ -104,6 +104,18 @@ def test_content_types_belong_to_signature_versions(
     run(scenario)
 
 
+def test_tc3_names_its_missing_common_parameter() -> None:
+    async def scenario(api: Api) -> None:
+        for name in ("X-TC-Action", "X-TC-Version", "X-TC-Timestamp", "X-TC-Region"):
+            for absent in (None, ""):
+                answer = await call(api, b"{}", **{name.lower(): absent})
+                assert (answer.code, answer.message) == ("MissingParameter", f"{name} is required")
+        for text in ("soon", "-5", "1e9", " "):
+            assert (await call(api, b"{}", **{"x-tc-timestamp": text})).code == "InvalidParameterValue"
+
+    run(scenario)
+
+
 def test_v1_names_its_missing_common_parameter() -> None:
     async def scenario(api: Api) -> None:
         for name in ("Action", "Timestamp", "Nonce", "SecretId", "Signature", "Version"):
