@@ -10,6 +10,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from sqlalchemy import Connection
 
@@ -38,6 +39,14 @@ RECOVER_EVERY_S = 1.0
 ToSession = commands.Notice | media.AnyEvent
 #: Where the notices of a session go; must not block.
 Deliver = Callable[[ToSession], None]
+
+
+class Observer(Protocol):
+    """Told of everything, as it happens; must neither block nor fail."""
+
+    def handled(self, room: Room, fact: facts.Fact, ordered: Sequence[commands.Command], now_ms: int) -> None: ...
+
+    def told(self, room: Room, event: media.AnyEvent, now_ms: int) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +87,7 @@ class RoomService:
         new_id: Callable[[str], str],
         *,
         limits: Limits | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self._database = database
         self._bus = bus
@@ -85,6 +95,7 @@ class RoomService:
         self._clock = clock
         self._new_id = new_id
         self._limits = limits or Limits()
+        self._observer = observer
         self._rooms: dict[RoomRef, _LiveRoom] = {}
         self._by_sid: dict[str, _LiveRoom] = {}
         self._sessions: dict[str, tuple[_LiveRoom, Deliver]] = {}
@@ -249,7 +260,10 @@ class RoomService:
                     targets = live.room.sessions if fact.participant_id is None else (fact.participant_id,)
                     notices.extend((target, fact.event) for target in targets)
                     continue
-                for command in live.room.handle(fact, now_ms):
+                ordered = live.room.handle(fact, now_ms)
+                if self._observer is not None:
+                    self._observer.handled(live.room, fact, ordered, now_ms)
+                for command in ordered:
                     match command:
                         case commands.Drive(order):
                             drives.append(order)
@@ -358,6 +372,8 @@ class RoomService:
         while True:
             for event in await self._node.events():
                 live = self._by_sid.get(event.room)
+                if live is not None and self._observer is not None:
+                    self._observer.told(live.room, event, self._clock.now_ms())
                 if live is not None and not live.post(_fact_of(event)):
                     _log.error("room inbox full: media event dropped", extra={"room": event.room})
 

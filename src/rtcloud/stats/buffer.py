@@ -25,7 +25,7 @@ Key = tuple[int, str, str]
 
 @dataclass(slots=True)
 class Counters:
-    """For /metrics; only ever grow."""
+    """For /metrics; only ever grow. ``events`` are written; ``samples`` taken, some of them not yet written."""
 
     events: int = 0
     samples: int = 0
@@ -82,7 +82,9 @@ class Buffer:
                 self.counters.samples_dropped += 1
                 return
             found = self._minutes[key] = _Open(Minute(key[0]), sample.at_ms)
-        if not found.minute.add(sample):
+        if found.minute.add(sample):
+            self.counters.samples += 1
+        else:
             self.counters.samples_dropped += 1
 
     def refused(self, entry: RefusedEntry) -> None:
@@ -140,7 +142,6 @@ class Buffer:
         for key, _, count in rows:
             one = self._minutes.get(key)
             if one is not None:
-                self.counters.samples += count - one.written
                 one.written, one.written_ms = count, now_ms
 
     def refusals(self) -> list[RefusedEntry]:
