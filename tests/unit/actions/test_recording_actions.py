@@ -20,21 +20,12 @@ from rtcloud.egress.recording.request import RecordingRequest, SubscribeStreamUs
 from rtcloud.errors import ServiceError
 from rtcloud.rooms.ids import RoomRef
 from tests.kit.api import FakeRooms, FakeTasks
+from tests.kit.clock import NOW_MS, StillClock
 
-NOW_MS, HOUR_MS = 1_700_000_000_000, 3_600_000
+HOUR_MS = 3_600_000
 MODEL = load_model()
 APP = Application(1_400_000_000, "100", "app", "key", ApplicationSettings(concurrent_recordings=2))
 STORAGE = {"Vendor": 0, "Region": "r", "Bucket": "b", "AccessKey": "access", "SecretKey": "hidden"}
-
-
-class StillClock:
-    ms = NOW_MS
-
-    def now_ms(self) -> int:
-        return self.ms
-
-    def monotonic(self) -> float:
-        return self.ms / 1000
 
 
 def services(tasks: FakeTasks, clock: StillClock) -> Services:

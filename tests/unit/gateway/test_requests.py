@@ -108,10 +108,12 @@ def test_tc3_names_its_missing_common_parameter() -> None:
     async def scenario(api: Api) -> None:
         for name in ("X-TC-Action", "X-TC-Version", "X-TC-Timestamp", "X-TC-Region"):
             for absent in (None, ""):
-                answer = await call(api, b"{}", **{name.lower(): absent})
+                changes: dict[str, Any] = {name.lower(): absent}
+                answer = await call(api, b"{}", **changes)
                 assert (answer.code, answer.message) == ("MissingParameter", f"{name} is required")
         for text in ("soon", "-5", "1e9", " "):
-            assert (await call(api, b"{}", **{"x-tc-timestamp": text})).code == "InvalidParameterValue"
+            changes = {"x-tc-timestamp": text}
+            assert (await call(api, b"{}", **changes)).code == "InvalidParameterValue"
 
     run(scenario)
 
@@ -120,7 +122,8 @@ def test_v1_names_its_missing_common_parameter() -> None:
     async def scenario(api: Api) -> None:
         for name in ("Action", "Timestamp", "Nonce", "SecretId", "Signature", "Version"):
             for absent in (None, ""):
-                answer = await call_v1(api, fields(api), **{name: absent})
+                changes: dict[str, Any] = {name: absent}
+                answer = await call_v1(api, fields(api), **changes)
                 assert (answer.code, answer.message) == ("MissingParameter", f"{name} is required")
         for nonce in ("x", "-1", "1.5", "٣", "1" * 21):
             assert (await call_v1(api, fields(api) | {"Nonce": nonce})).code == "InvalidParameterValue"
