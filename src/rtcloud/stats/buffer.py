@@ -111,12 +111,16 @@ class Buffer:
     def events(self, most: int) -> Sequence[UserEvent]:
         return self._events[:most]
 
-    def events_written(self, count: int) -> None:
+    def events_written(self, count: int, *, taken: bool = True) -> None:
+        """Or given up, when they were not ``taken``."""
         del self._events[:count]
         self._told.clear()
         self._events += self._left_out.values()
         self._left_out.clear()
-        self.counters.events += count
+        if taken:
+            self.counters.events += count
+        else:
+            self.counters.events_left_out += count
 
     def minutes(self, now_ms: int, every_ms: int) -> list[Key]:
         """Those with samples not written: when their minute is over, or every so often before. In the table's order."""

@@ -4,6 +4,7 @@ The room's own records write who is there and who sends and receives what; here 
 told when it is decided: in the second in which the database fails it may tell of what did not come to be.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 
 from rtcloud.media import node as media
@@ -15,6 +16,8 @@ from rtcloud.stats.events import EventId, RefusedEntry, UserEvent, mute_event, s
 from rtcloud.stats.recorder import Recorder
 from rtcloud.stats.samples import Sample
 
+_log = logging.getLogger(__name__)
+
 _NAME = 64
 _IS_MUTE = {
     frozenset[str](): 0,
@@ -25,18 +28,27 @@ _IS_MUTE = {
 
 
 class Observer:
-    """What the rooms and the join endpoint tell."""
+    """What the rooms and the join endpoint tell. A fault of this memory is logged: it ends no call."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
 
     def handled(self, room: Room, fact: facts.Fact, ordered: Sequence[commands.Command], now_ms: int) -> None:
         """The room has handled ``fact``, and asks for what is ``ordered``."""
-        for event in events_of(room, fact, ordered, now_ms):
-            self._recorder.event(event)
+        try:
+            for event in events_of(room, fact, ordered, now_ms):
+                self._recorder.event(event)
+        except Exception:
+            _log.exception("what a room did could not be remembered")
 
     def told(self, room: Room, event: media.AnyEvent, now_ms: int) -> None:
         """The media node says something of the room."""
+        try:
+            self._told(room, event, now_ms)
+        except Exception:
+            _log.exception("what the media node says could not be remembered")
+
+    def _told(self, room: Room, event: media.AnyEvent, now_ms: int) -> None:
         match event:
             case media.Quality():
                 participant = room.sessions.get(event.participant)
