@@ -19,21 +19,11 @@ from rtcloud.stats.observing import Observer
 from rtcloud.stats.recorder import Recorder
 from rtcloud.store.bus import LocalBus
 from rtcloud.store.database import SqliteDatabase, open_database
+from tests.kit.clock import StillClock
 
 pytestmark = pytest.mark.anyio
 
 REF = RoomRef(1400000000, True, "77")
-
-
-@dataclass
-class HandClock:
-    ms: int = 1_700_000_000_000
-
-    def now_ms(self) -> int:
-        return self.ms
-
-    def monotonic(self) -> float:
-        return self.ms / 1000
 
 
 @dataclass
@@ -42,7 +32,7 @@ class Scene:
     node: FakeNode
     database: SqliteDatabase
     recorder: Recorder
-    clock: HandClock
+    clock: StillClock
     sid: str = ""
 
     async def enter(self, session: str, user_id: str, role: Role = Role.ANCHOR, address: str = "192.0.2.1") -> None:
@@ -73,7 +63,7 @@ class Scene:
 
 @pytest.fixture
 async def scene() -> AsyncIterator[Scene]:
-    database, node, clock, numbers = open_database(None), FakeNode(), HandClock(), itertools.count()
+    database, node, clock, numbers = open_database(None), FakeNode(), StillClock(), itertools.count()
     recorder = Recorder(database, clock)
     rooms = RoomService(
         database,
