@@ -8,10 +8,11 @@ import asyncio
 import contextlib
 import logging
 import re
+import resource
 import socket
 import ssl
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -23,6 +24,9 @@ HEAD_SECONDS = 20.0
 MAX_MESSAGE = 512 * 1024
 #: Open connections over which new ones are turned away with 503.
 MAX_CONNECTIONS = 20_000
+#: Connections without a request; and never more than half of the files that the process may open. Beyond that, the one
+#: that has been idle longest is closed, so that whoever opens many and says nothing keeps nobody else out.
+MAX_IDLE = 8_000
 
 #: Java's HttpClient offers HTTP/2 with the first request of a connection. The parser takes any offer for the end of
 #: HTTP/1 and would drop the body; one that is not taken up means nothing, so it is left out.
@@ -35,14 +39,17 @@ class BoundedProtocol(HttpToolsProtocol):
     _head = 0
     _head_done = False
     _is_over = False
+    _idle: ClassVar[dict["BoundedProtocol", None]] = {}  # of all servers of the process, the longest idle first
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._expect_head()
+        self._begin_idling()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._cancel_timer()
+        self._idle.pop(self, None)
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
@@ -59,7 +66,23 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._head_done = True
         self._cancel_timer()
+        self._idle.pop(self, None)
         super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.cycle is None or self.cycle.response_complete:  # else another request was waiting
+            self._begin_idling()
+
+    def _begin_idling(self) -> None:
+        if self.transport.is_closing():
+            return
+        self._idle.pop(self, None)
+        self._idle[self] = None
+        if len(self._idle) > min(MAX_IDLE, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2):
+            longest = next(iter(self._idle))
+            del self._idle[longest]
+            longest.transport.close()
 
     def _expect_head(self) -> None:
         self._cancel_timer()
