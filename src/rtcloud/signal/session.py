@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 from google.protobuf.message import DecodeError
-from livekit.protocol import rtc
+from livekit.protocol import models, rtc
 
 from rtcloud.media import node as media
 from rtcloud.rooms import commands, facts
@@ -79,6 +79,8 @@ class Session:
     users: dict[str, str] = field(default_factory=dict)
     #: how many facts a request became that are not answered yet; it is granted with the last
     unanswered: dict[int, int] = field(default_factory=dict)
+    #: the PrivateMapKey handed over last: shown to its owner as the attribute that it set, and to nobody else
+    key: str = ""
     _change_second: int = 0
     _changes: int = 0
 
@@ -219,6 +221,7 @@ class Session:
             if permission is None:
                 yield Send(messages.refusal(update.request_id, "bad_key"))
                 return
+            self.key = key
             yield Post(facts.KeyReplaced(self.participant_id, permission, update.request_id))
         speaks = role is not None and _ROLES[role] == Role.ANCHOR and self.admission.role != Role.ANCHOR
         if speaks and self.admission.is_key_expired(now_ms):
@@ -270,7 +273,7 @@ class Session:
             case commands.Confirm():
                 yield Send(messages.reconnect_response())
                 self._know(notice.others)
-                participants = [messages.participant_info(notice.participant, own=True)]
+                participants = [self._own_info(notice.participant)]
                 participants += [messages.participant_info(p) for p in notice.others]
                 yield Send(rtc.SignalResponse(update=rtc.ParticipantUpdate(participants=participants)))
                 if not self.single:
@@ -281,7 +284,7 @@ class Session:
                     self.users.pop(session, None)
                 yield Send(messages.participants(notice))
             case commands.ShowSelf(participant):
-                info = messages.participant_info(participant, own=True)
+                info = self._own_info(participant)
                 yield Send(rtc.SignalResponse(update=rtc.ParticipantUpdate(participants=[info])))
                 if self.admission.take_role(participant.role):
                     token = self.admission.token(now_ms, TOKEN_LIFE_S * 1000)
@@ -352,6 +355,13 @@ class Session:
         early, self.early = self.early, []
         for raw in early:
             yield from self.receive(raw, now_ms)
+
+    def _own_info(self, participant: Participant) -> models.ParticipantInfo:
+        """livekit-client takes an attribute for set when it comes back, and for refused when it does not."""
+        info = messages.participant_info(participant, own=True)
+        if self.key:
+            info.attributes[messages.PRIVATE_MAP_KEY] = self.key
+        return info
 
     def _know(self, participants: Iterable[Participant]) -> None:
         self.users.update((p.participant_id, p.user_id) for p in participants)
