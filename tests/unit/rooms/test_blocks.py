@@ -18,7 +18,7 @@ def talking() -> Script:
     script.enter("alice")
     script.enter("bob")
     for source in ("camera", "microphone", "screen_share"):
-        script.publish("alice", source)  # type: ignore[arg-type]
+        script.publish("alice", source)
     return script
 
 

@@ -276,7 +276,7 @@ def test_the_media_node_is_told_which_right_a_track_needs() -> None:
     script = Script()
     script.enter("alice")
     streams = {
-        source: only(media.PublishTrack, drives(script.publish("alice", source)))[0].stream  # type: ignore[arg-type]
+        source: only(media.PublishTrack, drives(script.publish("alice", source)))[0].stream
         for source in ("camera", "microphone", "screen_share", "screen_share_audio", "unknown")
     }
     assert streams == {
