@@ -34,15 +34,7 @@ def refusal(state: RoomState, user_id: str, role: Role, *, robot: bool, may_crea
     """Why somebody would not get in now."""
     if not state.begun and not may_create:
         return "may_not_create"
-    present = state.participants.get(user_id)
-    if robot or (present is not None and (present.role == role or not state.rules.has_audience)):
-        return None
-    rules = state.rules
-    if not rules.has_audience:
-        limit, taken = rules.anchors, state.count(Role.ANCHOR) + state.count(Role.AUDIENCE)
-    else:
-        limit, taken = rules.anchors if role == Role.ANCHOR else rules.audience, state.count(role)
-    return "full" if limit and taken >= limit else None
+    return "full" if not robot and _is_full(state, state.participants.get(user_id), role) else None
 
 
 def enter(state: RoomState, fact: facts.Entered, now_ms: int) -> Iterator[Command]:
@@ -89,6 +81,24 @@ def enter(state: RoomState, fact: facts.Entered, now_ms: int) -> Iterator[Comman
         yield Notify(fact.participant_id, ShowQuality(known))
     yield from showing.show(state, participant, now_ms)
     yield from subscribing.welcome(state, participant)
+
+
+def _is_full(state: RoomState, present: Participant | None, role: Role) -> bool:
+    """``present``: the user itself, who is in already and keeps its place."""
+    rules, anchors, audience = state.rules, state.count(Role.ANCHOR), state.count(Role.AUDIENCE)
+    if not rules.has_audience:
+        return present is None and _has_reached(anchors + audience, rules.anchors)
+    if present is None and rules.anchors and rules.audience and anchors + audience >= rules.anchors + rules.audience:
+        return True  # whoever becomes audience finds a place there, but all together they are so many
+    if present is not None and present.role == role:
+        return False
+    if role == Role.ANCHOR:
+        return _has_reached(anchors, rules.anchors)
+    return _has_reached(audience, rules.audience)
+
+
+def _has_reached(number: int, limit: int) -> bool:
+    return limit > 0 and number >= limit
 
 
 def _participant(state: RoomState, fact: facts.Entered, earlier: Participant | None, now_ms: int) -> Participant:

@@ -1,4 +1,4 @@
-"""Our notions in the protocol's messages, and back. Pure; the only module that knows both vocabularies."""
+"""Our notions in the protocol's messages, and back. Pure; it alone, with ``answers``, knows both vocabularies."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,7 +9,6 @@ from livekit.protocol import models, rtc
 import rtcloud
 from rtcloud.media import node as media
 from rtcloud.rooms import commands
-from rtcloud.rooms.commands import LeaveCause, Refusal
 from rtcloud.rooms.ids import RoomRef
 from rtcloud.rooms.participant import Layer, Participant, Role, Source, Track
 
@@ -31,57 +30,6 @@ _SOURCES: Mapping[Source, Any] = {
 }
 _NAMED: tuple[Source, ...] = ("camera", "microphone", "screen_share", "screen_share_audio")
 _SOURCE_NAMES: Mapping[int, Source] = {int(number): name for name, number in _SOURCES.items()}
-
-_Action = rtc.LeaveRequest.Action
-_Reason = models.DisconnectReason
-_LEAVES: Mapping[LeaveCause, tuple[Any, Any]] = {
-    "left": (_Reason.CLIENT_INITIATED, _Action.DISCONNECT),
-    "duplicate": (_Reason.DUPLICATE_IDENTITY, _Action.DISCONNECT),
-    "removed": (_Reason.PARTICIPANT_REMOVED, _Action.DISCONNECT),
-    "dismissed": (_Reason.ROOM_DELETED, _Action.DISCONNECT),
-    "key_expired": (_Reason.PARTICIPANT_REMOVED, _Action.DISCONNECT),
-    "full": (_Reason.JOIN_FAILURE, _Action.DISCONNECT),
-    "may_not_create": (_Reason.JOIN_FAILURE, _Action.DISCONNECT),
-    "timed_out": (_Reason.CONNECTION_TIMEOUT, _Action.RECONNECT),
-    "failed": (_Reason.MEDIA_FAILURE, _Action.RECONNECT),
-    "shutdown": (_Reason.SERVER_SHUTDOWN, _Action.RECONNECT),
-    "unknown_session": (_Reason.STATE_MISMATCH, _Action.RECONNECT),
-    "overload": (_Reason.SIGNAL_CLOSE, _Action.RESUME),
-    "protocol": (_Reason.STATE_MISMATCH, _Action.DISCONNECT),
-}
-
-
-def leave(cause: LeaveCause) -> rtc.SignalResponse:
-    reason, action = _LEAVES[cause]
-    request = rtc.LeaveRequest(reason=reason, action=action, can_reconnect=action != _Action.DISCONNECT)
-    return rtc.SignalResponse(leave=request)
-
-
-_RequestReason = rtc.RequestResponse.Reason
-_REFUSALS: Mapping[Refusal, tuple[Any, str]] = {
-    "not_allowed": (_RequestReason.NOT_ALLOWED, "not allowed"),
-    "screen_taken": (_RequestReason.LIMIT_EXCEEDED, "-102016: another user shares the screen of this room"),
-    "too_many_speakers": (_RequestReason.LIMIT_EXCEEDED, "too many people speak in this room"),
-    "too_many_anchors": (_RequestReason.LIMIT_EXCEEDED, "too many anchors in this room"),
-    "too_large": (_RequestReason.LIMIT_EXCEEDED, "metadata or attributes are too large"),
-    "too_often": (_RequestReason.LIMIT_EXCEEDED, "too many changes a second"),
-    "invalid": (_RequestReason.INVALID_REQUEST, "not a value that is known"),
-    "bad_key": (_RequestReason.NOT_ALLOWED, "-100006: the PrivateMapKey is not good for this user and room"),
-}
-
-
-def refusal(request_id: int, why: Refusal, *, cid: str = "", track_id: str = "") -> rtc.SignalResponse:
-    reason, message = _REFUSALS[why]
-    response = rtc.RequestResponse(request_id=request_id, reason=reason, message=message)
-    if cid:
-        response.add_track.cid = cid
-    if track_id:
-        response.mute.sid = track_id
-    return rtc.SignalResponse(request_response=response)
-
-
-def granted(request_id: int) -> rtc.SignalResponse:
-    return rtc.SignalResponse(request_response=rtc.RequestResponse(request_id=request_id, reason=_RequestReason.OK))
 
 
 def room_info(ref: RoomRef, sid: str, created_ms: int, participants: int, metadata: str = "") -> models.Room:

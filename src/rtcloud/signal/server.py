@@ -1,15 +1,12 @@
 """The shell of signalling: WebSockets at /rtc/v1 and /rtc, their /validate, and who is connected.
 
-A ``_Connection`` is one session with the socket it has at the moment, or none: after a socket is lost the session
-waits for a resume until its room gives it up. Outgoing messages queue up to a bound; a client that does not read is
-hung up on and may resume.
+After a socket is lost its session waits for a resume until its room gives it up.
 """
 
 import asyncio
 import contextlib
 import logging
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from livekit.protocol import rtc
@@ -23,19 +20,17 @@ from rtcloud.accounts.tokens import JoinGrant, TokenError, verify_join_token
 from rtcloud.aio import spawn
 from rtcloud.clock import Clock
 from rtcloud.errors import ServiceError
-from rtcloud.media import node as media
-from rtcloud.rooms import commands, facts
+from rtcloud.rooms import facts
 from rtcloud.rooms.service import RoomService
-from rtcloud.signal import joining, messages
+from rtcloud.signal import answers, joining, messages
 from rtcloud.signal.admission import Admission
+from rtcloud.signal.connection import Connection
 from rtcloud.signal.join import REFUSALS
-from rtcloud.signal.session import TOKEN_LIFE_S, Command, Drive, Hangup, Post, Send, Session
+from rtcloud.signal.outputs import Hangup, Post, Send
+from rtcloud.signal.session import TOKEN_LIFE_S, Session
 
 _log = logging.getLogger(__name__)
 
-OUTBOX_SIZE = 1024
-#: Participant updates kept for a session without a socket.
-MISSED_SIZE = 256
 #: Client messages per second, over which a session is ended.
 MAX_RATE = 500
 #: A client pings every 5 s; one that says nothing for so long is gone.
@@ -44,66 +39,6 @@ SILENCE_S = 30.0
 CORS = {"Access-Control-Allow-Origin": "*"}
 
 Parse = Callable[[Mapping[str, str]], joining.JoinAttempt]
-
-
-class _Connection:
-    def __init__(self, server: "SignalServer", session: Session) -> None:
-        self.server = server
-        self.session = session
-        self.outbox: asyncio.Queue[bytes | None] | None = None
-        self.missed: deque[bytes] = deque(maxlen=MISSED_SIZE)
-
-    def attach(self) -> asyncio.Queue[bytes | None]:
-        """A new socket takes over; the earlier one is hung up."""
-        if self.outbox is not None:
-            self._put(self.outbox, None)
-        self.outbox = asyncio.Queue(OUTBOX_SIZE)
-        return self.outbox
-
-    def deliver(self, notice: commands.Notice | media.AnyEvent) -> None:
-        self.execute(self.session.tell(notice, self.server.clock.now_ms()))
-        if isinstance(notice, commands.Confirm):
-            while self.missed and self.outbox is not None:
-                self._put(self.outbox, self.missed.popleft())
-        if isinstance(notice, commands.Dismiss):
-            self.server.forget(self)
-
-    def execute(self, commands: Iterable[Command]) -> None:
-        rooms = self.server.rooms
-        for command in commands:
-            match command:
-                case Send(response):
-                    self._send(response)
-                case Post(fact):
-                    if not rooms.post(self.session.participant_id, fact):
-                        self._hangup()
-                case Drive(order):
-                    if not rooms.drive(order):
-                        self._send(messages.leave("overload"))
-                        self._hangup()
-                case Hangup(reason):
-                    _log.info("session hung up", extra={"session": self.session.participant_id, "why": reason})
-                    self._hangup()
-
-    def _send(self, response: rtc.SignalResponse) -> None:
-        encoded = self.server.encoded(response)
-        if self.outbox is not None:
-            self._put(self.outbox, encoded)
-        elif response.WhichOneof("message") in ("update", "track_unpublished"):
-            self.missed.append(encoded)
-
-    def _hangup(self) -> None:
-        if self.outbox is not None:
-            self._put(self.outbox, None)
-            self.outbox = None
-
-    def _put(self, outbox: asyncio.Queue[bytes | None], message: bytes | None) -> None:
-        try:
-            outbox.put_nowait(message)
-        except asyncio.QueueFull:
-            outbox.get_nowait()
-            outbox.put_nowait(None)
-            self.outbox = None
 
 
 class SignalServer:
@@ -120,7 +55,7 @@ class SignalServer:
         self.clock = clock
         self._application = application
         self._new_id = new_id
-        self._connections: dict[str, _Connection] = {}
+        self._connections: dict[str, Connection] = {}
         self._last: tuple[rtc.SignalResponse | None, bytes] = (None, b"")
 
     def routes(self) -> list[BaseRoute]:
@@ -137,7 +72,7 @@ class SignalServer:
             self._last = (response, response.SerializeToString())
         return self._last[1]
 
-    def forget(self, connection: _Connection) -> None:
+    def forget(self, connection: Connection) -> None:
         if self._connections.get(connection.session.participant_id) is connection:
             del self._connections[connection.session.participant_id]
 
@@ -206,21 +141,21 @@ class SignalServer:
         if attempt.resumes:
             connection = self._resumable(attempt, admission.grant)
             if connection is None:
-                await _say_and_close(socket, messages.leave("unknown_session"))
+                await _say_and_close(socket, answers.leave("unknown_session"))
                 return
             outbox = connection.attach()
             if not self.rooms.resume(connection.session.participant_id, connection.deliver):
-                connection.execute([Send(messages.leave("overload")), Hangup("the session cannot be resumed now")])
+                connection.execute([Send(answers.leave("overload")), Hangup("the session cannot be resumed now")])
         else:
             session = Session(admission.grant.room, self._new_id("PA"), attempt, self._new_id, admission)
-            connection = _Connection(self, session)
+            connection = Connection(session, self.rooms, self.clock, self.encoded, self.forget)
             outbox = connection.attach()
             self._connections[session.participant_id] = connection
             address = socket.client.host if socket.client is not None else ""
             spawn(self._enter(connection, address), name=f"enter {session.participant_id}")
         await self._talk(socket, connection, outbox)
 
-    def _resumable(self, attempt: joining.JoinAttempt, grant: JoinGrant) -> _Connection | None:
+    def _resumable(self, attempt: joining.JoinAttempt, grant: JoinGrant) -> Connection | None:
         connection = self._connections.get(attempt.participant_id)
         if connection is None or connection.session.single != attempt.single:
             return None
@@ -228,7 +163,7 @@ class SignalServer:
         same = held.room == grant.room and held.user_id == grant.user_id
         return connection if same and connection.session.joined else None
 
-    async def _enter(self, connection: _Connection, address: str) -> None:
+    async def _enter(self, connection: Connection, address: str) -> None:
         session, admission = connection.session, connection.session.admission
         grant = admission.grant
         device = joining.device_of(session.attempt.client, address, robot=grant.robot)
@@ -257,10 +192,10 @@ class SignalServer:
                 self.rooms.post(session.participant_id, facts.SocketLost(session.participant_id))
         except ServiceError:
             _log.warning("join refused", extra={"session": session.participant_id})
-            connection.execute([Send(messages.leave("overload")), Hangup("the room is overloaded")])
+            connection.execute([Send(answers.leave("overload")), Hangup("the room is overloaded")])
             self.forget(connection)
 
-    async def _talk(self, socket: WebSocket, connection: _Connection, outbox: asyncio.Queue[bytes | None]) -> None:
+    async def _talk(self, socket: WebSocket, connection: Connection, outbox: asyncio.Queue[bytes | None]) -> None:
         participant_id = connection.session.participant_id
         writer = spawn(_write(socket, outbox), name=f"signal writer {participant_id}")
         refresher = spawn(self._refresh(connection), name=f"token {participant_id}")
@@ -278,7 +213,7 @@ class SignalServer:
             await asyncio.wait([writer], timeout=5)
             writer.cancel()
 
-    async def _read(self, socket: WebSocket, connection: _Connection, outbox: asyncio.Queue[bytes | None]) -> None:
+    async def _read(self, socket: WebSocket, connection: Connection, outbox: asyncio.Queue[bytes | None]) -> None:
         second, count = 0, 0
         while True:
             async with asyncio.timeout(SILENCE_S):
@@ -294,11 +229,11 @@ class SignalServer:
                 return  # another socket took over, or the session was hung up
             if count > MAX_RATE:
                 left = facts.LeftRoom(connection.session.participant_id)
-                connection.execute([Send(messages.leave("protocol")), Post(left), Hangup("too many messages")])
+                connection.execute([Send(answers.leave("protocol")), Post(left), Hangup("too many messages")])
                 return
             connection.execute(connection.session.receive(raw, now_ms))
 
-    async def _refresh(self, connection: _Connection) -> None:
+    async def _refresh(self, connection: Connection) -> None:
         while True:
             await asyncio.sleep(TOKEN_LIFE_S / 2)
             token = connection.session.admission.token(self.clock.now_ms(), TOKEN_LIFE_S * 1000)

@@ -10,15 +10,17 @@ from typing import Any
 
 import msgspec
 from google.protobuf.message import DecodeError
-from livekit.protocol import models, rtc
+from livekit.protocol import rtc
 
 from rtcloud.media import node as media
 from rtcloud.rooms import commands, facts
 from rtcloud.rooms.ids import RoomRef
-from rtcloud.rooms.participant import Participant, Role
-from rtcloud.signal import messages
+from rtcloud.rooms.participant import Participant
+from rtcloud.signal import answers, messages
 from rtcloud.signal.admission import Admission
 from rtcloud.signal.joining import JoinAttempt
+from rtcloud.signal.outputs import Command, Drive, Hangup, Post, Send
+from rtcloud.signal.profile import ProfileRequests
 
 #: Of one client message; an offer with 50 sections is 60 KB.
 MAX_MESSAGE = 512 * 1024
@@ -27,38 +29,9 @@ MAX_EARLY = 64
 #: Tracks one participant may have announced, and names in one request.
 MAX_TRACKS = 32
 MAX_NAMES = 512
-#: Changes of its profile per second that a session may ask for: each goes to the whole room.
-MAX_CHANGES = 10
 #: How long a token of a connected session is good; a new one is sent at half of it, and when its role changes.
 TOKEN_LIFE_S = 600
 
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    response: rtc.SignalResponse
-
-
-@dataclass(frozen=True, slots=True)
-class Post:
-    """A fact for the room."""
-
-    fact: facts.Fact
-
-
-@dataclass(frozen=True, slots=True)
-class Drive:
-    command: media.AnyCommand
-
-
-@dataclass(frozen=True, slots=True)
-class Hangup:
-    """Close the socket after what was sent."""
-
-    reason: str
-
-
-Command = Send | Post | Drive | Hangup
-_ROLES = {"anchor": Role.ANCHOR, "audience": Role.AUDIENCE, "20": Role.ANCHOR, "21": Role.AUDIENCE}
 
 _TARGETS = {0: "publisher", 1: "subscriber"}
 
@@ -77,12 +50,10 @@ class Session:
     early: list[bytes] = field(default_factory=list)
     #: user ids of the sessions it knows, for requests that name sessions
     users: dict[str, str] = field(default_factory=dict)
-    #: how many facts a request became that are not answered yet; it is granted with the last
-    unanswered: dict[int, int] = field(default_factory=dict)
-    #: the PrivateMapKey handed over last: shown to its owner as the attribute that it set, and to nobody else
-    key: str = ""
-    _change_second: int = 0
-    _changes: int = 0
+    profile: ProfileRequests = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.profile = ProfileRequests(self.participant_id, self.admission)
 
     @property
     def single(self) -> bool:
@@ -107,7 +78,7 @@ class Session:
 
     def _give_up(self, reason: str) -> list[Command]:
         """The client does not speak the protocol: it leaves the room."""
-        return [Send(messages.leave("protocol")), Post(facts.LeftRoom(self.participant_id)), Hangup(reason)]
+        return [Send(answers.leave("protocol")), Post(facts.LeftRoom(self.participant_id)), Hangup(reason)]
 
     def _handle(self, request: rtc.SignalRequest, now_ms: int) -> Iterator[Command]:
         match request.WhichOneof("message"):
@@ -147,7 +118,8 @@ class Session:
                 pong = rtc.Pong(last_ping_timestamp=request.ping_req.timestamp, timestamp=now_ms)
                 yield Send(rtc.SignalResponse(pong_resp=pong))
             case "update_metadata":
-                yield from self._update(request.update_metadata, now_ms)
+                for asked in self.profile.ask(request.update_metadata, now_ms):
+                    yield Send(asked) if isinstance(asked, rtc.SignalResponse) else Post(asked)
             case "subscription_permission":
                 yield Post(self._audience(request.subscription_permission))
             case "update_audio_track":
@@ -203,45 +175,6 @@ class Session:
             track_ids.extend(tracks.track_sids)
         yield Post(facts.SubscriptionChosen(self.participant_id, tuple(track_ids[:MAX_NAMES]), update.subscribe))
 
-    def _update(self, update: rtc.UpdateParticipantMetadata, now_ms: int) -> Iterator[Command]:
-        """Metadata and attributes; two attributes are no attributes but wishes: the role, and a new PrivateMapKey."""
-        if now_ms // 1000 != self._change_second:
-            self._change_second, self._changes = now_ms // 1000, 0
-        self._changes += 1
-        if self._changes > MAX_CHANGES:
-            yield Send(messages.refusal(update.request_id, "too_often"))
-            return
-        attributes = dict(update.attributes)
-        key, role = attributes.pop(messages.PRIVATE_MAP_KEY, None), attributes.pop(messages.ROLE, None)
-        if any(name.startswith(messages.RESERVED) for name in attributes) or (role is not None and role not in _ROLES):
-            yield Send(messages.refusal(update.request_id, "invalid"))
-            return
-        if key is not None:
-            permission = self.admission.replace_key(key, now_ms)
-            if permission is None:
-                yield Send(messages.refusal(update.request_id, "bad_key"))
-                return
-            self.key = key
-            yield Post(facts.KeyReplaced(self.participant_id, permission, update.request_id))
-        speaks = role is not None and _ROLES[role] == Role.ANCHOR and self.admission.role != Role.ANCHOR
-        if speaks and self.admission.is_key_expired(now_ms):
-            yield Post(facts.KeyExpired(self.participant_id))
-            return
-        describes = bool(attributes or update.metadata or update.name or (key is None and role is None))
-        self.unanswered[update.request_id] = (key is not None) + (role is not None) + describes
-        if role is not None:
-            yield Post(facts.RoleChosen(self.participant_id, _ROLES[role], update.request_id))
-        if describes:
-            yield Post(
-                facts.ProfileChanged(
-                    self.participant_id,
-                    update.request_id,
-                    update.name or None,
-                    update.metadata or None,
-                    attributes,
-                )
-            )
-
     def _audience(self, permission: rtc.SubscriptionPermission) -> facts.AudienceChosen:
         if permission.all_participants:
             return facts.AudienceChosen(self.participant_id, None)
@@ -273,8 +206,7 @@ class Session:
             case commands.Confirm():
                 yield Send(messages.reconnect_response())
                 self._know(notice.others)
-                participants = [self._own_info(notice.participant)]
-                participants += [messages.participant_info(p) for p in notice.others]
+                participants = [self.profile.own(notice.participant), *map(messages.participant_info, notice.others)]
                 yield Send(rtc.SignalResponse(update=rtc.ParticipantUpdate(participants=participants)))
                 if not self.single:
                     yield Drive(media.RestartIce(room=self.room_sid, participant=self.participant_id))
@@ -284,8 +216,8 @@ class Session:
                     self.users.pop(session, None)
                 yield Send(messages.participants(notice))
             case commands.ShowSelf(participant):
-                info = self._own_info(participant)
-                yield Send(rtc.SignalResponse(update=rtc.ParticipantUpdate(participants=[info])))
+                own = self.profile.own(participant)
+                yield Send(rtc.SignalResponse(update=rtc.ParticipantUpdate(participants=[own])))
                 if self.admission.take_role(participant.role):
                     token = self.admission.token(now_ms, TOKEN_LIFE_S * 1000)
                     if token is not None:
@@ -293,19 +225,15 @@ class Session:
             case commands.ShowRoom(metadata, present):
                 room = messages.room_info(self.ref, self.room_sid, self.created_ms, present, metadata)
                 yield Send(rtc.SignalResponse(room_update=rtc.RoomUpdate(room=room)))
-            case commands.Grant(request_id):
-                self.unanswered[request_id] = self.unanswered.get(request_id, 1) - 1
-                if self.unanswered[request_id] <= 0:
-                    del self.unanswered[request_id]
-                    yield Send(messages.granted(request_id))
-            case commands.Refuse(request_id, why):
-                self.unanswered.pop(request_id, None)
-                yield Send(messages.refusal(request_id, why))
+            case commands.Grant() | commands.Refuse():
+                answer = self.profile.answer(notice)
+                if answer is not None:
+                    yield Send(answer)
             case commands.RefuseTrack(cid, why):
-                yield Send(messages.refusal(0, why, cid=cid))
+                yield Send(answers.refusal(0, why, cid=cid))
             case commands.SilenceTrack(track_id):
                 yield Send(rtc.SignalResponse(mute=rtc.MuteTrackRequest(sid=track_id, muted=True)))
-                yield Send(messages.refusal(0, "too_many_speakers", track_id=track_id))
+                yield Send(answers.refusal(0, "too_many_speakers", track_id=track_id))
             case commands.ShowAdmission(publisher, track_id, admitted):
                 update = rtc.SubscriptionPermissionUpdate(
                     participant_sid=publisher, track_sid=track_id, allowed=admitted
@@ -322,7 +250,7 @@ class Session:
             case commands.ShowQuality():
                 yield Send(messages.quality(notice))
             case commands.Dismiss(cause):
-                yield Send(messages.leave(cause))
+                yield Send(answers.leave(cause))
                 yield Hangup(cause)
             case _:
                 yield from self._tell_media(notice)
@@ -355,13 +283,6 @@ class Session:
         early, self.early = self.early, []
         for raw in early:
             yield from self.receive(raw, now_ms)
-
-    def _own_info(self, participant: Participant) -> models.ParticipantInfo:
-        """livekit-client takes an attribute for set when it comes back, and for refused when it does not."""
-        info = messages.participant_info(participant, own=True)
-        if self.key:
-            info.attributes[messages.PRIVATE_MAP_KEY] = self.key
-        return info
 
     def _know(self, participants: Iterable[Participant]) -> None:
         self.users.update((p.participant_id, p.user_id) for p in participants)

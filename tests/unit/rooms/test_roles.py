@@ -116,6 +116,17 @@ def test_a_live_rooms_audience_is_limited_apart_from_its_anchors() -> None:
     assert callbacks(script.audience("dave")) == ["103 dave"]
 
 
+def test_stepping_down_is_never_refused_and_is_no_way_to_fill_a_room() -> None:
+    script = Script("live", Limits(live_anchors=1, live_audience=2))
+    script.audience("alice")
+    script.audience("bob")
+    script.enter("carol")
+    assert callbacks(script.switch("carol", Role.AUDIENCE)) == ["105 carol 21"]
+    assert script.enter("dave") == [Notify("dave", Dismiss("full"))]
+    script.leave("bob")
+    assert callbacks(script.enter("dave")) == ["103 dave"]
+
+
 def test_a_call_takes_so_many_users() -> None:
     script = Script(limits=Limits(call_users=2))
     script.enter("alice")
@@ -265,7 +276,7 @@ def test_the_media_node_is_told_which_right_a_track_needs() -> None:
     script = Script()
     script.enter("alice")
     streams = {
-        source: only(media.PublishTrack, drives(script.publish("alice", source)))[0].stream  # type: ignore[arg-type]
+        source: only(media.PublishTrack, drives(script.publish("alice", source)))[0].stream
         for source in ("camera", "microphone", "screen_share", "screen_share_audio", "unknown")
     }
     assert streams == {

@@ -6,18 +6,22 @@ from typing import Any, cast
 
 import pytest
 from livekit.protocol import rtc
+from starlette.requests import Request
 from starlette.websockets import WebSocket
 
 from rtcloud.accounts.entities import Application, ApplicationSettings
 from rtcloud.accounts.tokens import JoinGrant, TokenError, make_join_token
 from rtcloud.clock import SystemClock
 from rtcloud.rooms import facts
+from rtcloud.rooms.commands import LeaveCause
 from rtcloud.rooms.ids import RoomRef
 from rtcloud.rooms.service import RoomService
 from rtcloud.signal.admission import Admission
+from rtcloud.signal.connection import OUTBOX_SIZE, Connection
 from rtcloud.signal.joining import JoinAttempt, parse_v0
-from rtcloud.signal.server import OUTBOX_SIZE, SignalServer, _Connection
-from rtcloud.signal.session import Hangup, Send, Session
+from rtcloud.signal.outputs import Hangup, Send
+from rtcloud.signal.server import SignalServer
+from rtcloud.signal.session import Session
 
 pytestmark = pytest.mark.anyio
 
@@ -27,10 +31,14 @@ REF = RoomRef(1400000000, False, "r")
 @dataclass
 class Rooms:
     posted: list[facts.Fact] = field(default_factory=list)
+    refuses: LeaveCause | None = None
 
     def post(self, participant_id: str, fact: facts.Fact) -> bool:
         self.posted.append(fact)
         return True
+
+    def refusal(self, *_: object, **__: object) -> LeaveCause | None:
+        return self.refuses
 
 
 class Socket:
@@ -50,13 +58,13 @@ class Socket:
         pass
 
 
-def connected() -> tuple[SignalServer, Rooms, _Connection]:
+def connected() -> tuple[SignalServer, Rooms, Connection]:
     rooms = Rooms()
     server = SignalServer(cast(RoomService, rooms), lambda app: None, SystemClock(), lambda prefix: prefix)
     attempt: JoinAttempt = parse_v0({})
     admission = Admission(JoinGrant(REF, "alice", 0), lambda app: ("key",))
     session = Session(REF, "PA_a", attempt, lambda prefix: prefix, admission)
-    return server, rooms, _Connection(server, session)
+    return server, rooms, Connection(session, cast(RoomService, rooms), server.clock, server.encoded, server.forget)
 
 
 async def test_a_client_that_does_not_read_is_lost_and_not_kept_for_ever() -> None:
@@ -97,3 +105,24 @@ async def test_a_token_is_for_scenes_of_the_application_and_any_key_that_is_good
             server._grant("", f"Bearer {make_join_token(refused, secret_key=key, now_ms=1)}")
     robot = replace(grant, scene="rtc", robot=True)
     assert server._grant(make_join_token(robot, secret_key="new", now_ms=1), "").robot
+
+
+async def test_validate_says_what_the_socket_would() -> None:
+    application = Application(REF.sdk_app_id, "1", "a", "key")
+    rooms = Rooms()
+    server = SignalServer(cast(RoomService, rooms), lambda app: application, SystemClock(), str)
+    token = make_join_token(JoinGrant(REF, "alice", 4_000_000_000_000), secret_key="key", now_ms=1)
+
+    async def asked(query: str) -> tuple[int, str]:
+        scope = {"type": "http", "query_string": query.encode(), "headers": []}
+        response = await server._validate_v0(Request(scope))
+        return response.status_code, bytes(response.body).decode()
+
+    assert await asked(f"access_token={token}") == (200, "success")
+    assert (await asked("access_token=x"))[0] == 401
+    rooms.refuses = "full"
+    assert await asked(f"access_token={token}") == (403, "-102006: the room is full")
+    rooms.refuses = "may_not_create"
+    status, reason = await asked(f"access_token={token}")
+    assert (status, reason.partition(":")[0]) == (403, "-102010")
+    assert await asked(f"access_token={token}&reconnect=1&sid=PA_a") == (200, "success")  # it is in already

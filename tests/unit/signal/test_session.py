@@ -15,7 +15,8 @@ from rtcloud.rooms.ids import RoomRef
 from rtcloud.rooms.participant import Device, Participant, Role
 from rtcloud.signal.admission import Admission
 from rtcloud.signal.joining import JoinAttempt
-from rtcloud.signal.session import MAX_EARLY, Command, Drive, Hangup, Post, Send, Session
+from rtcloud.signal.outputs import Command, Drive, Hangup, Post, Send
+from rtcloud.signal.session import MAX_EARLY, Session
 
 REF, KEY = RoomRef(1400000000, True, "77"), "the key"
 
@@ -138,8 +139,8 @@ def test_every_cause_of_leaving_has_its_reason_and_action() -> None:
     for cause, (reason, action) in expected.items():
         said = a_session().tell(commands.Dismiss(cause), 1000)  # type: ignore[arg-type]
         leave = sent(said)[0].leave
-        assert models.DisconnectReason.Name(leave.reason) == reason  # type: ignore[attr-defined]
-        assert rtc.LeaveRequest.Action.Name(leave.action) == action  # type: ignore[attr-defined]
+        assert models.DisconnectReason.Name(leave.reason) == reason
+        assert rtc.LeaveRequest.Action.Name(leave.action) == action
         assert isinstance(said[-1], Hangup)
 
 
@@ -183,3 +184,87 @@ def test_a_key_of_somebody_else_is_refused() -> None:
 def test_no_bytes_break_a_session(raw: bytes) -> None:
     for command in a_session().receive(raw, 1000):
         assert isinstance(command, Send | Post | Drive | Hangup)
+
+
+def refusal_of(said: list[Command]) -> tuple[str, str]:
+    answer = sent(said)[-1].request_response
+    return rtc.RequestResponse.Reason.Name(answer.reason), answer.message
+
+
+def test_a_refused_track_is_named_with_the_reason_and_then_dropped() -> None:
+    session = a_session()
+    said = session.tell(commands.RefuseTrack("cam", "screen_taken"), 1000)
+    assert refusal_of(said) == ("LIMIT_EXCEEDED", "-102016: another user shares the screen of this room")
+    assert sent(said)[0].request_response.add_track.cid == "cam"
+    [dropped] = sent(session.tell(commands.DropTrack("TR_1"), 1000))
+    assert dropped.track_unpublished.track_sid == "TR_1"
+
+
+def test_a_silenced_speaker_is_muted_and_told_why() -> None:
+    said = a_session().tell(commands.SilenceTrack("TR_1"), 1000)
+    mute = sent(said)[0].mute
+    assert (mute.sid, mute.muted) == ("TR_1", True)
+    assert refusal_of(said) == ("LIMIT_EXCEEDED", "too many people speak in this room")
+    assert sent(said)[1].request_response.mute.sid == "TR_1"
+
+
+def test_a_source_of_the_other_kind_is_no_source() -> None:
+    def source(kind: models.TrackType, named: models.TrackSource) -> str:
+        [command] = say(a_session(), add_track=rtc.AddTrackRequest(cid="c", type=kind, source=named))
+        assert isinstance(command, Post)
+        assert isinstance(command.fact, facts.TrackAdded)
+        return command.fact.track.source
+
+    audio, video = models.TrackType.AUDIO, models.TrackType.VIDEO
+    assert source(audio, models.TrackSource.MICROPHONE) == "microphone"
+    assert source(audio, models.TrackSource.SCREEN_SHARE_AUDIO) == "screen_share_audio"
+    assert source(video, models.TrackSource.SCREEN_SHARE) == "screen_share"
+    assert source(video, models.TrackSource.MICROPHONE) == "unknown"  # a picture on the right to speak
+    assert source(audio, models.TrackSource.CAMERA) == "unknown"
+    assert source(audio, models.TrackSource.SCREEN_SHARE) == "unknown"
+
+
+def test_whom_a_publisher_lets_receive_may_be_named_by_user_or_by_session() -> None:
+    session = a_session()
+    session.tell(commands.ShowParticipants((a_participant("PA_b", "bob"), a_participant("PA_c", "carol"))), 1000)
+    session.tell(commands.ShowParticipants((), (("PA_c", "carol"),)), 1000)
+    permission = rtc.SubscriptionPermission(
+        track_permissions=[
+            rtc.TrackPermission(participant_identity="dave", track_sids=["TR_1", "TR_2"]),
+            rtc.TrackPermission(participant_sid="PA_b", all_tracks=True),
+            rtc.TrackPermission(participant_sid="PA_c", all_tracks=True),  # not here any more
+        ]
+    )
+    [command] = say(session, subscription_permission=permission)
+    assert command == Post(facts.AudienceChosen("PA_a", {"dave": frozenset({"TR_1", "TR_2"}), "bob": None}))
+    [command] = say(session, subscription_permission=rtc.SubscriptionPermission(all_participants=True))
+    assert command == Post(facts.AudienceChosen("PA_a", None))
+
+
+def test_tracks_may_be_described_anew() -> None:
+    audio = rtc.UpdateLocalAudioTrack(track_sid="TR_1", features=[models.AudioTrackFeature.TF_STEREO])
+    [command] = say(a_session(), update_audio_track=audio)
+    assert command == Post(facts.TrackDescribed("PA_a", "TR_1", features=(0,)))
+    video = rtc.UpdateLocalVideoTrack(track_sid="TR_1", width=99_999, height=720)
+    [command] = say(a_session(), update_video_track=video)
+    assert command == Post(facts.TrackDescribed("PA_a", "TR_1", 16384, 720))
+
+
+def test_what_is_not_offered_is_refused() -> None:
+    said = say(a_session(), simulate=rtc.SimulateScenario(node_failure=True))
+    assert refusal_of(said) == ("UNSUPPORTED_TYPE", "this server does not offer that")
+
+
+def test_the_rooms_metadata_takes_the_place_of_its_id() -> None:
+    session = a_session()
+    [update] = sent(session.tell(commands.ShowRoom("title", 3), 1000))
+    room = update.room_update.room
+    assert (room.sid, room.name, room.metadata, room.num_participants) == ("RM_1", "77", "title", 3)
+    [update] = sent(session.tell(commands.ShowRoom("", 3), 1000))
+    assert update.room_update.room.metadata == '{"roomId":77}'
+
+
+def test_a_publisher_that_shuts_one_out_is_told_of() -> None:
+    [update] = sent(a_session().tell(commands.ShowAdmission("PA_b", "TR_1", False), 1000))
+    told = update.subscription_permission_update
+    assert (told.participant_sid, told.track_sid, told.allowed) == ("PA_b", "TR_1", False)
