@@ -41,9 +41,9 @@ def chromium_path() -> str:
 
 
 @asynccontextmanager
-async def chromium() -> AsyncIterator[Browser]:
+async def chromium(path: str | Path = "", *flags: str) -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium_path(), args=FLAGS)
+        browser = await playwright.chromium.launch(executable_path=path or chromium_path(), args=[*FLAGS, *flags])
         try:
             yield browser
         finally:
@@ -51,14 +51,20 @@ async def chromium() -> AsyncIterator[Browser]:
 
 
 class PageFiles:
-    """Serves the built test page from localhost, where browsers allow everything a call needs."""
+    """Serves the built test page from localhost, where browsers allow everything a call needs; from elsewhere they do
+    with ``trusting()``."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1") -> None:
         handler = functools.partial(_QuietHandler, directory=str(PAGE_FILES))
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server = ThreadingHTTPServer((host, 0), handler)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         self._thread.start()
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/index.html"
+        self._origin = f"http://{host}:{self._server.server_address[1]}"
+        self.url = f"{self._origin}/index.html"
+
+    def trusting(self) -> str:
+        """A flag for Chromium."""
+        return f"--unsafely-treat-insecure-origin-as-secure={self._origin}"
 
     def close(self) -> None:
         self._server.shutdown()
@@ -109,7 +115,7 @@ class Caller:
         found: list[dict[str, Any]] = await self.page.evaluate("() => window.kit.events")
         return [event for event in found if not name or event["event"] == name]
 
-    async def saw_event(self, name: str, within: float = 10.0, **fields: Any) -> dict[str, Any]:
+    async def saw_event(self, name: str, /, within: float = 10.0, **fields: Any) -> dict[str, Any]:
         async def matching() -> list[dict[str, Any]]:
             return [each for each in await self.events(name) if fields.items() <= each.items()]
 

@@ -22,9 +22,51 @@ class SdkUser:
         self.colors: dict[str, tuple[int, int, int]] = {}
         self.tones: dict[str, float] = {}  # user → strongest frequency heard
         self.messages: list[tuple[str, bytes, str]] = []
+        self.widths: dict[str, int] = {}
+        self.tracks: list[rtc.LocalAudioTrack | rtc.LocalVideoTrack] = []
+        #: (event, whose, what)
+        self.events: list[tuple[str, str, object]] = []
+        self.qualities: dict[str, object] = {}
+        #: (text or bytes, sender, content) of ``receive_streams``
+        self.streams: list[tuple[str, str, str | bytes]] = []
         self._tasks: list[asyncio.Task[None]] = []
         self.room.on("track_subscribed", self._subscribed)
         self.room.on("data_received", self._data)
+        self._watch()
+
+    def _watch(self) -> None:
+        note, room = self.events.append, self.room
+        room.on(
+            "participant_metadata_changed",
+            lambda who, old, new: note(("participant_metadata_changed", who.identity, new)),
+        )
+        room.on(
+            "participant_permissions_changed", lambda who, now: note(("permissions", who.identity, now.can_publish))
+        )
+        room.on("track_muted", lambda who, _: note(("track_muted", who.identity, "")))
+        room.on("track_unmuted", lambda who, _: note(("track_unmuted", who.identity, "")))
+        room.on(
+            "track_unsubscribed",
+            lambda _, publication, who: note(("track_unsubscribed", who.identity, publication.sid)),
+        )
+        room.on("reconnected", lambda: note(("reconnected", "", "")))
+        room.on(
+            "active_speakers_changed", lambda them: self.events.extend(("speakers", one.identity, "") for one in them)
+        )
+        room.on("connection_quality_changed", lambda who, quality: self.qualities.update({who.identity: quality}))
+
+    def receive_streams(self, topic: str) -> None:
+        async def take_text(reader: rtc.TextStreamReader, sender: str) -> None:
+            self.streams.append(("text", sender, await reader.read_all()))
+
+        async def take_bytes(reader: rtc.ByteStreamReader, sender: str) -> None:
+            self.streams.append(("bytes", sender, b"".join([part async for part in reader])))
+
+        def start(take: Any) -> Any:
+            return lambda reader, sender: self._tasks.append(asyncio.create_task(take(reader, sender)))
+
+        self.room.register_text_stream_handler(topic, start(take_text))
+        self.room.register_byte_stream_handler(topic, start(take_bytes))
 
     def _data(self, packet: rtc.DataPacket) -> None:
         sender = packet.participant.identity if packet.participant else ""
@@ -38,6 +80,7 @@ class SdkUser:
         stream = rtc.VideoStream(track, format=rtc.VideoBufferType.RGB24)
         try:
             async for event in stream:
+                self.widths[user_id] = event.frame.width
                 picture = np.frombuffer(event.frame.data, np.uint8).reshape(event.frame.height, event.frame.width, 3)
                 red, green, blue = picture[event.frame.height // 2, event.frame.width // 2]
                 self.colors[user_id] = (int(red), int(green), int(blue))
@@ -66,7 +109,24 @@ class SdkUser:
         await local.publish_track(camera, options)
         microphone = rtc.LocalAudioTrack.create_audio_track("microphone", audio)
         await local.publish_track(microphone, rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE))
+        self.tracks += [camera, microphone]
         self._tasks += [asyncio.create_task(_show(video, color)), asyncio.create_task(_play(audio, hz))]
+
+    async def packets(self, user_id: str, kind: "rtc.TrackKind.ValueType") -> int:
+        """That came so far of a user's track."""
+        found = 0
+        for publication in self.room.remote_participants[user_id].track_publications.values():
+            if publication.track is not None and publication.kind == kind:
+                for stats in await publication.track.get_stats():
+                    if stats.HasField("inbound_rtp"):
+                        found += stats.inbound_rtp.received.packets_received
+        return found
+
+    async def publish_screen(self) -> None:
+        video = rtc.VideoSource(320, 180)
+        screen = rtc.LocalVideoTrack.create_video_track("screen", video)
+        options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_SCREENSHARE, simulcast=False)
+        await self.room.local_participant.publish_track(screen, options)
 
     async def close(self) -> None:
         for task in self._tasks:
