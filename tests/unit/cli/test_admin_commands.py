@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from sqlalchemy import Connection, update
 
 from rtcloud.accounts.authentication import Keyring
 from rtcloud.accounts.sessions import Sessions
@@ -16,7 +17,11 @@ from rtcloud.accounts.usersig import UserSigError, verify_user_sig
 from rtcloud.admin import arguments, tables
 from rtcloud.admin.command import AdminError, Command, Site
 from rtcloud.admin.commands import decode, perform
+from rtcloud.callbacks import outbox
+from rtcloud.callbacks.events import room_event
 from rtcloud.errors import ServiceError
+from rtcloud.rooms.ids import RoomRef
+from rtcloud.store import tables as tables_of_store
 from rtcloud.store.bus import LocalBus
 from rtcloud.store.database import open_database
 from rtcloud.store.sealing import Sealer
@@ -317,16 +322,50 @@ async def test_a_role_trusts_the_accounts_own_user_whatever_others_are_called(op
 
 async def test_callbacks_are_set_for_some_groups_and_cleared(operator: Operator) -> None:
     app = (await operator.does("applications create lessons"))["sdk_app_id"]
-    await operator.does(f"callbacks set {app} --url http://127.0.0.1:1/ --key abc --groups 1,3")
+    await operator.does(f"callbacks set {app} --url http://127.0.0.1:1/ --key abc --groups 1,3 --events 103,104,301")
+    await operator.does(f"callbacks set {app} --url http://127.0.0.1:1/ --groups 2")
     assert (await operator.does("callbacks list lessons"))["targets"] == [
-        {"group": 1, "url": "http://127.0.0.1:1/"},
-        {"group": 3, "url": "http://127.0.0.1:1/"},
+        {"group": 1, "url": "http://127.0.0.1:1/", "events": [103, 104]},
+        {"group": 2, "url": "http://127.0.0.1:1/", "events": "all"},
+        {"group": 3, "url": "http://127.0.0.1:1/", "events": [301]},
     ]
     await operator.does("callbacks clear lessons --groups 1")
-    assert [row["group"] for row in (await operator.does(f"applications show {app}"))["callbacks"]] == [3]
+    assert [row["group"] for row in (await operator.does(f"applications show {app}"))["callbacks"]] == [2, 3]
     await operator.fails(f"callbacks set {app} --url nowhere", "url: an http or https address")
     assert await operator.does("callbacks replay") == {"replayed": 0}
     assert await operator.does("callbacks parked") == []
+
+
+async def test_parked_events_are_seen_delivered_after_all_or_forgotten_by_time_and_type(operator: Operator) -> None:
+    app = (await operator.does("applications create lessons"))["sdk_app_id"]
+    await operator.does(f"callbacks set {app} --url http://127.0.0.1:1/")
+    ref, begin_ms = RoomRef(app, True, "7"), operator.clock.now_ms()
+
+    def park(connection: Connection) -> None:
+        for minute, event_type in enumerate((101, 102, 102)):
+            given: dict[str, Any] = {"user_id": "alice"} if event_type == 101 else {}
+            at_ms = begin_ms + minute * 60_000
+            outbox.enqueue(connection, room_event(ref, event_type, at_ms, **given), at_ms)
+        connection.execute(update(tables_of_store.callbacks).values(state="parked", head=False))
+
+    await operator.site.database.write(park)
+    rows = await operator.does("callbacks parked --sdk-app-id lessons")
+    assert [(row["type"], row["room"]) for row in rows] == [
+        (101, f"{app}/n/7"),
+        (102, f"{app}/n/7"),
+        (102, f"{app}/n/7"),
+    ]
+    later = (begin_ms + 60_000) // 1000
+    assert len(await operator.does(f"callbacks parked --since {later}")) == 2
+    assert len(await operator.does(f"callbacks parked --until {later} --types 101,102")) == 1
+    assert len(await operator.does(f"callbacks parked --after {rows[1]['id']}")) == 1
+    assert await operator.does(f"callbacks replay --types 102 --until {later + 60}") == {"replayed": 1}
+    assert await operator.does("callbacks purge --types 102") == {"purged": 1}
+    assert [row["type"] for row in await operator.does("callbacks parked")] == [101]
+    await operator.fails("callbacks purge", "say which events")
+    with pytest.raises(SystemExit):
+        operator.typed("callbacks parked --since yesterday")
+    assert operator.typed("callbacks parked --since 1970-01-01T00:00:01Z").since == 1000  # type: ignore[attr-defined]
 
 
 async def test_a_deleted_user_takes_its_keys_along(operator: Operator) -> None:
