@@ -34,7 +34,10 @@ class Resumed:
 
 @dataclass(frozen=True, slots=True)
 class SocketLost:
+    """``silent_ms``: how long ago the loss was, if that was noticed by nothing coming any more."""
+
     participant_id: str
+    silent_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 Outgoing messages queue up to a bound; a client that does not read is hung up on and may resume. What a session hears
 without a socket is not kept: a resume tells it who is there now. What it could not see from that is kept: who is gone,
-and which of its own tracks ended.
+and which of its own tracks ended. A socket may be dead for long before that is noticed, so these are kept until the
+client was heard of well after they were said, and a resume may say them twice.
 """
 
 import asyncio
@@ -10,12 +11,12 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from livekit.protocol import models, rtc
+from livekit.protocol import rtc
 
 from rtcloud.clock import Clock
 from rtcloud.media import node as media
 from rtcloud.rooms import commands, facts
-from rtcloud.signal import answers
+from rtcloud.signal import answers, messages
 from rtcloud.signal.outputs import Command, Drive, Hangup, Post, Send
 from rtcloud.signal.session import Session
 
@@ -24,6 +25,8 @@ _log = logging.getLogger(__name__)
 OUTBOX_SIZE = 1024
 #: People whose going a session without a socket missed; over it the first of them are forgotten.
 MISSED_SIZE = 4096
+#: What was said so long before the client was last heard of has reached it.
+UNDER_WAY_MS = 10_000
 
 
 class Rooms(Protocol):
@@ -45,25 +48,42 @@ class Connection:
     ) -> None:
         self.session = session
         self.outbox: asyncio.Queue[bytes | None] | None = None
+        self.heard_ms = clock.now_ms()
         self._rooms = rooms
         self._clock = clock
         self._encode = encode
         self._dismissed = dismissed
-        self._gone: dict[str, models.ParticipantInfo] = {}
-        self._ended: list[rtc.SignalResponse] = []
+        self._gone: dict[str, tuple[str, int]] = {}  # by session: the user, and when that was said
+        self._ended: dict[str, int] = {}  # by track
+        self._behind = False  # between a resume and what it tells
 
     def attach(self) -> asyncio.Queue[bytes | None]:
         """A new socket takes over; the earlier one is hung up."""
         if self.outbox is not None:
             self._put(self.outbox, None)
         self.outbox = asyncio.Queue(OUTBOX_SIZE)
+        self.heard_ms = self._clock.now_ms()
+        self._behind = self.session.joined
         return self.outbox
 
+    def hear(self, now_ms: int) -> None:
+        """Something came from the client: it is there, and so is what was sent to it before."""
+        self.heard_ms = now_ms
+        if self._behind:
+            return
+        before_ms = now_ms - UNDER_WAY_MS
+        while self._gone and next(iter(self._gone.values()))[1] < before_ms:
+            del self._gone[next(iter(self._gone))]
+        while self._ended and next(iter(self._ended.values())) < before_ms:
+            del self._ended[next(iter(self._ended))]
+
     def deliver(self, notice: commands.Notice | media.AnyEvent) -> None:
-        said = self.session.tell(notice, self._clock.now_ms())
+        now_ms = self._clock.now_ms()
+        self._keep(notice, now_ms)
+        said = self.session.tell(notice, now_ms)
         if isinstance(notice, commands.Confirm):
             self.execute(said[:1])  # that it goes on
-            self._catch_up({other.participant_id for other in notice.others})
+            self._catch_up({other.participant_id for other in notice.others}, now_ms)
             said = said[1:]
         self.execute(said)
         if isinstance(notice, commands.Dismiss):
@@ -88,23 +108,35 @@ class Connection:
     def _send(self, response: rtc.SignalResponse) -> None:
         if self.outbox is not None:
             self._put(self.outbox, self._encode(response))
-        elif response.HasField("track_unpublished"):
-            self._ended.append(response)
-        elif response.HasField("update"):
-            for info in response.update.participants:
-                if info.state == models.ParticipantInfo.State.DISCONNECTED:
-                    self._gone[info.sid] = info
-            while len(self._gone) > MISSED_SIZE:
-                del self._gone[next(iter(self._gone))]
 
-    def _catch_up(self, present: set[str]) -> None:
+    def _keep(self, notice: commands.Notice | media.AnyEvent, now_ms: int) -> None:
+        match notice:
+            case commands.ShowParticipants():
+                for session, user_id in notice.gone:
+                    self._gone.pop(session, None)  # in the order of time
+                    self._gone[session] = (user_id, now_ms)
+                while len(self._gone) > MISSED_SIZE:
+                    del self._gone[next(iter(self._gone))]
+            case commands.DropTrack(track_id):
+                self._ended[track_id] = now_ms
+                while len(self._ended) > MISSED_SIZE:
+                    del self._ended[next(iter(self._ended))]
+            case _:
+                return
+
+    def _catch_up(self, present: set[str], now_ms: int) -> None:
         if self.outbox is None:
             return
-        gone = [info for session, info in self._gone.items() if session not in present]
-        missed = [rtc.SignalResponse(update=rtc.ParticipantUpdate(participants=gone))] if gone else []
-        missed += self._ended
-        self._gone, self._ended = {}, []
-        self.execute(Send(response) for response in missed)
+        gone = [
+            messages.gone(session, user_id) for session, (user_id, _) in self._gone.items() if session not in present
+        ]
+        if gone:
+            self._send(rtc.SignalResponse(update=rtc.ParticipantUpdate(participants=gone)))
+        for track_id in self._ended:
+            self._send(rtc.SignalResponse(track_unpublished=rtc.TrackUnpublishedResponse(track_sid=track_id)))
+        self._gone = {session: (user_id, now_ms) for session, (user_id, _) in self._gone.items()}
+        self._ended = dict.fromkeys(self._ended, now_ms)
+        self._behind = False
 
     def _hangup(self) -> None:
         if self.outbox is not None:

@@ -199,15 +199,18 @@ class SignalServer:
         participant_id = connection.session.participant_id
         writer = spawn(_write(socket, outbox), name=f"signal writer {participant_id}")
         refresher = spawn(self._refresh(connection), name=f"token {participant_id}")
+        silent_ms = 0
         try:
             await self._read(socket, connection, outbox)
-        except (WebSocketDisconnect, TimeoutError, RuntimeError):
+        except TimeoutError:  # the connection is dead since nothing was heard, not since now
+            silent_ms = self.clock.now_ms() - connection.heard_ms
+        except (WebSocketDisconnect, RuntimeError):
             pass  # the socket is gone; the session may come back
         finally:
             refresher.cancel()
             if connection.outbox is outbox or connection.outbox is None:  # lost, or hung up: no other socket took over
                 connection.outbox = None
-                self.rooms.post(participant_id, facts.SocketLost(participant_id))
+                self.rooms.post(participant_id, facts.SocketLost(participant_id, silent_ms))
             with contextlib.suppress(asyncio.QueueFull):
                 outbox.put_nowait(None)
             await asyncio.wait([writer], timeout=5)
@@ -227,6 +230,7 @@ class SignalServer:
             count += 1
             if connection.outbox is not outbox:
                 return  # another socket took over, or the session was hung up
+            connection.hear(now_ms)
             if count > MAX_RATE:
                 left = facts.LeftRoom(connection.session.participant_id)
                 connection.execute([Send(answers.leave("protocol")), Post(left), Hangup("too many messages")])

@@ -161,6 +161,14 @@ def test_a_lost_user_is_removed_after_90_seconds() -> None:
     assert only(commands.ShowParticipants, notices(said, "bob"))[-1].gone == (("alice", "alice"),)
 
 
+def test_a_loss_counts_from_when_nothing_came_any_more() -> None:
+    script = Script()
+    script.enter("alice")
+    script.do(facts.SocketLost("alice", silent_ms=30_000))
+    assert callbacks(script.wait(LOST_AFTER_MS - 30_001)) == []
+    assert callbacks(script.wait(1)) == ["104 alice 2", "102"]
+
+
 def test_others_notice_nothing_of_20_seconds_without_a_network() -> None:
     script = Script()
     script.enter("alice")

@@ -6,13 +6,12 @@ from typing import Any
 from livekit.protocol import models, rtc
 
 from rtcloud.accounts.tokens import JoinGrant
-from rtcloud.clock import SystemClock
 from rtcloud.media import node as media
 from rtcloud.rooms import commands, facts
 from rtcloud.rooms.ids import RoomRef
 from rtcloud.rooms.participant import Device, Participant, Role, Track
 from rtcloud.signal.admission import Admission
-from rtcloud.signal.connection import MISSED_SIZE, Connection
+from rtcloud.signal.connection import MISSED_SIZE, UNDER_WAY_MS, Connection
 from rtcloud.signal.joining import JoinAttempt
 from rtcloud.signal.outputs import Drive, Post
 from rtcloud.signal.session import Session
@@ -37,17 +36,34 @@ def person(session: str, user_id: str) -> Participant:
     return Participant(session, session, user_id, Role.ANCHOR, Device(), joined_ms=1000)
 
 
+@dataclass
+class HandClock:
+    ms: int = 1_000_000
+
+    def now_ms(self) -> int:
+        return self.ms
+
+    def monotonic(self) -> float:
+        return self.ms / 1000
+
+
 class Line:
     def __init__(self) -> None:
+        self.clock = HandClock()
         self.rooms, self.over = Rooms(), list[Connection]()
         admission = Admission(JoinGrant(REF, "alice", 0), lambda app: ("key",))
         attempt = JoinAttempt(single=True, client=models.ClientInfo())
         session = Session(REF, "PA_a", attempt, str, admission)
         encode = rtc.SignalResponse.SerializeToString
-        self.connection = Connection(session, self.rooms, SystemClock(), encode, self.over.append)
+        self.connection = Connection(session, self.rooms, self.clock, encode, self.over.append)
         self.alice, self.socket = person("PA_a", "alice"), self.connection.attach()
         self.connection.deliver(commands.Welcome("RM_1", self.alice, (), 1000))
         self.heard()
+
+    def speak(self, after_ms: int) -> None:
+        """The client says something, so much later."""
+        self.clock.ms += after_ms
+        self.connection.hear(self.clock.ms)
 
     def lose(self) -> None:
         self.connection.outbox = None
@@ -84,6 +100,7 @@ def test_a_resume_tells_who_is_gone_and_then_who_is_there() -> None:
     assert people(gone) == [("PA_c", False)]
     assert ended.track_unpublished.track_sid == "TR_1"
     assert people(present) == [("PA_a", True), ("PA_b", True)]
+    line.speak(UNDER_WAY_MS + 1)
     line.lose()
     assert [response.WhichOneof("message") for response in line.resume(bob)] == ["reconnect", "update"]
 
@@ -95,6 +112,33 @@ def test_who_went_and_is_back_is_gone_first_unless_it_is_the_same_session() -> N
     _, gone, present = line.resume(person("PA_b2", "bob"), person("PA_c", "carol"))
     assert people(gone) == [("PA_b", False)]
     assert people(present) == [("PA_a", True), ("PA_b2", True), ("PA_c", True)]
+
+
+def test_what_was_said_to_a_dead_socket_is_said_again() -> None:
+    line = Line()
+    line.connection.deliver(commands.ShowParticipants((), (("PA_b", "bob"),)))
+    line.connection.deliver(commands.DropTrack("TR_1"))
+    line.speak(UNDER_WAY_MS + 1)  # it got these
+    line.connection.deliver(commands.ShowParticipants((), (("PA_c", "carol"),)))
+    line.connection.deliver(commands.DropTrack("TR_2"))
+    line.speak(UNDER_WAY_MS - 1)  # whether it got those nobody knows
+    line.clock.ms += 20_000
+    _, gone, ended, present = line.resume()
+    assert people(gone) == [("PA_c", False)]
+    assert ended.track_unpublished.track_sid == "TR_2"
+    assert people(present) == [("PA_a", True)]
+
+
+def test_a_client_that_talks_before_it_is_told_is_told_all_the_same() -> None:
+    line = Line()
+    line.lose()
+    line.connection.deliver(commands.ShowParticipants((), (("PA_b", "bob"),)))
+    line.clock.ms += 60_000
+    line.socket = line.connection.attach()
+    line.speak(1)
+    line.connection.deliver(commands.Confirm(line.alice, ()))
+    _, gone, _ = line.heard()
+    assert people(gone) == [("PA_b", False)]
 
 
 def test_what_is_missed_has_a_bound() -> None:

@@ -79,6 +79,17 @@ async def test_a_client_that_does_not_read_is_lost_and_not_kept_for_ever() -> No
     assert rooms.posted == [facts.SocketLost("PA_a")]
 
 
+async def test_a_silent_client_is_lost_since_it_was_heard_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rtcloud.signal.server.SILENCE_S", 0.0)
+    server, rooms, connection = connected()
+    outbox = connection.attach()
+    connection.heard_ms -= 30_000
+    await server._talk(cast(WebSocket, Socket()), connection, outbox)
+    [lost] = rooms.posted
+    assert isinstance(lost, facts.SocketLost)
+    assert lost.silent_ms >= 30_000
+
+
 async def test_a_client_that_was_hung_up_is_lost_unless_it_is_back() -> None:
     server, rooms, connection = connected()
     outbox, socket = connection.attach(), Socket()
