@@ -107,10 +107,10 @@ $(STAMPS)/web: $(WEB_SOURCES) $(STAMPS)/node
 	@npm run --silent build
 	@touch $@
 
-$(STAMPS)/java: tests/interop/java/pom.xml tests/interop/java/Calls.java $(STAMPS)/debian
-	@echo "fetching the Java SDK that tests use"
+$(STAMPS)/java: tests/interop/java/pom.xml $(wildcard tests/interop/java/*.java) $(STAMPS)/debian
+	@echo "fetching the Java libraries that tests use"
 	@rm -rf $(JAVA_CLASSES)
 	@mvn --quiet --batch-mode --strict-checksums --file $< dependency:copy-dependencies \
 	  -DincludeScope=runtime -DoutputDirectory=$(CURDIR)/$(JAVA_CLASSES)
-	@javac -Xlint:all -Werror -cp '$(JAVA_CLASSES)/*' -d $(JAVA_CLASSES) tests/interop/java/Calls.java
+	@javac -Xlint:all -Werror -cp '$(JAVA_CLASSES)/*' -d $(JAVA_CLASSES) tests/interop/java/*.java
 	@touch $@

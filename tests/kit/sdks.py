@@ -20,16 +20,16 @@ ROOT = Path(__file__).parent.parent.parent
 JAVA_CLASSES = ROOT / "target" / "interop-java"
 
 
-def node_command() -> list[str]:
-    return [_found("node"), str(ROOT / "tests" / "interop" / "node" / "calls.mjs")]
+def node_command(program: str = "calls.mjs") -> list[str]:
+    return [_found("node"), str(ROOT / "tests" / "interop" / "node" / program)]
 
 
-def java_command() -> list[str]:
-    assert (JAVA_CLASSES / "Calls.class").exists(), "the Java program is not built: run `make setup`"
+def java_command(program: str = "Calls") -> list[str]:
+    assert (JAVA_CLASSES / f"{program}.class").exists(), "the Java program is not built: run `make setup`"
     classes = f"{JAVA_CLASSES}:{JAVA_CLASSES}/*"
     # A short life on a shared machine: one compiler, the simplest collector, an answer even without a locale.
     options = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto", "-Dfile.encoding=UTF-8"]
-    return [_found("java"), *options, "-cp", classes, "Calls"]
+    return [_found("java"), *options, "-cp", classes, program]
 
 
 def run_calls(command: list[str], calls: list[dict[str, Any]], within_s: float = 60) -> list[dict[str, Any]]:
@@ -40,6 +40,13 @@ def run_calls(command: list[str], calls: list[dict[str, Any]], within_s: float =
     outcomes = json.loads(done.stdout)
     assert len(outcomes) == len(calls)
     return list(outcomes)
+
+
+def make_keys(command: list[str], wanted: list[dict[str, Any]], within_s: float = 60) -> list[str]:
+    """UserSigs and PrivateMapKeys; what a wanted one says is in tests/interop/node/keys.mjs."""
+    done = subprocess.run(command, input=json.dumps(wanted), capture_output=True, text=True, timeout=within_s)
+    assert done.returncode == 0, done.stderr
+    return [str(key) for key in json.loads(done.stdout)]
 
 
 def run_python(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
