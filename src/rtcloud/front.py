@@ -32,6 +32,8 @@ from rtcloud.rooms.scenes import Limits
 from rtcloud.rooms.service import RoomService
 from rtcloud.signal.join import JoinService
 from rtcloud.signal.server import SignalServer
+from rtcloud.stats.observing import Observer
+from rtcloud.stats.recorder import Recorder
 from rtcloud.store import nodes
 from rtcloud.tasks.store import TaskStore
 from rtcloud.tls import Certificate
@@ -60,12 +62,18 @@ async def open_rooms(
         live_anchors=config.live_anchors,
         screens=config.room_screens,
     )
-    rooms = RoomService(foundation.database, node, foundation.bus, clock, new_id, limits=limits)
+    recorder = Recorder(foundation.database, clock, keep_days=config.keep_days)
+    observer = Observer(recorder)
+    remembering = spawn(recorder.run(), name="recorder")
+    stop.depend_on(remembering)
+    stack.push_async_callback(_cancelled, remembering)  # after the rooms have ended
+    rooms = RoomService(foundation.database, node, foundation.bus, clock, new_id, limits=limits, observer=observer)
     signals = SignalServer(rooms, accounts.application, clock, new_id)
     credentials = accounts.credentials(endpoint)
     write_credentials(config.directory / "credentials.json", credentials)
 
-    routes: list[BaseRoute] = [*signals.routes(), *JoinService(accounts.application, clock, rooms.refusal).routes()]
+    joins = JoinService(accounts.application, clock, rooms.refusal, observer.refused)
+    routes: list[BaseRoute] = [*signals.routes(), *joins.routes()]
     routes += operations.routes(lambda: {"rooms": rooms.healthy, "running": not stop.is_asked})
     routes += _api_routes(foundation, rooms)
     if config.demo:
@@ -76,7 +84,7 @@ async def open_rooms(
     sender = await stack.enter_async_context(
         Sender(foundation.database, foundation.sealer, foundation.bus, clock, allow_private=config.allow_private)
     )
-    stack.enter_context(operations.exposed(lambda: _figures(node, rooms, sender)))
+    stack.enter_context(operations.exposed(lambda: _figures(node, rooms, sender, recorder)))
 
     stop.depend_on(await rooms.start())
     delivering = spawn(sender.run(), name="callback sender")
@@ -186,8 +194,9 @@ async def _cancelled(task: asyncio.Task[None]) -> None:
         await task
 
 
-def _figures(node: MediaNode, rooms: RoomService, sender: Sender) -> operations.Figures:
+def _figures(node: MediaNode, rooms: RoomService, sender: Sender, recorder: Recorder) -> operations.Figures:
     open_rooms, participants = rooms.counts
+    remembered = recorder.counters
     media = node.status()
     refused: dict[str, tuple[str, bool, float]] = {
         f"media_refused_{name}": (f"Dropped by the media engine: {name.replace('_', ' ')}", True, count)
@@ -204,6 +213,12 @@ def _figures(node: MediaNode, rooms: RoomService, sender: Sender) -> operations.
         "media_commands_refused": ("Commands refused because a queue was full", True, media.commands_refused),
         "media_rooms_failed": ("Rooms ended by a caught fault", True, media.rooms_failed),
         "media_cpu_ms": ("CPU time of the media threads", True, media.threads_cpu_ms),
+        "memory_events_written": ("Events of users written", True, remembered.events),
+        "memory_events_left_out": ("Events that were too many to keep", True, remembered.events_left_out),
+        "memory_samples": ("Quality samples taken", True, remembered.samples),
+        "memory_samples_dropped": ("Quality samples that were too many to keep", True, remembered.samples_dropped),
+        "memory_events_waiting": ("Events of users not yet written", False, recorder.waiting[0]),
+        "memory_minutes_held": ("Minutes of quality samples of one stream held in memory", False, recorder.waiting[1]),
         "callbacks_delivered": ("Callbacks delivered", True, sender.counters.delivered),
         "callbacks_failed_attempts": ("Attempts that failed", True, sender.counters.failed_attempts),
         "callbacks_parked": ("Callbacks parked after their minute", True, sender.counters.parked),

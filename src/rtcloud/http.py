@@ -7,10 +7,12 @@ query of /rtc/v1, so the bound is generous). Signals are the caller's business.
 import asyncio
 import contextlib
 import logging
+import re
+import resource
 import socket
 import ssl
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -22,6 +24,13 @@ HEAD_SECONDS = 20.0
 MAX_MESSAGE = 512 * 1024
 #: Open connections over which new ones are turned away with 503.
 MAX_CONNECTIONS = 20_000
+#: Connections without a request; and never more than half of the files that the process may open. Beyond that, the one
+#: that has been idle longest is closed, so that whoever opens many and says nothing keeps nobody else out.
+MAX_IDLE = 8_000
+
+#: Java's HttpClient offers HTTP/2 with the first request of a connection. The parser takes any offer for the end of
+#: HTTP/1 and would drop the body; one that is not taken up means nothing, so it is left out.
+_OFFER = re.compile(rb"\r\nupgrade:[ \t]*h2c[ \t]*(?=\r\n|$)", re.IGNORECASE)
 
 _log = logging.getLogger(__name__)
 
@@ -29,27 +38,51 @@ _log = logging.getLogger(__name__)
 class BoundedProtocol(HttpToolsProtocol):
     _head = 0
     _head_done = False
+    _is_over = False
+    _idle: ClassVar[dict["BoundedProtocol", None]] = {}  # of all servers of the process, the longest idle first
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._expect_head()
+        self._begin_idling()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._cancel_timer()
+        self._idle.pop(self, None)
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
         """Also of each further request of the connection."""
         if self._head_done:
-            self._head, self._head_done = 0, False
+            self._head, self._head_done, self._is_over = 0, False, False
             self._expect_head()
         super().on_message_begin()
+
+    def on_message_complete(self) -> None:
+        self._is_over = True
+        super().on_message_complete()
 
     def on_headers_complete(self) -> None:
         self._head_done = True
         self._cancel_timer()
+        self._idle.pop(self, None)
         super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.cycle is None or self.cycle.response_complete:  # else another request was waiting
+            self._begin_idling()
+
+    def _begin_idling(self) -> None:
+        if self.transport.is_closing():
+            return
+        self._idle.pop(self, None)
+        self._idle[self] = None
+        if len(self._idle) > min(MAX_IDLE, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2):
+            longest = next(iter(self._idle))
+            del self._idle[longest]
+            longest.transport.close()
 
     def _expect_head(self) -> None:
         self._cancel_timer()
@@ -66,6 +99,9 @@ class BoundedProtocol(HttpToolsProtocol):
                 _log.warning("request head too long")
                 self.transport.close()
                 return
+        if b"h2c" in data and (self._is_over or not self._head_done):
+            head, end, body = data.partition(b"\r\n\r\n")
+            data = _OFFER.sub(b"", head) + end + body
         super().data_received(data)
 
     def _too_slow(self) -> None:

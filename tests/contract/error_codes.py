@@ -10,6 +10,7 @@ CAM = "unit/actions/test_cam.py"
 STS = "unit/actions/test_sts.py"
 RECORDING = "unit/actions/test_recording_actions.py"
 CONSOLE = "unit/actions/test_console.py"
+ROOM = "unit/actions/test_room_actions.py"
 
 SEEN_BY = {
     "ActionOffline": f"{GATEWAY}::test_product_version_action_and_region",
@@ -25,7 +26,9 @@ SEEN_BY = {
     "FailedOperation.PolicyNameInUse": f"{CAM}::test_a_name_is_taken_once",
     "FailedOperation.RestrictedConcurrency": f"{RECORDING}::test_concurrency_is_limited_also_for_calls_at_once",
     "FailedOperation.RoomNotExist": f"{GATEWAY}::ROOM_UNKNOWN",
+    "FailedOperation.SdkAppIdNotExist": f"{ROOM}::test_who_and_what_is_not_there_is_named",
     "FailedOperation.TempKeyNotAllowed": f"{STS}::test_temporary_credentials_assume_no_role",
+    "FailedOperation.UserNotExist": f"{ROOM}::test_who_and_what_is_not_there_is_named",
     "InternalError": f"{GATEWAY}::test_faults_of_ours_and_answers_that_are_too_large",
     "InvalidAction": f"{GATEWAY}::test_product_version_action_and_region",
     "InvalidParameter.ActionError": f"{CAM}::RUN",

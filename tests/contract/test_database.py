@@ -282,3 +282,10 @@ def test_the_twin_is_the_same_class() -> None:
         await database.close()
 
     asyncio.run(scenario())
+
+
+def test_a_database_is_its_owners_alone_whatever_the_directory_is(tmp_path: Path) -> None:
+    path = tmp_path / "open" / "rtcloud.db"
+    path.parent.mkdir(mode=0o755)
+    migrating.migrate(path)
+    assert path.stat().st_mode & 0o777 == 0o600

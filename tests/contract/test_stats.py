@@ -312,6 +312,23 @@ async def test_every_reader_searches_indexes(
     assert not scanned & set(tables.metadata.tables), told
 
 
+async def test_looking_for_what_is_too_old_searches_indexes(database: SqliteDatabase) -> None:
+    told: list[str] = []
+
+    def explain(connection: Connection, cursor: object, statement: str, parameters: object, *_: object) -> None:
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        if statement.startswith(("SELECT", "DELETE")):
+            told.extend(row[3] for row in driver.execute(f"EXPLAIN QUERY PLAN {statement}", parameters))
+
+    await database.write(call)
+    event.listen(database._writer_engine, "before_cursor_execute", explain)
+    await retention.forget(database, NOW + DAY_MS, pause_seconds=0)
+    scanned = {step for step in told if step.startswith("SCAN") and "callbacks" not in step}
+    # in the order of their ids, from the oldest on, and no further than a batch
+    assert scanned <= {"SCAN user_events", "SCAN refused_entries"}, told
+
+
 async def test_a_crowded_room_has_no_scan_when_somebody_leaves(database: SqliteDatabase) -> None:
     """What ends the subscriptions of one presence looks at those alone."""
 
@@ -465,6 +482,19 @@ async def test_what_cannot_be_written_is_kept_and_written_once(
     assert (await counts(database))["user_events"] == 1
     assert sum("cannot be written" in one.message for one in caplog.records) == 1
     assert not recorder.failing
+
+
+async def test_what_can_never_be_written_does_not_hold_up_the_rest(
+    database: SqliteDatabase, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder = Recorder(database, HandClock())
+    recorder.event(UserEvent("PA_1", NOW, EventId.SIGNAL_DOWN, detail="\ud800"))
+    await recorder.write()
+    recorder.event(UserEvent("PA_1", NOW, EventId.SIGNAL_UP))
+    await recorder.write()
+    assert (await counts(database))["user_events"] == 1
+    assert (recorder.counters.events, recorder.counters.events_left_out) == (1, 1)
+    assert "given up" in caplog.text
 
 
 async def test_the_recorder_deletes_what_is_older_than_its_days(database: SqliteDatabase) -> None:

@@ -1,6 +1,8 @@
 """``rtcloud admin`` as an operator uses it: what it makes works at once with the official SDK; its pages are true."""
 
 import json
+import os
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -112,6 +114,24 @@ def test_a_refusal_is_one_line_and_changes_nothing(shared_server: Server, tmp_pa
         [str(COMMAND), "admin", "users", "--data", str(tmp_path)], capture_output=True, text=True, timeout=30
     )
     assert (elsewhere.returncode, elsewhere.stderr.count("\n")) == (2, 1)
+
+
+def test_output_that_nobody_reads_or_that_the_terminal_has_not_is_no_fault(shared_server: Server) -> None:
+    command = [str(COMMAND), "admin", "accounts", "--data", str(shared_server.data)]
+    name = "公司"
+    asked(shared_server, "accounts", "create", name)
+    for unbuffered in ("", "1"):
+        reading, writing = os.pipe()
+        os.close(reading)
+        environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+        ended = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, env=environment, timeout=30)
+        os.close(writing)
+        assert (ended.returncode, ended.stderr) == (128 + signal.SIGPIPE, b"")
+    shown = subprocess.run(
+        command, capture_output=True, check=True, env=os.environ | {"PYTHONIOENCODING": "latin-1"}, timeout=30
+    )
+    assert rb"\u516c\u53f8" in shown.stdout
+    asked(shared_server, "accounts", "delete", name)
 
 
 def test_check_exits_with_its_verdict(shared_server: Server) -> None:

@@ -189,6 +189,22 @@ def test_body_in_many_small_pieces_is_whole(api: Api) -> None:
     assert code_of(api, head + end, *pieces, pause_s=0.001) == "FailedOperation.RoomNotExist"
 
 
+def test_an_offer_of_http_2_changes_nothing(api: Api) -> None:
+    """As Java's HttpClient makes it."""
+    offer = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAA\r\nHost:"
+    request = good(api)
+    assert b"\r\nhost:" in request
+    offering = request.replace(b"\r\nhost:", b"\r\n" + offer, 1)
+    answers = exchange(api, offering + request, count=2)
+    assert codes_of(answers) == ["FailedOperation.RoomNotExist"] * 2
+    head, end, body = offering.partition(b"\r\n\r\n")
+    answers = exchange(api, head + end, body, head + end, body, count=2, pause_s=0.05)
+    assert codes_of(answers) == ["FailedOperation.RoomNotExist"] * 2
+    application = api.credentials.sdk_app_id
+    said = caller(api).tc3("DismissRoom", {"SdkAppId": application, "RoomId": 7, "X": "\r\nUpgrade: h2c\r\n"})
+    assert code_of(api, said) == "UnknownParameter"
+
+
 def test_chunked_body_is_understood(api: Api) -> None:
     head, _, body = good(api).partition(b"\r\n\r\n")
     head = re.sub(rb"content-length: \d+", b"transfer-encoding: chunked", head)

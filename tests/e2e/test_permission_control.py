@@ -1,14 +1,12 @@
 """Permission control on a running server: who enters with which PrivateMapKey, and what reaches them."""
 
 import asyncio
-import struct
 import time
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
-from TLSSigAPIv2 import TLSSigAPIv2
 
 from rtcloud.client import Room, join
 from rtcloud.client.room import LocalPublication
@@ -29,21 +27,13 @@ def server(tmp_path: Path) -> Iterator[Server]:
         yield running
 
 
-def private_map_key(server: Server, user_id: str, bits: int, room: int = ROOM) -> str:
-    """By the official library, which leaves the buffer to its callers in Python."""
-    numbers = struct.pack(">IIIII", server.sdk_app_id, room, int(time.time()) + 60, bits, 0)
-    userbuf = struct.pack(">BH", 0, len(user_id)) + user_id.encode() + numbers
-    maker = TLSSigAPIv2(server.sdk_app_id, server.credentials["sdk_secret_key"])
-    return str(maker.gen_sig_with_userbuf(user_id, 3600, userbuf))
-
-
 def refusal(server: Server, user_id: str, key: str | None) -> tuple[int, int]:
     response = server.join(user_id, ROOM, privateMapKey=key)
     return response.status_code, response.json()["error"]["code"]
 
 
 def entering(server: Server, user_id: str, bits: int) -> AbstractAsyncContextManager[Room]:
-    key = private_map_key(server, user_id, bits)
+    key = server.private_map_key(user_id, ROOM, bits)
     return join(server.url, server.sdk_app_id, user_id, server.user_sig(user_id), room_id=ROOM, private_map_key=key)
 
 
@@ -58,9 +48,9 @@ async def subscribed(room: Room, wanted: int) -> list[str]:
 
 def test_a_key_decides_who_enters_and_what_reaches_them(server: Server) -> None:
     assert refusal(server, "alice", None) == (403, -100006)
-    assert refusal(server, "alice", private_map_key(server, "alice", 255, room=78)) == (403, -100006)
-    assert refusal(server, "bob", private_map_key(server, "alice", 255)) == (403, -100006)
-    assert refusal(server, "bob", private_map_key(server, "bob", 254)) == (403, -102010)
+    assert refusal(server, "alice", server.private_map_key("alice", 78, 255)) == (403, -100006)
+    assert refusal(server, "bob", server.private_map_key("alice", ROOM, 255)) == (403, -100006)
+    assert refusal(server, "bob", server.private_map_key("bob", ROOM, 254)) == (403, -102010)
     asyncio.run(_talk(server))
     server.admin("applications", "set", str(server.sdk_app_id), "--permission-control", "off")
     assert server.join("alice", ROOM).status_code == 200

@@ -49,3 +49,20 @@ async def test_an_idle_connection_may_ask_again(monkeypatch: pytest.MonkeyPatch)
             await reader.readuntil(b"here")
             await asyncio.sleep(2 * http.HEAD_SECONDS)  # longer than a head may take: nothing is being sent
         writer.close()
+
+
+async def test_who_opens_many_connections_and_says_nothing_keeps_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "MAX_IDLE", 3)
+    async with served(monkeypatch) as port, asyncio.timeout(10):
+        monkeypatch.setattr(http, "HEAD_SECONDS", 60)
+        asked = await asyncio.open_connection("127.0.0.1", port)
+        asked[1].write(WHOLE)
+        await asked[0].readuntil(b"here")
+        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(5)]
+        for reader, _ in (asked, *silent[:2]):
+            assert await reader.read() == b"", "the longest idle go first, those that have asked something too"
+        for reader, writer in silent[2:]:
+            writer.write(WHOLE)
+            await reader.readuntil(b"here")
+        for _, writer in (asked, *silent):
+            writer.close()

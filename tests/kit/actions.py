@@ -19,19 +19,8 @@ from rtcloud.store.database import open_database
 from rtcloud.store.sealing import Sealer
 from rtcloud.watermarks.store import Watermarks
 from tests.kit.api import FakeRooms, FakeTasks
-
-NOW_MS = 1_700_000_000_000
-
-
-class StillClock:
-    def __init__(self) -> None:
-        self.ms = NOW_MS
-
-    def now_ms(self) -> int:
-        return self.ms
-
-    def monotonic(self) -> float:
-        return self.ms / 1000
+from tests.kit.clock import NOW_MS as NOW_MS
+from tests.kit.clock import StillClock as StillClock
 
 
 class World:

@@ -100,6 +100,11 @@ class Caller:
         script = "([method, args]) => window.kit[method](...args)"
         return await self.page.evaluate(script, [method, list(arguments)])
 
+    async def feature(self, method: str, *arguments: Any) -> Any:
+        """A method of ``Features`` in the page."""
+        script = "([method, args]) => window.kit.features[method](...args)"
+        return await self.page.evaluate(script, [method, list(arguments)])
+
     async def events(self, name: str = "") -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = await self.page.evaluate("() => window.kit.events")
         return [event for event in found if not name or event["event"] == name]
@@ -116,6 +121,11 @@ class Caller:
             if stats["kind"] == kind:
                 return dict(stats)
         return {}
+
+    async def sources_of(self, user_id: str, packets: int = 1) -> dict[str, int]:
+        """Packets received of each source of a user, of which at least so many came."""
+        counts = {each["source"]: each.get("packetsReceived", 0) for each in await self.call("received", user_id)}
+        return {source: count for source, count in counts.items() if count >= packets}
 
     async def sees(self, user_id: str, *, frames: int = 30, within: float = 20.0) -> dict[str, Any]:
         """The video statistics once that many frames of the user were decoded."""

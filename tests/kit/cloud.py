@@ -85,6 +85,13 @@ class Cloud:
         request = models.DismissRoomRequest() if isinstance(room, int) else models.DismissRoomByStrRoomIdRequest()
         return self.ask(request, {"RoomId": room})
 
+    def silence(self, room: int | str, user_id: str, is_mute: int) -> None:
+        """0 nothing, 1 all, 2 the sound, 3 the picture. The SDK has no model of it, only its way to call anything."""
+        by_number = isinstance(room, int)
+        action = "SetUserBlocked" if by_number else "SetUserBlockedByStrRoomId"
+        asked = {"RoomId" if by_number else "StrRoomId": room, "UserId": user_id, "IsMute": is_mute}
+        self.client.call_json(action, {"SdkAppId": self.server.sdk_app_id, **asked})
+
     def ask(self, request: AbstractModel, fields: dict[str, Any]) -> dict[str, Any]:
         """Through the SDK's own typed model and method: ``XRequest`` is sent by ``client.X``."""
         request.from_json_string(json.dumps({"SdkAppId": self.server.sdk_app_id, **fields}))

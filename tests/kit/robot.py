@@ -85,6 +85,7 @@ class Robot:
         self.room = room
         self.happened: list[RoomEvent] = []
         self.frames: Counter[tuple[str, str]] = Counter()  # (user, kind) → frames received
+        self.by_track: Counter[str] = Counter()  # the same by track, also of tracks that nobody announced
         self.last: dict[tuple[str, str], EncodedFrame] = {}
         self.keyframes: Counter[str] = Counter()  # user → video keyframes received
         self._wants_keyframe = True
@@ -120,6 +121,7 @@ class Robot:
     async def _receive(self) -> None:
         while frames := await self.room.frames():
             for frame in frames:
+                self.by_track[frame.track] += 1
                 for participant in self.room.participants.values():
                     for track in participant.tracks:
                         if track.track_id == frame.track:

@@ -7,20 +7,10 @@ from urllib.parse import urlencode
 
 from rtcloud.gateway.signing import tc3, v1
 from tests.kit.api import Api
+from tests.kit.clock import NOW_MS as NOW_MS
+from tests.kit.clock import StillClock as StillClock
 
-NOW_MS = 1_700_000_000_000
 FORM = "application/x-www-form-urlencoded"
-
-
-class StillClock:
-    def __init__(self) -> None:
-        self.ms = NOW_MS
-
-    def now_ms(self) -> int:
-        return self.ms
-
-    def monotonic(self) -> float:
-        return self.ms / 1000
 
 
 class Answer:

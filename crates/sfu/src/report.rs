@@ -9,7 +9,7 @@ use crate::room::Room;
 use crate::transport::Transport;
 
 /// A little less than the interval of statistics, so that each of them is told.
-const QUALITY_INTERVAL: Duration = Duration::from_millis(4500);
+const QUALITY_INTERVAL: Duration = Duration::from_millis(1800);
 const SPEAKERS_INTERVAL: Duration = Duration::from_millis(500);
 /// Clients check consent every few seconds and report more often.
 const DISCONNECTED_AFTER: Duration = Duration::from_secs(7);
@@ -97,8 +97,9 @@ impl Room {
 
     pub(crate) fn handle_peer_stats(&mut self, slot: usize, stats: &PeerStats) {
         let transport = &mut self.transports[slot];
-        transport.traffic.count(stats.timestamp, stats.bytes_rx, stats.bytes_tx);
-        self.participants[transport.participant].quality.fresh = true;
+        if transport.traffic.count(stats.timestamp, stats.bytes_rx, stats.bytes_tx) {
+            self.participants[transport.participant].quality.fresh = true;
+        }
     }
 
     pub(crate) fn handle_ingress_stats(&mut self, slot: usize, stats: &MediaIngressStats) {

@@ -486,7 +486,10 @@ impl Room {
         self.track_names.remove(&track.id);
         self.participants[track.participant].tracks.retain(|t| *t != index);
         if let Some((slot, _)) = track.place {
-            self.transports[slot].forget_streams();
+            let transport = &mut self.transports[slot];
+            // Its packets may go on coming, and its index may be another track's soon.
+            transport.incoming.retain(|(_, track)| *track != index);
+            transport.forget_streams();
         }
     }
 

@@ -29,7 +29,7 @@ use crate::rewriter::{Outgoing, Rewriter};
 /// How often reports go out; receivers wait for the first ones to play in step.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// How often statistics are taken.
-const STATS_INTERVAL: Duration = Duration::from_secs(5);
+const STATS_INTERVAL: Duration = Duration::from_secs(2);
 /// Bytes that may wait in the data channels of one transport.
 const MAX_BUFFERED: usize = 4 * 1024 * 1024;
 /// Packets kept for retransmission, per video stream: most of a second of 720p, and most of a subscriber's memory.
@@ -110,12 +110,15 @@ pub(crate) struct Traffic {
 }
 
 impl Traffic {
-    pub(crate) fn count(&mut self, at: Instant, up: u64, down: u64) {
-        if let Some((before, up_before, down_before)) = self.counted.replace((at, up, down)) {
-            let seconds = at.saturating_duration_since(before).as_secs_f64().max(0.001);
-            self.up = up.saturating_sub(up_before) as f64 * 8.0 / seconds;
-            self.down = down.saturating_sub(down_before) as f64 * 8.0 / seconds;
-        }
+    /// Whether the rates are known: that takes two counts.
+    pub(crate) fn count(&mut self, at: Instant, up: u64, down: u64) -> bool {
+        let Some((before, up_before, down_before)) = self.counted.replace((at, up, down)) else {
+            return false;
+        };
+        let seconds = at.saturating_duration_since(before).as_secs_f64().max(0.001);
+        self.up = up.saturating_sub(up_before) as f64 * 8.0 / seconds;
+        self.down = down.saturating_sub(down_before) as f64 * 8.0 / seconds;
+        true
     }
 }
 

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from rtcloud.accounts.names import ANY, application_resource, every_application
@@ -73,16 +73,26 @@ class Wildcard:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """Actions as ``trtc:RemoveUser``, those with wildcards apart; resources complete, without other accounts'."""
+    """Actions as ``trtc:RemoveUser``, those with wildcards apart; resources complete, without other accounts'.
+
+    Which actions the patterns match is remembered: a caller may have thousands of them, and be asked about for each of
+    a hundred applications. Actions are those of the models, so that is a small number.
+    """
 
     effect: Literal["allow", "deny"]
     actions: frozenset[str]
     patterns: tuple[Wildcard, ...]
     resources: frozenset[str]
+    _matched: dict[str, bool] = field(default_factory=dict, compare=False, repr=False)
 
     def names(self, action: str) -> bool:
         named = action.removeprefix("name/")
-        return named in self.actions or any(pattern.matches(named) for pattern in self.patterns)
+        if named in self.actions or not self.patterns:
+            return named in self.actions
+        matched = self._matched.get(named)
+        if matched is None:
+            matched = self._matched[named] = any(pattern.matches(named) for pattern in self.patterns)
+        return matched
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,8 @@ MAX_TOKEN = 4096  # bytes
 #: Characters of a session's policies together. They pack well, so a token alone would not bound what opening it costs.
 MAX_POLICIES = 5 * MAX_DOCUMENT
 MAX_OPENED = 4096
+#: Of the policies of all opened tokens, which take five to twenty times that in memory.
+MAX_OPENED_CHARACTERS = 4 * 1024 * 1024
 SECRET_ID_LETTERS = 60
 _ALPHABET = string.ascii_letters + string.digits + "_-"
 
@@ -70,12 +72,17 @@ class _Opened:
     content: _Sealed
     documents: tuple[Document, ...]
 
+    @property
+    def size(self) -> int:
+        return sum(map(len, self.content.policies))
+
 
 class Sessions:
     def __init__(self, sealer: Sealer, accounts: Accounts) -> None:
         self._sealer = sealer
         self._accounts = accounts
         self._opened: OrderedDict[str, _Opened] = OrderedDict()
+        self._characters = 0
 
     def federate(
         self, caller: Caller, *, name: str, policy: Document | None, duration_s: int, now_ms: int
@@ -98,9 +105,7 @@ class Sessions:
         opened = self._opened.get(token)
         if opened is None:
             opened = self._unseal(token)
-            self._opened[token] = opened
-            if len(self._opened) > MAX_OPENED:
-                self._opened.popitem(last=False)
+            self._keep(token, opened)
         else:
             self._opened.move_to_end(token)
         content = opened.content
@@ -117,6 +122,12 @@ class Sessions:
         if role is not None and not role.trusts(pair.user.uin):
             raise _failure("the role that was assumed does not trust the user any more")
         return SigningKey(content.secret_key, _caller(opened, pair, role))
+
+    def _keep(self, token: str, opened: _Opened) -> None:
+        self._opened[token] = opened
+        self._characters += opened.size
+        while len(self._opened) > MAX_OPENED or self._characters > MAX_OPENED_CHARACTERS:
+            self._characters -= self._opened.popitem(last=False)[1].size
 
     def _make(
         self,

@@ -3,7 +3,8 @@
 A caller reaches its own account only: what belongs to another does not exist.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable
 
 import msgspec
 
@@ -167,10 +168,10 @@ async def list_policies(services: Services, call: Call, request: ListPoliciesReq
         for policy in services.accounts.policies(account_uin)
         if _type(policy) in types and keyword in policy.name.casefold()
     ]
-    having_users = [user.policies for user in services.accounts.users(account_uin)]
-    having_roles = [role.policies for role in services.accounts.roles(account_uin)]
+    users = _attachments(user.policies for user in services.accounts.users(account_uin))
+    roles = _attachments(role.policies for role in services.accounts.roles(account_uin))
     listed = [
-        _strategy(policy, _count(policy, having_users), _count(policy, having_roles))
+        _strategy(policy, users[policy.policy_id], roles[policy.policy_id])
         for policy in page(found, request.page, request.rp)
     ]
     return ListPoliciesResult(len(found), listed)
@@ -202,8 +203,9 @@ def _type(policy: Policy) -> int:
     return _OWN if policy.account_uin else _PRESET
 
 
-def _count(policy: Policy, sets: Sequence[Sequence[Policy]]) -> int:
-    return sum(any(had.policy_id == policy.policy_id for had in each) for each in sets)
+def _attachments(sets: Iterable[Iterable[Policy]]) -> Counter[int]:
+    """How many have each policy, by its id: counted in one go, for there may be a thousand with thirty each."""
+    return Counter(policy.policy_id for each in sets for policy in each)
 
 
 def _strategy(policy: Policy, users: int, roles: int) -> StrategyInfo:

@@ -95,7 +95,9 @@ class ApplicationsSet(Command, tag="applications.set", kw_only=True):
     application: naming.ApplicationWord
     name: Annotated[str | None, Flag("NAME", "its new name")] = None
     permission_control: Annotated[Switch | None, Flag("on|off", "whether entering a room needs a PrivateMapKey")] = None
-    scenes: Annotated[tuple[str, ...] | None, Flag("SCENES", "the kinds of rooms: rtc, live or rtc,live")] = None
+    scenes: Annotated[
+        tuple[Literal["rtc", "live"], ...] | None, Flag("SCENES", "the kinds of rooms: rtc, live or rtc,live")
+    ] = None
     concurrent_recordings: Annotated[int | None, Flag("N", "how many recordings may run at once")] = None
     auto_recording: Annotated[
         Literal["off", "mixed", "single"] | None,

@@ -101,16 +101,26 @@ def _reading(declared: Any, given: Flag) -> dict[str, Any]:
     return {"type": declared}
 
 
-def _list_of(kind: type) -> Callable[[str], tuple[Any, ...]]:
+def _list_of(kind: Any) -> Callable[[str], tuple[Any, ...]]:
+    choices = get_args(kind) if get_origin(kind) is Literal else ()
+
     def read(text: str) -> tuple[Any, ...]:
         if text == NONE:
             return ()
+        if choices:
+            return tuple(_chosen(part.strip(), choices) for part in text.split(",") if part.strip())
         try:
             return tuple(kind(part.strip()) for part in text.split(",") if part.strip())
         except ValueError:
             raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers such as 1,2,3") from None
 
     return read
+
+
+def _chosen(text: str, choices: tuple[str, ...]) -> str:
+    if text not in choices:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(choices)}")
+    return text
 
 
 def _without_none(declared: Any) -> Any:

@@ -131,7 +131,7 @@ class _Attachment(Command, kw_only=True):
     def found(self, site: Site) -> tuple[Account, Policy, dict[str, str]]:
         """The account, the policy, and whom it is about as the store's arguments."""
         if (self.user is None) == (self.role is None):
-            raise AdminError("give --user or --role")
+            raise AdminError("give either --user or --role")
         if self.user is not None:
             user = naming.user(site, self.user)
             owner, whom = naming.account(site, user.account_uin), {"user_uin": user.uin}

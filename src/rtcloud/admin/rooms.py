@@ -3,6 +3,7 @@
 import re
 from typing import Annotated, ClassVar, Literal
 
+from rtcloud.accounts.tokens import MAX_NAME
 from rtcloud.accounts.usersig import DEFAULT_EXPIRE_S, make_user_sig
 from rtcloud.admin import naming
 from rtcloud.admin.command import AdminError, Command, Flag, Site, Word
@@ -149,6 +150,8 @@ class UserSig(Command, tag="usersig", kw_only=True):
         application = naming.application(site, self.application)
         if not 1 <= self.expire <= 10 * DEFAULT_EXPIRE_S:
             raise AdminError("expire: 1 second to 1800 days")
+        if not 1 <= len(self.user_id) <= MAX_NAME:
+            raise AdminError(f"USERID: 1 to {MAX_NAME} characters")
         app, now_ms = application.sdk_app_id, site.clock.now_ms()
         made = make_user_sig(app, application.secret_key, self.user_id, now_ms=now_ms, expire_s=self.expire)
         return {"sdk_app_id": app, "user_id": self.user_id, "user_sig": made, "expire": self.expire}

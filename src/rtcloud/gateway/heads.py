@@ -68,10 +68,6 @@ def signature_method(head: Head) -> Method:
     raise ServiceError("UnsupportedProtocol", f"Content-Type must be {JSON}, {FORM} or {MULTIPART}")
 
 
-def max_body(method: Method) -> int:
-    return MAX_BODY if method == "TC3" else MAX_V1_BODY
-
-
 def too_large(limit: int, what: str = "a request") -> ServiceError:
     size = f"{limit // 1024 // 1024} MB" if limit >= 1024 * 1024 else f"{limit // 1024} KB"
     return ServiceError("RequestSizeLimitExceeded", f"{what} may have at most {size}")

@@ -39,6 +39,10 @@ class FakeNode:
                     )
                 )
 
+    @property
+    def unread(self) -> int:
+        return self._events.qsize()
+
     def say(self, *events: AnyEvent) -> None:
         for event in events:
             self._events.put_nowait(event)

@@ -269,7 +269,7 @@ class Speakers(Event, tag="speakers"):
 
 
 class Quality(Event, tag="quality"):
-    """About every 5 s per participant. Losses are fractions 0–1 over the period; ``rtt_ms`` −1 when unknown."""
+    """About every 2 s per participant. Losses are fractions 0–1 over the period; ``rtt_ms`` −1 when unknown."""
 
     participant: str
     uplink_loss: float

@@ -8,8 +8,9 @@ always hears of a track before the SDP that carries it.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from sqlalchemy import Connection
 
@@ -37,6 +38,14 @@ ToSession = commands.Notice | media.AnyEvent
 Deliver = Callable[[ToSession], None]
 
 
+class Observer(Protocol):
+    """Told of everything, as it happens; must neither block nor fail."""
+
+    def handled(self, room: Room, fact: facts.Fact, ordered: Sequence[commands.Command], now_ms: int) -> None: ...
+
+    def told(self, room: Room, event: media.AnyEvent, now_ms: int) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Pass:
     """A media event for one session, or for all of the room."""
@@ -54,6 +63,7 @@ class Ground:
     bus: Bus
     clock: Clock
     limits: Limits
+    observer: Observer | None = None
     #: by participant id: the room it is in or enters, and where it hears
     sessions: dict[str, tuple["LiveRoom", Deliver]] = field(default_factory=dict)
     healthy: bool = True
@@ -118,7 +128,10 @@ class LiveRoom:
                     targets = self.room.sessions if fact.participant_id is None else (fact.participant_id,)
                     notices.extend((target, fact.event) for target in targets)
                     continue
-                for command in self.room.handle(fact, now_ms):
+                ordered = self.room.handle(fact, now_ms)
+                if self._ground.observer is not None:
+                    self._ground.observer.handled(self.room, fact, ordered, now_ms)
+                for command in ordered:
                     match command:
                         case commands.Drive(order):
                             drives.append(order)

@@ -17,7 +17,7 @@ from rtcloud.rooms.commands import LeaveCause
 from rtcloud.rooms.ids import RoomRef
 from rtcloud.rooms.participant import Kind, Role
 from rtcloud.rooms.room import Room
-from rtcloud.rooms.running import Deliver, Ground, LiveRoom, Pass
+from rtcloud.rooms.running import Deliver, Ground, LiveRoom, Observer, Pass
 from rtcloud.rooms.scenes import Limits, rules_of
 from rtcloud.store.bus import Bus
 from rtcloud.store.database import Database
@@ -37,8 +37,9 @@ class RoomService:
         new_id: Callable[[str], str],
         *,
         limits: Limits | None = None,
+        observer: Observer | None = None,
     ) -> None:
-        self._ground = Ground(database, node, bus, clock, limits or Limits())
+        self._ground = Ground(database, node, bus, clock, limits or Limits(), observer)
         self._new_id = new_id
         self._rooms: dict[RoomRef, LiveRoom] = {}
         self._by_sid: dict[str, LiveRoom] = {}
@@ -194,6 +195,8 @@ class RoomService:
         while True:
             for event in await self._ground.node.events():
                 live = self._by_sid.get(event.room)
+                if live is not None and self._ground.observer is not None:
+                    self._ground.observer.told(live.room, event, self._ground.clock.now_ms())
                 if live is not None and not live.post(_fact_of(event)):
                     _log.error("room inbox full: media event dropped", extra={"room": event.room})
 

@@ -97,12 +97,20 @@ class JoinResult(msgspec.Struct, kw_only=True):
 
 
 class JoinService:
-    """``application(sdk_app_id)`` finds an application; ``refusal`` says why its room would not admit somebody now."""
+    """``application(sdk_app_id)`` finds an application; ``refusal`` says why its room would not admit somebody now;
+    ``refused`` is told of who did not get in (room, user id, code, Unix ms)."""
 
-    def __init__(self, application: Callable[[int], Application | None], clock: Clock, refusal: RoomRefusal) -> None:
+    def __init__(
+        self,
+        application: Callable[[int], Application | None],
+        clock: Clock,
+        refusal: RoomRefusal,
+        refused: Callable[[RoomRef, str, int, int], None] = lambda *_: None,
+    ) -> None:
         self._application = application
         self._clock = clock
         self._refusal = refusal
+        self._refused = refused
 
     def routes(self) -> list[BaseRoute]:
         return [Route("/v1/join", self._post, methods=["POST", "OPTIONS"])]
@@ -182,11 +190,14 @@ class JoinService:
     async def _post(self, request: Request) -> Response:
         if request.method == "OPTIONS":
             return Response(status_code=204, headers=CORS)
+        body: JoinBody | None = None
         try:
             body = _decode(await _read(request))
             scheme = "wss" if request.url.scheme == "https" else "ws"
             result = self.admit(body, f"{scheme}://{request.url.netloc}")
         except JoinError as error:
+            if body is not None and error.code != UNKNOWN_APPLICATION:
+                self._refused(_named(body), body.user_id, error.code, self._clock.now_ms())
             return _json(error.status, {"error": _error(error)})
         return _json(200, msgspec.to_builtins(result))
 
@@ -217,6 +228,13 @@ async def _read(request: Request) -> bytes:
     except TimeoutError as error:
         raise JoinError(408, BAD_PARAMETER, f"body: not whole after {BODY_SECONDS:g} s") from error
     return body
+
+
+def _named(body: JoinBody) -> RoomRef:
+    """The room as the request names it, good or not."""
+    if body.room_id is not None:
+        return RoomRef(body.sdk_app_id, True, str(body.room_id))
+    return RoomRef(body.sdk_app_id, False, body.str_room_id or "")
 
 
 def _room(body: JoinBody) -> RoomRef:

@@ -25,7 +25,7 @@ Key = tuple[int, str, str]
 
 @dataclass(slots=True)
 class Counters:
-    """For /metrics; only ever grow."""
+    """For /metrics; only ever grow. ``events`` are written; ``samples`` taken, some of them not yet written."""
 
     events: int = 0
     samples: int = 0
@@ -82,7 +82,9 @@ class Buffer:
                 self.counters.samples_dropped += 1
                 return
             found = self._minutes[key] = _Open(Minute(key[0]), sample.at_ms)
-        if not found.minute.add(sample):
+        if found.minute.add(sample):
+            self.counters.samples += 1
+        else:
             self.counters.samples_dropped += 1
 
     def refused(self, entry: RefusedEntry) -> None:
@@ -109,12 +111,16 @@ class Buffer:
     def events(self, most: int) -> Sequence[UserEvent]:
         return self._events[:most]
 
-    def events_written(self, count: int) -> None:
+    def events_written(self, count: int, *, taken: bool = True) -> None:
+        """Or given up, when they were not ``taken``."""
         del self._events[:count]
         self._told.clear()
         self._events += self._left_out.values()
         self._left_out.clear()
-        self.counters.events += count
+        if taken:
+            self.counters.events += count
+        else:
+            self.counters.events_left_out += count
 
     def minutes(self, now_ms: int, every_ms: int) -> list[Key]:
         """Those with samples not written: when their minute is over, or every so often before. In the table's order."""
@@ -140,7 +146,6 @@ class Buffer:
         for key, _, count in rows:
             one = self._minutes.get(key)
             if one is not None:
-                self.counters.samples += count - one.written
                 one.written, one.written_ms = count, now_ms
 
     def refusals(self) -> list[RefusedEntry]:

@@ -12,6 +12,9 @@ from collections.abc import Callable
 from functools import partial
 from itertools import islice
 
+from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
+
 from rtcloud.clock import Clock
 from rtcloud.stats import retention, store
 from rtcloud.stats.buffer import Buffer, Counters, Key
@@ -85,8 +88,8 @@ class Recorder:
     async def write(self, *, everything: bool = False) -> None:
         """What is due, or all of it."""
         while events := tuple(self._buffer.events(EVENTS_AT_ONCE)):
-            await self._database.write(partial(store.write_events, events=events))
-            self._buffer.events_written(len(events))
+            taken = await self._put(partial(store.write_events, events=events))
+            self._buffer.events_written(len(events), taken=taken)
         now_ms = self._clock.now_ms()
         due = iter(self._buffer.minutes(now_ms, 0 if everything else SAMPLES_EVERY_MS))
         while keys := tuple(islice(due, MINUTES_AT_ONCE)):
@@ -94,15 +97,26 @@ class Recorder:
         if everything or now_ms - self._refusals_ms >= REFUSALS_EVERY_MS:
             self._refusals_ms = now_ms
             if refusals := self._buffer.refusals():
-                await self._database.write(partial(store.write_refusals, entries=refusals))
+                await self._put(partial(store.write_refusals, entries=refusals))
                 self._buffer.refusals_written(refusals)
 
     async def _write_minutes(self, keys: tuple[Key, ...], now_ms: int) -> None:
         rows = self._buffer.packed(keys)
         packed = [(key, blob) for key, blob, _ in rows]
         if packed:
-            await self._database.write(partial(store.write_minutes, minutes=packed))
+            await self._put(partial(store.write_minutes, minutes=packed))
             self._buffer.minutes_written(rows, now_ms)
+
+    async def _put(self, work: Callable[[Connection], None]) -> bool:
+        """False: the database will never take this batch. It is given up, or nothing after it would be written."""
+        try:
+            await self._database.write(work)
+        except (OperationalError, DatabaseClosedError):
+            raise
+        except Exception:
+            _log.exception("a batch of what happened is given up")
+            return False
+        return True
 
     async def _try_to_write(self, *, everything: bool = False) -> bool:
         """What could not be written stays, and is tried again. False: the database is closed."""

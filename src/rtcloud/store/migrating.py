@@ -23,6 +23,7 @@ def migrate(path: Path) -> None:
     """Upgrade the file at ``path`` to the newest revision; made when absent."""
     with path.with_name(path.name + ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        path.touch(mode=0o600)  # it holds whom people talked to; its log and index files take over its mode
         engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
 
         @event.listens_for(engine, "connect")

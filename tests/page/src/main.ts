@@ -13,6 +13,7 @@ import {
   VideoPresets,
   VideoQuality,
 } from "livekit-client";
+import { Features } from "./Features";
 import { Probe, type Seen } from "./Probe";
 import { Source, type SourceOptions } from "./Source";
 import { measureDelays, timePicture } from "./TimePicture";
@@ -50,6 +51,7 @@ type Stats = Record<string, unknown>;
 
 class Kit {
   readonly events: Happened[] = [];
+  features: Features | null = null;
   private room: Room | null = null;
   private source: Source | null = null;
   private readonly probes = new Map<string, Probe>();
@@ -62,6 +64,9 @@ class Kit {
     const room = new Room(options);
     this.room = room;
     this.watch(room);
+    this.features = new Features(room, (event, details) => {
+      this.note(event, details);
+    });
     await this.listening.resume();
     await room.connect(url, token, { autoSubscribe: true });
     return performance.now() - began;
@@ -265,7 +270,7 @@ async function statistics(publications: Iterable<TrackPublication>, type: string
     report?.forEach((stats: Stats) => {
       if (stats["type"] !== type) return;
       const codec = report.get(stats["codecId"] as string) as Stats | undefined;
-      found.push({ ...stats, mimeType: codec?.["mimeType"] });
+      found.push({ ...stats, mimeType: codec?.["mimeType"], source: publication.source });
     });
   }
   return found;

@@ -21,21 +21,11 @@ from rtcloud.accounts.store import Accounts
 from rtcloud.store import tables
 from rtcloud.store.database import Database, open_database
 from rtcloud.store.sealing import Sealer
+from tests.kit.clock import StillClock
 
 SEALER = Sealer(bytes(range(32)))
 ALLOW = '{"version":"2.0","statement":{"effect":"allow","action":"trtc:*","resource":"*"}}'
 DENY = '{"version":"2.0","statement":{"effect":"deny","action":"trtc:RemoveUser","resource":"*"}}'
-
-
-class StillClock:
-    def __init__(self) -> None:
-        self.ms = 1_700_000_000_000
-
-    def now_ms(self) -> int:
-        return self.ms
-
-    def monotonic(self) -> float:
-        return self.ms / 1000
 
 
 CLOCK = StillClock()

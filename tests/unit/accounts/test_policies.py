@@ -417,6 +417,27 @@ def test_a_wildcard_stands_for_any_letters(pattern: str, text: str) -> None:
     assert Wildcard(pattern).matches(text) is (re.fullmatch(expression, text) is not None)
 
 
+def test_a_pattern_is_matched_once_however_many_applications_are_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    document = parse_document(
+        json.dumps(whole(statement={**GOOD, "action": ["trtc:Rem*", "trtc:*Room"]})), account_uin="1"
+    )
+    matches = Wildcard.matches
+    asked: list[str] = []
+
+    def noted(pattern: Wildcard, text: str) -> bool:
+        asked.append(text)
+        return matches(pattern, text)
+
+    monkeypatch.setattr(Wildcard, "matches", noted)
+    for number in range(100):
+        resource = application_resource("1", number)
+        assert evaluate([document], "name/trtc:RemoveUser", resource) == evaluate(
+            [document], "trtc:RemoveUser", resource
+        )
+        assert not evaluate([document], "name/trtc:DescribeRoomInfo", resource)
+    assert len(asked) <= 4
+
+
 def test_no_wildcard_takes_long() -> None:
     """With backtracking this would not end within the age of the universe."""
     pattern, text = Wildcard("trtc:" + "*a" * 60 + "b"), "trtc:" + "a" * 120

@@ -280,6 +280,20 @@ def test_policies_that_pack_well_are_bounded_too() -> None:
     run(scenario)
 
 
+def test_opened_tokens_are_kept_by_the_size_of_their_policies(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(world: World) -> None:
+        long = world.policy("trtc:*", [f"qcs::trtc:::sdkappid/{n}" for n in (world.one, *range(100, 200))])
+        made = [world.federate(long) for _ in range(6)]
+        world.open(made[0])
+        monkeypatch.setattr(sessions_module, "MAX_OPENED_CHARACTERS", 3 * world.sessions._characters)
+        for each in (*made, *made):
+            assert world.may(world.open(each), DISMISS, world.one)
+            assert len(world.sessions._opened) <= 3
+            assert world.sessions._characters == sum(each.size for each in world.sessions._opened.values())
+
+    run(scenario)
+
+
 def test_only_so_many_opened_tokens_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sessions_module, "MAX_OPENED", 3)
 

@@ -2,12 +2,13 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
 
-from rtcloud.accounts.entities import ATTACHED_POLICIES, POLICIES_PER_ACCOUNT
+from rtcloud.accounts.entities import ATTACHED_POLICIES, POLICIES_PER_ACCOUNT, User
 from rtcloud.accounts.policies import application_resource
 from rtcloud.accounts.sessions import caller_of
 from rtcloud.errors import ServiceError
@@ -95,6 +96,23 @@ def test_policies_are_listed_by_scope_and_name_page_by_page() -> None:
         assert (entry["Type"], entry["Attachments"], entry["AttachEntityCount"]) == (1, 1, 2)
         (preset,) = (await world.call("ListPolicies", Keyword="Administrator"))["List"]
         assert (preset["Type"], preset["Attachments"]) == (2, 1)
+
+    run(scenario)
+
+
+def test_policies_of_a_large_account_are_listed_at_once() -> None:
+    async def scenario(world: World) -> None:
+        account, made = world.mine.account_uin, world.accounts.create_policy
+        policies = [await made(account, f"p{number}", document()) for number in range(200)]
+        held = world.accounts._held
+        for number in range(1000):
+            given = tuple(policies[(number + step) % 200] for step in range(ATTACHED_POLICIES))
+            held.put_user(User(str(number), account, f"u{number}", given))
+        before = time.process_time()
+        listed = (await world.call("ListPolicies", Rp=200, Scope="Local"))["List"]
+        spent = time.process_time() - before
+        assert [each["Attachments"] for each in listed] == [1000 * ATTACHED_POLICIES // 200] * 200
+        assert spent < 0.2, "the event loop waits for it"
 
     run(scenario)
 

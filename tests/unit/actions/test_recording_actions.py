@@ -19,22 +19,14 @@ from rtcloud.apimodel.validation import validate
 from rtcloud.egress.recording.request import RecordingRequest, SubscribeStreamUserIds, decode, without_keys
 from rtcloud.errors import ServiceError
 from rtcloud.rooms.ids import RoomRef
+from rtcloud.tasks.task import TaskOutput
 from tests.kit.api import FakeRooms, FakeTasks
+from tests.kit.clock import NOW_MS, StillClock
 
-NOW_MS, HOUR_MS = 1_700_000_000_000, 3_600_000
+HOUR_MS = 3_600_000
 MODEL = load_model()
 APP = Application(1_400_000_000, "100", "app", "key", ApplicationSettings(concurrent_recordings=2))
 STORAGE = {"Vendor": 0, "Region": "r", "Bucket": "b", "AccessKey": "access", "SecretKey": "hidden"}
-
-
-class StillClock:
-    ms = NOW_MS
-
-    def now_ms(self) -> int:
-        return self.ms
-
-    def monotonic(self) -> float:
-        return self.ms / 1000
 
 
 def services(tasks: FakeTasks, clock: StillClock) -> Services:
@@ -102,6 +94,23 @@ def test_absent_members_get_the_documented_defaults() -> None:
         (task,) = world.tasks.accepted.values()
         assert task.ref == RoomRef(APP.sdk_app_id, True, "3560")
         assert task.expires_ms == NOW_MS + 72 * HOUR_MS
+
+    run(scenario)
+
+
+def test_a_task_notes_what_it_makes_for_usage_to_count() -> None:
+    async def scenario(world: World) -> None:
+        size = {"VideoParams": {"Width": 1280, "Height": 720, "Fps": 15, "BitRate": 550_000, "Gop": 10}}
+        params = {"AudioParams": {"SampleRate": 1, "Channel": 2, "BitRate": 64_000}}
+        for stream_type, expected in (
+            (0, TaskOutput("h264", 1280, 720, audio=True)),
+            (1, TaskOutput("", 0, 0, audio=True)),
+            (2, TaskOutput("h264", 1280, 720, audio=False)),
+        ):
+            task_id = await world.create(
+                RecordParams={"RecordMode": 2, "StreamType": stream_type}, MixTranscodeParams=size | params
+            )
+            assert world.tasks.accepted.pop(task_id).output == expected
 
     run(scenario)
 

@@ -55,6 +55,7 @@ class Receivers:
     most: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     silence: list[asyncio.Future[None]] = field(default_factory=list)
     forgotten: list[str] = field(default_factory=list)
+    turns: int = 1  # of the event loop that an answer takes
 
     async def post(self, address: Address, body: bytes, headers: dict[str, str]) -> Answer:
         url, decoded = address.url, json.loads(body)
@@ -62,7 +63,8 @@ class Receivers:
         self.under_way[url] += 1
         self.most[url] = max(self.most[url], self.under_way[url])
         answer = self.answers.get(url, OK)
-        await asyncio.sleep(0)
+        for _ in range(self.turns):
+            await asyncio.sleep(0)
         if answer is None:
             waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self.silence.append(waiting)
@@ -217,6 +219,7 @@ async def test_many_dead_receivers_leave_half_of_the_places_to_the_living(monkey
 
 async def test_places_of_a_receiver_are_bounded() -> None:
     async with scene() as stage:
+        stage.receivers.turns = 50
         for room in range(200):
             await stage.happen(str(room))
         await stage.settle()

@@ -52,6 +52,12 @@ def test_a_secret_need_not_be_an_argument_which_everybody_on_the_machine_sees(mo
     assert parse("callbacks", "set", "14", "--url", "http://h/", "--key", "-") == wanted
 
 
+def test_a_list_of_words_says_which_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse("applications", "set", "14", "--scenes", "rtc,video")
+    assert "'video' is none of rtc, live" in capsys.readouterr().err
+
+
 def test_the_account_may_be_left_out() -> None:
     assert parse("users", "create", "ops") == UsersCreate(name="ops")
     assert parse("users", "create", "acme", "ops") == UsersCreate(account="acme", name="ops")

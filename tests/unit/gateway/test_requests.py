@@ -104,11 +104,26 @@ def test_content_types_belong_to_signature_versions(
     run(scenario)
 
 
+def test_tc3_names_its_missing_common_parameter() -> None:
+    async def scenario(api: Api) -> None:
+        for name in ("X-TC-Action", "X-TC-Version", "X-TC-Timestamp", "X-TC-Region"):
+            for absent in (None, ""):
+                changes: dict[str, Any] = {name.lower(): absent}
+                answer = await call(api, b"{}", **changes)
+                assert (answer.code, answer.message) == ("MissingParameter", f"{name} is required")
+        for text in ("soon", "-5", "1e9", " "):
+            changes = {"x-tc-timestamp": text}
+            assert (await call(api, b"{}", **changes)).code == "InvalidParameterValue"
+
+    run(scenario)
+
+
 def test_v1_names_its_missing_common_parameter() -> None:
     async def scenario(api: Api) -> None:
         for name in ("Action", "Timestamp", "Nonce", "SecretId", "Signature", "Version"):
             for absent in (None, ""):
-                answer = await call_v1(api, fields(api), **{name: absent})
+                changes: dict[str, Any] = {name: absent}
+                answer = await call_v1(api, fields(api), **changes)
                 assert (answer.code, answer.message) == ("MissingParameter", f"{name} is required")
         for nonce in ("x", "-1", "1.5", "٣", "1" * 21):
             assert (await call_v1(api, fields(api) | {"Nonce": nonce})).code == "InvalidParameterValue"

@@ -1,12 +1,14 @@
 """The signalling session as transcripts: a client message or a notice in, commands out."""
 
 import itertools
+import struct
 
 from hypothesis import given
 from hypothesis import strategies as st
 from livekit.protocol import models, rtc
 
 from rtcloud.accounts.tokens import JoinGrant
+from rtcloud.accounts.usersig import make_user_sig
 from rtcloud.media import node as media
 from rtcloud.rooms import commands, facts
 from rtcloud.rooms.ids import RoomRef
@@ -147,6 +149,35 @@ def test_a_resume_is_answered_with_reconnect_first() -> None:
     assert [r.WhichOneof("message") for r in sent(said)] == ["reconnect", "update"]
     dual = a_session(single=False).tell(commands.Confirm(a_participant(), ()), 1000)
     assert Drive(media.RestartIce(room="RM_1", participant="PA_a")) in dual
+
+
+def private_map_key(user_id: str = "alice") -> str:
+    numbers = struct.pack(">IIIII", REF.sdk_app_id, 77, 60, 255, 0)
+    userbuf = struct.pack(">BH", 0, len(user_id)) + user_id.encode() + numbers
+    return make_user_sig(REF.sdk_app_id, KEY, user_id, now_ms=0, expire_s=60, userbuf=userbuf)
+
+
+def test_a_key_handed_over_is_shown_to_its_owner_alone() -> None:
+    """livekit-client waits until an attribute that it set comes back."""
+    session, key = a_session(), private_map_key()
+    update = rtc.UpdateParticipantMetadata(attributes={"trtc.privateMapKey": key}, request_id=7)
+    [posted] = say(session, update_metadata=update)
+    assert isinstance(posted, Post)
+    assert isinstance(posted.fact, facts.KeyReplaced)
+    [own] = sent(session.tell(commands.ShowSelf(a_participant()), 5000))
+    assert own.update.participants[0].attributes == {"trtc.role": "anchor", "trtc.privateMapKey": key}
+    [others] = sent(session.tell(commands.ShowParticipants((a_participant(),)), 5000))
+    assert others.update.participants[0].attributes == {"trtc.role": "anchor"}
+    [granted] = sent(session.tell(commands.Grant(7), 5000))
+    assert granted.request_response.reason == rtc.RequestResponse.Reason.OK
+
+
+def test_a_key_of_somebody_else_is_refused() -> None:
+    update = rtc.UpdateParticipantMetadata(attributes={"trtc.privateMapKey": private_map_key("bob")}, request_id=7)
+    [answer] = sent(say(a_session(), update_metadata=update))
+    assert answer.request_response.request_id == 7
+    assert answer.request_response.reason == rtc.RequestResponse.Reason.NOT_ALLOWED
+    assert answer.request_response.message.startswith("-100006")
 
 
 @given(st.binary(max_size=300))

@@ -20,7 +20,7 @@ def failure(message: str) -> ServiceError:
 
 def check_time(name: str, timestamp: str | None, now_ms: int) -> int:
     """The request's time in seconds, which is within five minutes of ours, both ways. ``name`` is its parameter's."""
-    if timestamp is None:
+    if not timestamp:
         raise ServiceError("MissingParameter", f"{name} is required")
     if _TIMESTAMP.fullmatch(timestamp) is None:
         raise ServiceError("InvalidParameterValue", f"{name} must be a Unix time in seconds")

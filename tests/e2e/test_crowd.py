@@ -1,0 +1,159 @@
+"""Crowds: a large meeting that comes quickly, and a large audience. Everybody hears the talkers, nobody is dropped,
+what each is told stays bounded, and what it costs the server is printed.
+"""
+
+import pytest
+
+from tests.kit.crowd import FRAME_S, NEVER, Account, Crowd, Member, Order, Use, Used, ticket
+from tests.kit.server import Server, resident_mib
+
+pytestmark = pytest.mark.e2e
+
+ROOM = 9001
+RATE = 50.0  # joins a second
+TALKING = 5  # at a time
+PROCESSES = 2
+SETTLE_S = 3.0
+
+
+#: Of the signalling, to each in a meeting, for each who is in it: its description, and where its sound goes.
+BYTES_A_HEAD = 4_000
+#: To one of an audience, all in all.
+AUDIENCE_BYTES = 20_000
+JOINED_WITHIN_S = 10.0
+
+
+def meeting(
+    server: Server, people: int, publishers: int, turn_s: float, *, scene: str = "rtc", begins: float = 0.0
+) -> list[Order]:
+    """Publishers are spread among those who come; they talk five at a time, one after the other."""
+    each = people // publishers
+    come = max(people / RATE + SETTLE_S, begins)
+    turns = [come + number * (turn_s + 0.5) for number in range(publishers // TALKING)]
+    members = [
+        Member(
+            user_id=f"user{index}",
+            token=ticket(server, f"user{index}", ROOM, scene=scene),
+            at=index / RATE,
+            turn=index // each // TALKING if index % each == 0 else NEVER,
+        )
+        for index in range(people)
+    ]
+    return [
+        Order(
+            kind="callers",
+            url=server.url,
+            members=members[number::PROCESSES],
+            ends=turns[-1] + turn_s + 1.0,
+            turns=turns,
+            turn_s=turn_s,
+        )
+        for number in range(PROCESSES)
+    ]
+
+
+def describe(what: str, values: list[float]) -> str:
+    ordered = sorted(values)
+    return f"{what}: median {ordered[len(ordered) // 2]:,.2f}, most {ordered[-1]:,.2f}"
+
+
+def tell(accounts: list[Account], coming: Used, steady: Used) -> None:
+    """Of those whose accounts they are, and the whole server."""
+    print(f"\nwhile they come: {coming}\nsteady: {steady}")
+    print(describe("joined within s", [each.joined_s for each in accounts]))
+    print(describe("KB told to each", [each.bytes / 1000 for each in accounts]))
+    print(describe("messages to each", [float(each.messages) for each in accounts]))
+    print({kind: most(accounts, kind) for kind in sorted({kind for each in accounts for kind in each.kinds})})
+
+
+def most(accounts: list[Account], kind: str) -> int:
+    return max(each.kinds.get(kind, 0) for each in accounts)
+
+
+def check_attendance(accounts: list[Account], people: int) -> None:
+    """All were there, from when they came to the end."""
+    assert len({each.user_id for each in accounts}) == people
+    assert [each for each in accounts if each.faults] == []
+    assert max(each.joined_s for each in accounts) < JOINED_WITHIN_S
+
+
+def check_talk(accounts: list[Account], publishers: int, turn_s: float) -> None:
+    talkers = {each.user_id: each.sent for each in accounts if each.sent}
+    assert len(talkers) == publishers
+    assert min(talkers.values()) > 0.5 * turn_s / FRAME_S
+    for each in accounts:
+        for talker, sent in talkers.items():
+            if talker != each.user_id:
+                assert each.heard.get(talker, 0) > 0.8 * sent, f"{each.user_id} heard little of {talker}"
+
+
+def hold_meeting(server: Server, people: int, publishers: int, turn_s: float, *, updates: int) -> None:
+    """``updates``: most that anybody is told of the others' changes."""
+    orders = meeting(server, people, publishers, turn_s)
+    with Crowd(orders) as crowd:
+        use = Use(server)
+        crowd.begin()
+        crowd.sleep_until(orders[0].turns[0])
+        coming, use = use(), Use(server)
+        crowd.sleep_until(orders[0].ends - 1)
+        steady = use()
+        accounts = crowd.accounts()
+    tell(accounts, coming, steady)
+    check_attendance(accounts, people)
+    assert {each.known for each in accounts} == {people - 1}
+    check_talk(accounts, publishers, turn_s)
+    assert most(accounts, "update") <= updates
+    assert max(each.bytes for each in accounts) < BYTES_A_HEAD * people
+
+
+def hold_show(server: Server, audience: int, rate: float, turn_s: float) -> None:
+    """Ten anchors who talk in turns when everybody has come, and an audience that takes no media."""
+    come = audience / rate + SETTLE_S
+    orders = meeting(server, 10, 10, turn_s, scene="live", begins=come)
+    watchers = [
+        Member(
+            user_id=f"watcher{index}",
+            token=ticket(server, f"watcher{index}", ROOM, scene="live", audience=True),
+            at=SETTLE_S / 2 + index / rate,
+        )
+        for index in range(audience)
+    ]
+    orders += [
+        Order(kind="audience", url=server.url, members=watchers[number::PROCESSES], ends=orders[0].ends)
+        for number in range(PROCESSES)
+    ]
+    with Crowd(orders) as crowd:
+        use = Use(server)
+        crowd.begin()
+        crowd.sleep_until(come)
+        coming, use, before = use(), Use(server), resident_mib(server.pid)
+        crowd.sleep_until(orders[0].ends - 1)
+        steady = use()
+        accounts = crowd.accounts()
+    anchors = [each for each in accounts if each.user_id.startswith("user")]
+    watching = [each for each in accounts if each.user_id.startswith("watcher")]
+    tell(watching, coming, steady)
+    check_attendance(accounts, 10 + audience)
+    check_talk(anchors, 10, turn_s)
+    assert {each.known for each in anchors} == {9}, "an audience is not announced"
+    assert max(each.bytes for each in watching) < AUDIENCE_BYTES
+    assert max(each.kinds["update"] for each in watching) < 50
+    assert steady.mib < before + 16, "memory grows while nothing changes"
+
+
+def test_everybody_in_a_meeting_of_forty_hears_the_talkers(server: Server) -> None:
+    hold_meeting(server, 40, 10, 2.0, updates=60)
+
+
+def test_a_show_goes_on_before_two_hundred_watchers(server: Server) -> None:
+    hold_show(server, 200, 50.0, 2.0)
+
+
+@pytest.mark.long
+def test_everybody_in_a_meeting_of_two_hundred_hears_the_talkers(server: Server) -> None:
+    hold_meeting(server, 200, 50, 3.0, updates=150)
+
+
+@pytest.mark.long
+def test_a_show_goes_on_before_two_thousand_watchers(server: Server) -> None:
+    hold_show(server, 2000, 50.0, 15.0)
