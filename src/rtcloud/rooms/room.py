@@ -1,6 +1,6 @@
 """One room as a state machine: ``handle(fact, now_ms)`` returns what is to be done, in order.
 
-Pure: no clock, no randomness (new ids come inside facts), no database. The shell (``rooms/service.py``) sends
+Pure: no clock, no randomness (new ids come inside facts), no database. The shell (``rooms/running.py``) sends
 ``Drive`` to the media node at once, writes the records of a batch in one transaction, and only then delivers the
 notices: nobody hears of anything that is not durable.
 

@@ -1,78 +1,28 @@
-"""The shell of all rooms of this node: one aio task per room feeds its state machine and carries out what it says.
+"""The shell of all rooms of this node: which are open, who is in them, and what may be asked of them.
 
-A batch of facts is handled at once: commands go to the media node, records are committed in one transaction with
-their callbacks, then the notices are delivered. SDP answers and other media events take the same queue, so a client
-always hears of a track before the SDP that carries it.
+How one room runs is in ``running``.
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
-
-from sqlalchemy import Connection
 
 from rtcloud import errors
 from rtcloud.aio import spawn
-from rtcloud.callbacks import outbox
 from rtcloud.clock import Clock
+from rtcloud.errors import ServiceError
 from rtcloud.media import node as media
 from rtcloud.rooms import commands, facts, store
 from rtcloud.rooms.commands import LeaveCause
 from rtcloud.rooms.ids import RoomRef
 from rtcloud.rooms.participant import Kind, Role
 from rtcloud.rooms.room import Room
+from rtcloud.rooms.running import Deliver, Ground, LiveRoom, Observer, Pass
 from rtcloud.rooms.scenes import Limits, rules_of
 from rtcloud.store.bus import Bus
 from rtcloud.store.database import Database
 
 _log = logging.getLogger(__name__)
-
-#: Waiting facts of one room. A session that finds it full is dropped (it may come back).
-INBOX_SIZE = 8192
-#: How long commands may find the media node's queue full before the room is given up.
-MEDIA_PATIENCE_S = 2.0
-RECOVER_EVERY_S = 1.0
-
-ToSession = commands.Notice | media.AnyEvent
-#: Where the notices of a session go; must not block.
-Deliver = Callable[[ToSession], None]
-
-
-class Observer(Protocol):
-    """Told of everything, as it happens; must neither block nor fail."""
-
-    def handled(self, room: Room, fact: facts.Fact, ordered: Sequence[commands.Command], now_ms: int) -> None: ...
-
-    def told(self, room: Room, event: media.AnyEvent, now_ms: int) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Pass:
-    """A media event for one session, or for all of the room."""
-
-    participant_id: str | None
-    event: media.AnyEvent
-
-
-@dataclass(slots=True)
-class _LiveRoom:
-    ref: RoomRef
-    scene: str
-    room: Room
-    inbox: asyncio.Queue[tuple[facts.Fact | _Pass, asyncio.Future[bool] | None]] = field(
-        default_factory=lambda: asyncio.Queue(INBOX_SIZE)
-    )
-    timer: asyncio.TimerHandle | None = None
-
-    def post(self, fact: facts.Fact | _Pass, done: asyncio.Future[bool] | None = None) -> bool:
-        try:
-            self.inbox.put_nowait((fact, done))
-        except asyncio.QueueFull:
-            return False
-        return True
 
 
 class RoomService:
@@ -89,24 +39,21 @@ class RoomService:
         limits: Limits | None = None,
         observer: Observer | None = None,
     ) -> None:
-        self._database = database
-        self._bus = bus
-        self._node = node
-        self._clock = clock
+        self._ground = Ground(database, node, bus, clock, limits or Limits(), observer)
         self._new_id = new_id
-        self._limits = limits or Limits()
-        self._observer = observer
-        self._rooms: dict[RoomRef, _LiveRoom] = {}
-        self._by_sid: dict[str, _LiveRoom] = {}
-        self._sessions: dict[str, tuple[_LiveRoom, Deliver]] = {}
+        self._rooms: dict[RoomRef, LiveRoom] = {}
+        self._by_sid: dict[str, LiveRoom] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self.healthy = True
+
+    @property
+    def healthy(self) -> bool:
+        """Whether what rooms decide can be written down and carried out."""
+        return self._ground.healthy
 
     async def start(self) -> asyncio.Task[None]:
         """Take up the rooms that were open when the server stopped, and listen to the media node: the task given."""
-        for found in await self._database.read(store.load_open):
-            room = self._restored(found)
-            live = self._open(found.ref, found.scene, room)
+        for found in await self._ground.database.read(store.load_open):
+            live = self._open(found.ref, found.scene, self._ground.restored(found))
             live.post(facts.TimePassed())
         listening = spawn(self._listen(), name="media events")
         self._track(listening)
@@ -114,7 +61,7 @@ class RoomService:
 
     async def close(self) -> None:
         """Tell every session that the server goes away. Rooms and presences stay open for the next start."""
-        for _, deliver in tuple(self._sessions.values()):
+        for _, deliver in tuple(self._ground.sessions.values()):
             deliver(commands.Dismiss("shutdown"))
         for task in tuple(self._tasks):
             task.cancel()
@@ -130,15 +77,19 @@ class RoomService:
         """Returns the room's sid once the presence is durable; ``Welcome`` has been delivered by then."""
         while True:
             live = self._rooms.get(ref)
-            if live is None or live.room.destroyed:
-                rules = rules_of(scene, self._limits)
-                live = self._open(ref, scene, Room(self._new_id("RM"), self._clock.now_ms(), rules))
-            self._sessions[fact.participant_id] = (live, deliver)
+            if live is None:  # one that ends is waited for: its last callbacks come before a new room's first
+                live = self._open(ref, scene, self._new_room(scene))
+            self._ground.sessions[fact.participant_id] = (live, deliver)
             done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
             if not live.post(fact, done):
-                del self._sessions[fact.participant_id]
+                del self._ground.sessions[fact.participant_id]
                 raise errors.internal("the room is overloaded")
-            if await done:
+            try:
+                accepted = await done
+            except ServiceError:
+                self._ground.sessions.pop(fact.participant_id, None)
+                raise
+            if accepted:
                 return live.room.sid
 
     def refusal(
@@ -146,27 +97,27 @@ class RoomService:
     ) -> LeaveCause | None:
         """Why that user would not get in now; ``enter`` asks again when it is durable."""
         live = self._rooms.get(ref)
-        room = live.room if live is not None and not live.room.destroyed else Room("", 0, rules_of(scene, self._limits))
+        room = live.room if live is not None and not live.room.destroyed else self._new_room(scene)
         return room.refusal(user_id, role, robot=robot, may_create=may_create)
 
     def resume(self, participant_id: str, deliver: Deliver) -> bool:
         """A new socket for a session. False: there is no such session."""
-        found = self._sessions.get(participant_id)
+        found = self._ground.sessions.get(participant_id)
         if found is None or participant_id not in found[0].room.sessions:
             return False
         live, _ = found
-        self._sessions[participant_id] = (live, deliver)
+        self._ground.sessions[participant_id] = (live, deliver)
         return live.post(facts.Resumed(participant_id))
 
     def post(self, participant_id: str, fact: facts.Fact) -> bool:
         """False: the session is gone or its room is overloaded."""
-        found = self._sessions.get(participant_id)
+        found = self._ground.sessions.get(participant_id)
         return found is not None and found[0].post(fact)
 
     def drive(self, command: media.AnyCommand) -> bool:
         """A media command of one session (SDP, candidates). False when the media node is overloaded."""
         try:
-            self._node.send(command)
+            self._ground.node.send(command)
         except media.QueueFullError:
             return False
         return True
@@ -217,163 +168,35 @@ class RoomService:
 
     # one room -----------------------------------------------------------------------------------------------------
 
-    def _open(self, ref: RoomRef, scene: str, room: Room) -> _LiveRoom:
-        live = _LiveRoom(ref, scene, room)
+    def _new_room(self, scene: str) -> Room:
+        return Room(self._new_id("RM"), self._ground.clock.now_ms(), rules_of(scene, self._ground.limits))
+
+    def _open(self, ref: RoomRef, scene: str, room: Room) -> LiveRoom:
+        live = LiveRoom(self._ground, ref, scene, room)
         self._rooms[ref] = live
         self._by_sid[room.sid] = live
         self._track(spawn(self._run(live), name=f"room {room.sid}"))
         return live
 
-    def _restored(self, found: store.OpenRoom) -> Room:
-        room = Room(found.sid, found.created_ms, rules_of(found.scene, self._limits))
-        room.restore(found.participants, self._clock.now_ms(), blocked=found.blocked, metadata=found.metadata)
-        return room
-
     def _track(self, task: asyncio.Task[None]) -> None:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _run(self, live: _LiveRoom) -> None:
-        while True:
-            batch = [await live.inbox.get()]
-            while not live.inbox.empty():
-                batch.append(live.inbox.get_nowait())
-            await self._carry_out(live, batch)
-            if live.room.destroyed:
-                break
-            self._arm(live)
-        self._forget(live)
-
-    async def _carry_out(
-        self, live: _LiveRoom, batch: list[tuple[facts.Fact | _Pass, asyncio.Future[bool] | None]]
-    ) -> None:
-        now_ms = self._clock.now_ms()
-        drives: list[media.AnyCommand] = []
-        notices: list[tuple[str, ToSession]] = []
-        records: list[commands.Record] = []
-        answers: list[tuple[asyncio.Future[bool], bool]] = []
-        try:
-            for fact, done in batch:
-                if done is not None:
-                    answers.append((done, not live.room.destroyed))
-                if isinstance(fact, _Pass):  # for those who are there now: nobody hears anything before the welcome
-                    targets = live.room.sessions if fact.participant_id is None else (fact.participant_id,)
-                    notices.extend((target, fact.event) for target in targets)
-                    continue
-                ordered = live.room.handle(fact, now_ms)
-                if self._observer is not None:
-                    self._observer.handled(live.room, fact, ordered, now_ms)
-                for command in ordered:
-                    match command:
-                        case commands.Drive(order):
-                            drives.append(order)
-                        case commands.Notify(participant_id, notice):
-                            notices.append((participant_id, notice))
-                        case _:
-                            records.append(command)
-            await self._send(drives)
-            if records:
-                await self._record(live, records, now_ms)
-        except Exception as error:
-            _log.exception("room could not carry out its commands", extra={"room": live.room.sid})
-            self.healthy = False
-            for _, waiting in batch:
-                if waiting is not None and not waiting.done():
-                    waiting.set_exception(errors.internal(type(error).__name__))
-            await self._recover(live)
-            return
-        self.healthy = True
-        self._deliver(live, notices)
-        for done, accepted in answers:
-            if not done.done():
-                done.set_result(accepted)
-
-    async def _recover(self, live: _LiveRoom) -> None:
-        """What was decided could not be written: start again from what is written, as after a restart."""
-        for participant_id in tuple(live.room.sessions):
-            self._deliver(live, [(participant_id, commands.Dismiss("failed"))])
-        with contextlib.suppress(media.QueueFullError):
-            self._node.send(media.CloseRoom(room=live.room.sid))
-        sid, created_ms = live.room.sid, live.room.created_ms
-        while True:
-            try:
-                opened = await self._database.read(store.load_open)
-                break
-            except Exception:
-                _log.exception("room cannot be read back", extra={"room": sid})
-                await asyncio.sleep(RECOVER_EVERY_S)
-        found = next((one for one in opened if one.sid == sid), None)
-        if found is None:
-            live.room = Room(sid, created_ms)
-            live.room.give_up()
-            self.healthy = True  # nothing of it is left to fail again
-        else:
-            live.room = self._restored(found)
-            live.post(facts.TimePassed())
-
-    async def _send(self, drives: list[media.AnyCommand]) -> None:
-        deadline = self._clock.monotonic() + MEDIA_PATIENCE_S
-        while drives:
-            try:
-                return self._node.send(*drives)
-            except media.QueueFullError:
-                if self._clock.monotonic() > deadline:
-                    raise
-                await asyncio.sleep(0.01)
-
-    async def _record(self, live: _LiveRoom, records: list[commands.Record], now_ms: int) -> None:
-        ref, sid, scene = live.ref, live.room.sid, live.scene
-
-        def work(connection: Connection) -> None:
-            for record in records:
-                store.apply(connection, ref, sid, scene, record, now_ms)
-
-        await self._database.write(work)
-        self._bus.publish(outbox.TOPIC)
-
-    def _deliver(self, live: _LiveRoom, notices: list[tuple[str, ToSession]]) -> None:
-        for participant_id, notice in notices:
-            found = self._sessions.get(participant_id)
-            if found is None or found[0] is not live:
-                continue
-            if isinstance(notice, commands.Dismiss):
-                del self._sessions[participant_id]
-            try:
-                found[1](notice)
-            except Exception:  # one session that cannot be told anything does not end the room
-                _log.exception("a session could not be told", extra={"session": participant_id})
-                live.post(facts.LeftRoom(participant_id))
-
-    def _arm(self, live: _LiveRoom) -> None:
-        if live.timer is not None:
-            live.timer.cancel()
-            live.timer = None
-        deadline = live.room.deadline()
-        if deadline is not None:
-            delay = max(0.0, (deadline - self._clock.now_ms()) / 1000)
-            live.timer = asyncio.get_running_loop().call_later(delay, live.post, facts.TimePassed())
-
-    def _forget(self, live: _LiveRoom) -> None:
+    async def _run(self, live: LiveRoom) -> None:
+        await live.run()
         self._by_sid.pop(live.room.sid, None)
         if self._rooms.get(live.ref) is live:
             del self._rooms[live.ref]
-        if live.timer is not None:
-            live.timer.cancel()
-        while not live.inbox.empty():
-            _, done = live.inbox.get_nowait()
-            if done is not None and not done.done():
-                done.set_result(False)
-        for participant_id in [p for p, (room, _) in self._sessions.items() if room is live]:
-            del self._sessions[participant_id]
+        live.close()
 
     # what the media node says -------------------------------------------------------------------------------------
 
     async def _listen(self) -> None:
         while True:
-            for event in await self._node.events():
+            for event in await self._ground.node.events():
                 live = self._by_sid.get(event.room)
-                if live is not None and self._observer is not None:
-                    self._observer.told(live.room, event, self._clock.now_ms())
+                if live is not None and self._ground.observer is not None:
+                    self._ground.observer.told(live.room, event, self._ground.clock.now_ms())
                 if live is not None and not live.post(_fact_of(event)):
                     _log.error("room inbox full: media event dropped", extra={"room": event.room})
 
@@ -413,10 +236,10 @@ class RoomService:
     @property
     def counts(self) -> tuple[int, int]:
         """(rooms, connected participants)"""
-        return len(self._rooms), len(self._sessions)
+        return len(self._rooms), len(self._ground.sessions)
 
 
-def _fact_of(event: media.AnyEvent) -> facts.Fact | _Pass:
+def _fact_of(event: media.AnyEvent) -> facts.Fact | Pass:
     match event:
         case media.TrackStarted():
             return facts.MediaStarted(event.participant, event.track, event.codec)
@@ -429,6 +252,6 @@ def _fact_of(event: media.AnyEvent) -> facts.Fact | _Pass:
         case media.RoomFailed():
             return facts.MediaFailed()
         case media.Speakers():
-            return _Pass(None, event)
+            return Pass(None, event)
         case _:
-            return _Pass(event.participant, event)
+            return Pass(event.participant, event)

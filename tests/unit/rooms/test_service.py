@@ -1,5 +1,6 @@
 """The shell of rooms with a fake media node and a database in memory: what is durable before what is heard."""
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,7 +16,9 @@ from rtcloud.media.fake import FakeNode
 from rtcloud.rooms import commands, facts
 from rtcloud.rooms.ids import RoomRef
 from rtcloud.rooms.participant import Device, Role, Track
-from rtcloud.rooms.service import RoomService, ToSession, _Pass
+from rtcloud.rooms.running import Pass, ToSession
+from rtcloud.rooms.scenes import Limits
+from rtcloud.rooms.service import RoomService
 from rtcloud.store import tables
 from rtcloud.store.bus import LocalBus
 from rtcloud.store.database import SqliteDatabase, open_database
@@ -68,9 +71,9 @@ class Scene:
 
 
 @asynccontextmanager
-async def running(database: SqliteDatabase, clock: HandClock) -> AsyncIterator[Scene]:
+async def running(database: SqliteDatabase, clock: HandClock, limits: Limits | None = None) -> AsyncIterator[Scene]:
     node, numbers = FakeNode(), itertools.count()
-    rooms = RoomService(database, node, LocalBus(), clock, lambda prefix: f"{prefix}_{next(numbers)}")
+    rooms = RoomService(database, node, LocalBus(), clock, lambda prefix: f"{prefix}_{next(numbers)}", limits=limits)
     await rooms.start()
     yield Scene(rooms, node, database, clock)
     await rooms.close()
@@ -167,6 +170,77 @@ async def test_entering_a_room_that_just_ended_makes_a_new_one(database: SqliteD
         assert await scene.events() == [101, 103, 104, 102, 101, 103]
 
 
+async def test_a_room_that_cannot_end_yet_holds_back_the_next_of_its_name(database: SqliteDatabase) -> None:
+    async with running(database, HandClock()) as scene:
+        await scene.enter("PA_a", "alice")
+        scene.node.full = True
+        scene.rooms.post("PA_a", facts.LeftRoom("PA_a"))
+        entering = asyncio.ensure_future(scene.enter("PA_b", "bob"))
+        await asyncio.sleep(0.05)
+        assert await scene.events() == [101, 103]
+        assert not entering.done()
+        scene.node.full = False
+        bob = await entering
+        assert bob.kinds()[0] is commands.Welcome
+        assert await scene.events() == [101, 103, 104, 102, 101, 103]
+
+
+async def test_whom_a_full_room_refuses_leaves_no_trace(database: SqliteDatabase) -> None:
+    async with running(database, HandClock(), Limits(call_users=1)) as scene:
+        await scene.enter("PA_a", "alice")
+        assert scene.rooms.refusal(REF, "rtc", "bob", Role.ANCHOR) == "full"
+        bob = await scene.enter("PA_b", "bob")
+        assert bob.notices == [commands.Dismiss("full")]
+        assert scene.rooms.counts == (1, 1)
+        assert await scene.events() == [101, 103]
+        assert not scene.rooms.post("PA_b", facts.LeftRoom("PA_b"))
+
+
+async def test_users_are_silenced_where_they_are(database: SqliteDatabase) -> None:
+    async with running(database, HandClock()) as scene:
+        with pytest.raises(ServiceError, match="RoomNotExist"):
+            await scene.rooms.block_user(REF, "alice", frozenset({"audio"}))
+        await scene.enter("PA_a", "alice")
+        with pytest.raises(ServiceError, match="UserNotExist"):
+            await scene.rooms.block_user(REF, "bob", frozenset({"audio"}))
+        await scene.rooms.block_user(REF, "alice", frozenset({"audio"}))
+        [order] = [order for order in scene.node.commands if isinstance(order, media.SetRights)]
+        assert order.rights == media.Rights(send_audio=False)
+        [person] = scene.rooms.people(REF)
+        assert (person["user_id"], person["blocked"]) == ("alice", ["audio"])
+
+
+async def test_a_block_and_metadata_survive_a_restart(database: SqliteDatabase) -> None:
+    clock = HandClock()
+    async with running(database, clock) as scene:
+        await scene.enter("PA_a", "alice")
+        await scene.rooms.block_user(REF, "alice", frozenset({"video"}))
+        await scene.rooms.set_metadata(REF, "title")
+    async with running(database, clock) as scene:
+        welcome = (await scene.enter("PA_a2", "alice")).notices[0]
+        assert isinstance(welcome, commands.Welcome)
+        assert welcome.metadata == "title"
+        assert welcome.participant.blocked == {"video"}
+        [added] = [order for order in scene.node.commands if isinstance(order, media.AddParticipant)]
+        assert added.rights == media.Rights(send_video=False, send_screen=False)
+
+
+async def test_messages_of_the_server_go_to_all_or_to_some(database: SqliteDatabase) -> None:
+    async with running(database, HandClock()) as scene:
+        with pytest.raises(ServiceError, match="RoomNotExist"):
+            scene.rooms.send_data(REF, b"x")
+        await scene.enter("PA_a", "alice")
+        await scene.enter("PA_b", "bob")
+        assert scene.rooms.send_data(REF, b"all") == 2
+        assert scene.rooms.send_data(REF, b"some", user_ids=["bob", "nobody"], reliable=False) == 1
+        assert scene.rooms.send_data(REF, b"none", user_ids=["nobody"]) == 0
+        sent = [order for order in scene.node.commands if isinstance(order, media.SendData)]
+        assert [(order.participants, order.reliable, order.packet) for order in sent] == [
+            ([], True, b"all"),
+            (["PA_b"], False, b"some"),
+        ]
+
+
 async def test_a_restart_keeps_presences_for_those_who_return(database: SqliteDatabase) -> None:
     clock = HandClock()
     async with running(database, clock) as scene:
@@ -219,7 +293,7 @@ async def test_nobody_hears_of_a_room_before_the_welcome(database: SqliteDatabas
         alice = await scene.enter("PA_a", "alice")
         sid = alice.notices[0].sid  # type: ignore[union-attr]
         speakers = media.Speakers(room=sid, speakers=[])
-        scene.rooms._by_sid[sid].post(_Pass(None, speakers))
+        scene.rooms._by_sid[sid].post(Pass(None, speakers))
         bob = await scene.enter("PA_b", "bob")  # taken up together with what was said before
         assert bob.kinds()[0] is commands.Welcome
         assert speakers in alice.notices
@@ -245,11 +319,12 @@ async def test_a_fact_that_no_room_can_handle_does_not_end_its_task(
     database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with running(database, HandClock()) as scene:
-        await scene.enter("PA_a", "alice")
+        alice = await scene.enter("PA_a", "alice")
         live = next(iter(scene.rooms._by_sid.values()))
-        with monkeypatch.context() as patched:
-            patched.setattr(live.room, "handle", lambda fact, now_ms: 1 / 0)
+        with monkeypatch.context() as patched:  # it breaks halfway
+            patched.setattr(live.room, "handle", lambda fact, now_ms: live.room.sessions.clear() or 1 / 0)
             with pytest.raises(ServiceError, match="InternalError"):
                 await scene.rooms.remove_users(REF, ["alice"])
+        assert alice.notices[-1] == commands.Dismiss("failed")
         again = await scene.enter("PA_a2", "alice")
         assert again.kinds()[0] is commands.Welcome
