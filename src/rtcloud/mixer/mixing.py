@@ -18,10 +18,13 @@ from typing import Protocol
 
 from av.video.frame import VideoFrame
 
+from rtcloud.client import sei
+from rtcloud.client.sei import SeiMessage
 from rtcloud.mixer import audio, layout
 from rtcloud.mixer.clocking import ServerClock, UserClock
 from rtcloud.mixer.encoding import AacEncoder, EncodedPacket, H264Encoder
 from rtcloud.mixer.layout import Colour, Fit, Rect, RenderMode
+from rtcloud.mixer.messages import PictureMessages
 from rtcloud.mixer.timeline import RATE, AudioTimeline, VideoTimeline
 from rtcloud.mixer.video import Canvas, Encoded, Scaler, VideoDecoder
 
@@ -113,6 +116,7 @@ class _VideoTrack:
     changed: bool = False
     late: int = 0
     due: bool = False  # whether frames of it were due at this tick
+    messages: list[SeiMessage] = field(default_factory=list)  # that came with those frames
     fit: Fit | None = None
 
 
@@ -135,6 +139,7 @@ class Mixer:
         self._tick = 0
         self._block = 0
         self._limiter = audio.Limiter()
+        self._messages = PictureMessages()
         self._counts = MixCounts()
         gop = min(form.gop_seconds, form.segment_seconds) * form.fps
         self._keyframe_ticks = (form.gop_seconds * form.fps, form.segment_seconds * form.fps)
@@ -275,7 +280,7 @@ class Mixer:
             self._counts.skipped_pictures += 1
             return
         for packet in self._h264.encode(self._canvas.frame, tick, keyframe):
-            self._write(packet)
+            self._write(self._messages.put_into(packet))
 
     def _prepare(self, due_us: int, canvas: Canvas, *, paint: bool) -> None:
         """Decodes what is due and paints what changed; many tracks on several threads, as each has a decoder, a
@@ -298,6 +303,9 @@ class Mixer:
         else:
             work(tracks)
         for track_id, track in self._video.items():
+            if track.messages:
+                self._messages.take(track.messages)
+                track.messages.clear()
             if track.due and track.decoder.asks_keyframe(due_us):
                 self._wish(KeyframeWanted(track_id))
 
@@ -310,6 +318,8 @@ class Mixer:
         for placed_us, frame in frames if is_shown else ():
             track.late += placed_us < due_us - 2_000_000 // self._form.fps
             picture = track.decoder.decode(frame)
+            if track.decoder.codec == "h264":
+                track.messages += sei.read(frame.data)
             if picture is not None:
                 track.picture, track.changed = picture, True
 

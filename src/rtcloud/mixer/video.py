@@ -62,6 +62,11 @@ class VideoDecoder:
             return None
         return pictures[-1] if pictures else None
 
+    @property
+    def codec(self) -> str:
+        """Of what is decoded now; empty before the first keyframe."""
+        return self._codec
+
     def reset(self) -> None:
         """The chain is broken: forget everything up to the next keyframe."""
         self._context = None

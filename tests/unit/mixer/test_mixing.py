@@ -9,6 +9,8 @@ import av
 import numpy as np
 import pytest
 
+from rtcloud.client import sei
+from rtcloud.client.sei import SeiMessage
 from rtcloud.mixer import layout
 from rtcloud.mixer.encoding import EncodedPacket
 from rtcloud.mixer.layout import RenderMode
@@ -106,6 +108,33 @@ class Stage:
 
 def centre(picture: Any, cell: layout.Rect) -> int:
     return int(picture[cell.top + cell.height // 2, cell.left + cell.width // 2])
+
+
+def test_messages_in_pictures_go_on_in_the_mix_in_their_order() -> None:
+    stage = Stage(mix_format(audio=False))
+    names = ["a", "b"]
+    for name in names:
+        stage.add(name, 100)
+    stage.mixer.arrange(names, START)
+    sent: dict[str, list[bytes]] = {name: [] for name in names}
+    plain = dict(stage.sources)
+
+    def talking(name: str) -> Iterator[tuple[bytes, bool]]:
+        for number, (data, keyframe) in enumerate(plain[name]):
+            messages = [SeiMessage(f"{name}{number}.{part}".encode()) for part in range(20)]
+            sent[name] += [message.data for message in messages]
+            yield sei.insert(data, messages), keyframe
+
+    stage.sources = {name: talking(name) for name in names}
+    stage.run(0.5)
+    stage.sources = plain
+    stage.run(1)
+    assert len(stage.finish()) == 15
+    got = [message.data for packet in stage.output.of("video") for message in sei.read(packet.data)]
+    ours = [data for data in got if data[:1] in (b"a", b"b") and b"." in data]
+    for name in names:
+        assert [data for data in ours if data.startswith(name.encode())] == sent[name]
+    assert len(ours) == 2 * 5 * 20
 
 
 @pytest.mark.parametrize("people", [1, 2, 3, 4, 9, 16])
