@@ -2,13 +2,15 @@
 
 Outgoing messages queue up to a bound; a client that does not read is hung up on and may resume. What a session hears
 without a socket is not kept: a resume tells it who is there now. What it could not see from that is kept: who is gone,
-and which of its own tracks ended. A socket may be dead for long before that is noticed, so these are kept until the
-client was heard of well after they were said, and a resume may say them twice.
+and which of its own tracks ended. A socket may be dead for long before that is noticed, and what its kernel still had
+of the client's may come when the client is about to resume; so these are kept until the client was heard of twice, well
+apart, after they were said. A resume may thus say them twice.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from livekit.protocol import rtc
@@ -16,6 +18,7 @@ from livekit.protocol import rtc
 from rtcloud.clock import Clock
 from rtcloud.media import node as media
 from rtcloud.rooms import commands, facts
+from rtcloud.rooms.participant import Participant
 from rtcloud.signal import answers, messages
 from rtcloud.signal.outputs import Command, Drive, Hangup, Post, Send
 from rtcloud.signal.session import Session
@@ -25,8 +28,15 @@ _log = logging.getLogger(__name__)
 OUTBOX_SIZE = 1024
 #: People whose going a session without a socket missed; over it the first of them are forgotten.
 MISSED_SIZE = 4096
-#: What was said so long before the client was last heard of has reached it.
-UNDER_WAY_MS = 10_000
+#: Heard of twice, so far apart, and the client has what was said before the first time. It pings every 5 s.
+APART_MS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Gone:
+    user_id: str
+    said_ms: int
+    missed: bool  # there was no socket
 
 
 class Rooms(Protocol):
@@ -53,8 +63,9 @@ class Connection:
         self._clock = clock
         self._encode = encode
         self._dismissed = dismissed
-        self._gone: dict[str, tuple[str, int]] = {}  # by session: the user, and when that was said
-        self._ended: dict[str, int] = {}  # by track
+        self._proof_ms = self.heard_ms  # the last time that may be the first of two
+        self._gone: dict[str, _Gone] = {}  # by session
+        self._ended: dict[str, int] = {}  # by track: when that was said
         self._behind = False  # between a resume and what it tells
 
     def attach(self) -> asyncio.Queue[bytes | None]:
@@ -62,17 +73,17 @@ class Connection:
         if self.outbox is not None:
             self._put(self.outbox, None)
         self.outbox = asyncio.Queue(OUTBOX_SIZE)
-        self.heard_ms = self._clock.now_ms()
+        self.heard_ms = self._proof_ms = self._clock.now_ms()
         self._behind = self.session.joined
         return self.outbox
 
     def hear(self, now_ms: int) -> None:
-        """Something came from the client: it is there, and so is what was sent to it before."""
+        """Something came from the client."""
         self.heard_ms = now_ms
-        if self._behind:
+        if self._behind or now_ms < self._proof_ms + APART_MS:
             return
-        before_ms = now_ms - UNDER_WAY_MS
-        while self._gone and next(iter(self._gone.values()))[1] < before_ms:
+        before_ms, self._proof_ms = self._proof_ms, now_ms
+        while self._gone and next(iter(self._gone.values())).said_ms < before_ms:
             del self._gone[next(iter(self._gone))]
         while self._ended and next(iter(self._ended.values())) < before_ms:
             del self._ended[next(iter(self._ended))]
@@ -83,7 +94,7 @@ class Connection:
         said = self.session.tell(notice, now_ms)
         if isinstance(notice, commands.Confirm):
             self.execute(said[:1])  # that it goes on
-            self._catch_up({other.participant_id for other in notice.others}, now_ms)
+            self._catch_up(notice.others, now_ms)
             said = said[1:]
         self.execute(said)
         if isinstance(notice, commands.Dismiss):
@@ -114,7 +125,7 @@ class Connection:
             case commands.ShowParticipants():
                 for session, user_id in notice.gone:
                     self._gone.pop(session, None)  # in the order of time
-                    self._gone[session] = (user_id, now_ms)
+                    self._gone[session] = _Gone(user_id, now_ms, missed=self.outbox is None)
                 while len(self._gone) > MISSED_SIZE:
                     del self._gone[next(iter(self._gone))]
             case commands.DropTrack(track_id):
@@ -124,17 +135,22 @@ class Connection:
             case _:
                 return
 
-    def _catch_up(self, present: set[str], now_ms: int) -> None:
+    def _catch_up(self, others: tuple[Participant, ...], now_ms: int) -> None:
         if self.outbox is None:
             return
+        present = {other.participant_id for other in others}
+        users = {other.user_id for other in others}
+        # who may be known in its new session already must not go: clients know people by user
         gone = [
-            messages.gone(session, user_id) for session, (user_id, _) in self._gone.items() if session not in present
+            messages.gone(session, one.user_id)
+            for session, one in self._gone.items()
+            if session not in present and (one.missed or one.user_id not in users)
         ]
         if gone:
             self._send(rtc.SignalResponse(update=rtc.ParticipantUpdate(participants=gone)))
         for track_id in self._ended:
             self._send(rtc.SignalResponse(track_unpublished=rtc.TrackUnpublishedResponse(track_sid=track_id)))
-        self._gone = {session: (user_id, now_ms) for session, (user_id, _) in self._gone.items()}
+        self._gone = {session: replace(one, said_ms=now_ms, missed=False) for session, one in self._gone.items()}
         self._ended = dict.fromkeys(self._ended, now_ms)
         self._behind = False
 

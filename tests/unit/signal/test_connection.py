@@ -11,7 +11,7 @@ from rtcloud.rooms import commands, facts
 from rtcloud.rooms.ids import RoomRef
 from rtcloud.rooms.participant import Device, Participant, Role, Track
 from rtcloud.signal.admission import Admission
-from rtcloud.signal.connection import MISSED_SIZE, UNDER_WAY_MS, Connection
+from rtcloud.signal.connection import APART_MS, MISSED_SIZE, Connection
 from rtcloud.signal.joining import JoinAttempt
 from rtcloud.signal.outputs import Drive, Post
 from rtcloud.signal.session import Session
@@ -100,7 +100,8 @@ def test_a_resume_tells_who_is_gone_and_then_who_is_there() -> None:
     assert people(gone) == [("PA_c", False)]
     assert ended.track_unpublished.track_sid == "TR_1"
     assert people(present) == [("PA_a", True), ("PA_b", True)]
-    line.speak(UNDER_WAY_MS + 1)
+    line.speak(APART_MS)
+    line.speak(APART_MS)
     line.lose()
     assert [response.WhichOneof("message") for response in line.resume(bob)] == ["reconnect", "update"]
 
@@ -118,15 +119,24 @@ def test_what_was_said_to_a_dead_socket_is_said_again() -> None:
     line = Line()
     line.connection.deliver(commands.ShowParticipants((), (("PA_b", "bob"),)))
     line.connection.deliver(commands.DropTrack("TR_1"))
-    line.speak(UNDER_WAY_MS + 1)  # it got these
+    line.speak(5_000)
+    line.speak(APART_MS)
+    line.speak(APART_MS)  # it got these
     line.connection.deliver(commands.ShowParticipants((), (("PA_c", "carol"),)))
     line.connection.deliver(commands.DropTrack("TR_2"))
-    line.speak(UNDER_WAY_MS - 1)  # whether it got those nobody knows
-    line.clock.ms += 20_000
+    line.speak(20_000)  # of what it had said before, and lay in the network
+    line.speak(1)
     _, gone, ended, present = line.resume()
     assert people(gone) == [("PA_c", False)]
     assert ended.track_unpublished.track_sid == "TR_2"
     assert people(present) == [("PA_a", True)]
+
+
+def test_who_may_be_known_in_a_new_session_does_not_go() -> None:
+    line = Line()
+    line.connection.deliver(commands.ShowParticipants((person("PA_b2", "bob"),), (("PA_b", "bob"),)))
+    _, present = line.resume(person("PA_b2", "bob"))
+    assert people(present) == [("PA_a", True), ("PA_b2", True)]
 
 
 def test_a_client_that_talks_before_it_is_told_is_told_all_the_same() -> None:
