@@ -12,6 +12,7 @@ has_cjk_font() { find /usr/share/fonts -name '*CJK*' | grep -q .; }
 has_compiler() { command -v cc && command -v c++; }
 has_cmake() { command -v cmake; }
 has_jdk() { command -v java && command -v javac; }
+has_ip() { command -v ip || [ -x /usr/sbin/ip ]; }
 has_maven() { command -v mvn; }
 
 want chromium sh -c 'command -v chromium || command -v chromium-browser || command -v google-chrome'
@@ -21,6 +22,7 @@ want build-essential has_compiler
 want cmake has_cmake
 want default-jdk-headless has_jdk
 want maven has_maven
+want iproute2 has_ip
 
 [ ${#missing[@]} -gt 0 ] || exit 0
 if ! command -v apt-get >/dev/null; then

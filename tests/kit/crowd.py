@@ -98,14 +98,14 @@ def ticket(server: Server, user_id: str, room: int, *, scene: str = "rtc", audie
 
 
 class Crowd:
-    """Processes that are ready when it is made; ``begin`` lets everybody come."""
+    """Processes that are ready when it is made; ``begin`` lets everybody come. ``command`` starts them elsewhere."""
 
-    def __init__(self, orders: list[Order]) -> None:
+    def __init__(self, orders: list[Order], command: tuple[str, ...] = ()) -> None:
         self._folder = tempfile.TemporaryDirectory()
         self._files = [Path(self._folder.name) / str(number) for number in range(len(orders))]
         self._processes = [
             subprocess.Popen(
-                [sys.executable, "-m", "tests.kit.crowd", str(file)],
+                [*command, sys.executable, "-m", "tests.kit.crowd", str(file)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 cwd=ROOT,
