@@ -143,7 +143,7 @@ def test_check_exits_with_its_verdict(shared_server: Server) -> None:
     assert refused(shared_server, "policies", "check", user, "DescribeCloudRecording").returncode == 0
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/guide/accounts.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/guide/accounts.md", "docs/guide/rooms.md"])
 def test_every_command_of_a_page_prints_what_it_shows(server: Server, page: str) -> None:
     shell = Shell(server.data.parent, server.url)
     try:
