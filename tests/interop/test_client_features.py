@@ -213,6 +213,30 @@ async def flowing(caller: Caller, user_id: str, source: str, packets: int = 10) 
     await eventually(grown, f"{caller.user_id} gets {source} of {user_id}", within=15)
 
 
+async def test_each_subscribes_to_what_it_wants(shared_server: Server, open_caller: Open) -> None:
+    page = await open_caller("page")
+    await page.join(shared_server, "wanted")
+    async with sdk_user(shared_server, "sdk", "wanted") as sdk:
+        await page.publish(color=RED, hz=440, width=320, height=180)
+        await sdk.publish(BLUE, 700)
+        await flowing(page, "sdk", "camera")
+        await until("the SDK hears", lambda: "page" in sdk.tones)
+        publications = sdk.room.remote_participants["page"].track_publications.values()
+        (voice,) = (one for one in publications if one.kind == rtc.TrackKind.KIND_AUDIO)
+        voice.set_subscribed(False)
+        await until("it is told", lambda: ("track_unsubscribed", "page", voice.sid) in sdk.events)
+        voice.set_subscribed(True)
+
+        async def hears_again() -> bool:
+            return await sdk.packets("page", rtc.TrackKind.KIND_AUDIO) > 10
+
+        await eventually(hears_again, "the SDK hears again")
+        await page.call("setSubscribed", "sdk", False)
+        await page.saw_event("trackUnsubscribed", userId="sdk", source="camera")
+        await page.call("setSubscribed", "sdk", True)
+        await flowing(page, "sdk", "camera")
+
+
 async def test_sizes_and_qualities_choose_the_layer(shared_server: Server, open_caller: Open) -> None:
     page, watcher = await open_caller("page"), await open_caller("watcher")
     await page.join(shared_server, "layers")
@@ -380,9 +404,12 @@ async def test_the_hidden_are_not_shown_and_see_everything(shared_server: Server
     key = shared_server.credentials["sdk_secret_key"]
     grants = api.VideoGrants(room_join=True, room="watched", hidden=True, can_publish=False)
     token = api.AccessToken(str(shared_server.sdk_app_id), key).with_identity("ghost").with_grants(grants).to_jwt()
-    ghost = SdkUser("ghost")
+    ghost, phantom = SdkUser("ghost"), await open_caller("phantom")
+    token_of_another = api.AccessToken(str(shared_server.sdk_app_id), key).with_identity("phantom")
+    await phantom.call("join", {"url": shared_server.url, "token": token_of_another.with_grants(grants).to_jwt()})
     await ghost.room.connect(shared_server.url, token)
     try:
+        assert await phantom.call("participants") == ["page"]
         await until("the ghost sees", lambda: "page" in ghost.colors)
         async with sdk_user(shared_server, "sdk", "watched") as sdk:
             assert list(sdk.room.remote_participants) == ["page"]

@@ -18,6 +18,7 @@ from rtcloud.client.types import Source
 from tests.conftest import Open
 from tests.kit.browser import Caller
 from tests.kit.robot import AudioMaker, Robot, VideoMaker, robot
+from tests.kit.sdk_user import sdk_user
 from tests.kit.server import Server
 from tests.kit.waiting import eventually
 
@@ -268,5 +269,14 @@ async def test_a_key_replaced_in_the_call_takes_and_gives(shared_server: Server,
     await bob.sees("alice", frames=5)
     said = await hand_over(ALL, room="another")
     assert said == "NOT_ALLOWED: -100006: the PrivateMapKey is not good for this user and room"
+    key = shared_server.private_map_key("sdk", "replaced", ALL)
+    async with sdk_user(shared_server, "sdk", "replaced", privateMapKey=key) as sdk:
+        listening = shared_server.private_map_key("sdk", "replaced", ENTER + sum(RECEIVE.values()))
+        await sdk.room.local_participant.set_attributes({"trtc.privateMapKey": listening})
+
+        async def is_told() -> bool:
+            return ("permissions", "sdk", False) in sdk.events
+
+        await eventually(is_told, "the SDK may not publish any more")
     described = await bob.feature("describe", "alice")
     assert "trtc.privateMapKey" not in described["attributes"], "a key is nobody else's business"
