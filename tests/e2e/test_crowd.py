@@ -4,16 +4,11 @@ what each is told stays bounded, and what it costs the server is printed.
 
 import pytest
 
-from tests.kit.crowd import FRAME_S, NEVER, Account, Crowd, Member, Order, Use, Used, ticket
-from tests.kit.server import Server, resident_mib
+from tests.kit.crowd import FRAME_S, Account, Used
+from tests.kit.gathering import ANCHORS, hold, meeting, show
+from tests.kit.server import Server
 
 pytestmark = pytest.mark.e2e
-
-ROOM = 9001
-RATE = 50.0  # joins a second
-TALKING = 5  # at a time
-PROCESSES = 2
-SETTLE_S = 3.0
 
 
 #: Of the signalling, to each in a meeting, for each who is in it: its description, and where its sound goes.
@@ -21,35 +16,6 @@ BYTES_A_HEAD = 4_000
 #: To one of an audience, all in all.
 AUDIENCE_BYTES = 20_000
 JOINED_WITHIN_S = 10.0
-
-
-def meeting(
-    server: Server, people: int, publishers: int, turn_s: float, *, scene: str = "rtc", begins: float = 0.0
-) -> list[Order]:
-    """Publishers are spread among those who come; they talk five at a time, one after the other."""
-    each = people // publishers
-    come = max(people / RATE + SETTLE_S, begins)
-    turns = [come + number * (turn_s + 0.5) for number in range(publishers // TALKING)]
-    members = [
-        Member(
-            user_id=f"user{index}",
-            token=ticket(server, f"user{index}", ROOM, scene=scene),
-            at=index / RATE,
-            turn=index // each // TALKING if index % each == 0 else NEVER,
-        )
-        for index in range(people)
-    ]
-    return [
-        Order(
-            kind="callers",
-            url=server.url,
-            members=members[number::PROCESSES],
-            ends=turns[-1] + turn_s + 1.0,
-            turns=turns,
-            turn_s=turn_s,
-        )
-        for number in range(PROCESSES)
-    ]
 
 
 def describe(what: str, values: list[float]) -> str:
@@ -89,15 +55,7 @@ def check_talk(accounts: list[Account], publishers: int, turn_s: float) -> None:
 
 def hold_meeting(server: Server, people: int, publishers: int, turn_s: float, *, updates: int) -> None:
     """``updates``: most that anybody is told of the others' changes."""
-    orders = meeting(server, people, publishers, turn_s)
-    with Crowd(orders) as crowd:
-        use = Use(server)
-        crowd.begin()
-        crowd.sleep_until(orders[0].turns[0])
-        coming, use = use(), Use(server)
-        crowd.sleep_until(orders[0].ends - 1)
-        steady = use()
-        accounts = crowd.accounts()
+    coming, steady, accounts = hold(server, meeting(server, people, publishers, turn_s))
     tell(accounts, coming, steady)
     check_attendance(accounts, people)
     assert {each.known for each in accounts} == {people - 1}
@@ -106,39 +64,17 @@ def hold_meeting(server: Server, people: int, publishers: int, turn_s: float, *,
     assert max(each.bytes for each in accounts) < BYTES_A_HEAD * people
 
 
-def hold_show(server: Server, audience: int, rate: float, turn_s: float) -> None:
-    """Ten anchors who talk in turns when everybody has come, and an audience that takes no media."""
-    come = audience / rate + SETTLE_S
-    orders = meeting(server, 10, 10, turn_s, scene="live", begins=come)
-    watchers = [
-        Member(
-            user_id=f"watcher{index}",
-            token=ticket(server, f"watcher{index}", ROOM, scene="live", audience=True),
-            at=SETTLE_S / 2 + index / rate,
-        )
-        for index in range(audience)
-    ]
-    orders += [
-        Order(kind="audience", url=server.url, members=watchers[number::PROCESSES], ends=orders[0].ends)
-        for number in range(PROCESSES)
-    ]
-    with Crowd(orders) as crowd:
-        use = Use(server)
-        crowd.begin()
-        crowd.sleep_until(come)
-        coming, use, before = use(), Use(server), resident_mib(server.pid)
-        crowd.sleep_until(orders[0].ends - 1)
-        steady = use()
-        accounts = crowd.accounts()
+def hold_show(server: Server, audience: int, turn_s: float) -> None:
+    coming, steady, accounts = hold(server, show(server, audience, turn_s))
     anchors = [each for each in accounts if each.user_id.startswith("user")]
     watching = [each for each in accounts if each.user_id.startswith("watcher")]
     tell(watching, coming, steady)
-    check_attendance(accounts, 10 + audience)
-    check_talk(anchors, 10, turn_s)
-    assert {each.known for each in anchors} == {9}, "an audience is not announced"
+    check_attendance(accounts, ANCHORS + audience)
+    check_talk(anchors, ANCHORS, turn_s)
+    assert {each.known for each in anchors} == {ANCHORS - 1}, "an audience is not announced"
     assert max(each.bytes for each in watching) < AUDIENCE_BYTES
     assert max(each.kinds["update"] for each in watching) < 50
-    assert steady.mib < before + 16, "memory grows while nothing changes"
+    assert steady.mib < coming.mib + 16, "memory grows while nothing changes"
 
 
 def test_everybody_in_a_meeting_of_forty_hears_the_talkers(server: Server) -> None:
@@ -146,7 +82,7 @@ def test_everybody_in_a_meeting_of_forty_hears_the_talkers(server: Server) -> No
 
 
 def test_a_show_goes_on_before_two_hundred_watchers(server: Server) -> None:
-    hold_show(server, 200, 50.0, 2.0)
+    hold_show(server, 200, 2.0)
 
 
 @pytest.mark.long
@@ -156,4 +92,4 @@ def test_everybody_in_a_meeting_of_two_hundred_hears_the_talkers(server: Server)
 
 @pytest.mark.long
 def test_a_show_goes_on_before_two_thousand_watchers(server: Server) -> None:
-    hold_show(server, 2000, 50.0, 15.0)
+    hold_show(server, 2000, 15.0)
