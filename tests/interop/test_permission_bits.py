@@ -221,6 +221,33 @@ async def test_a_native_client_receives_nothing_without_the_bit_whatever_it_asks
             await native_only(asker, "alice", denied)
 
 
+async def test_who_goes_on_sending_after_a_bit_was_taken_harms_nobody(shared_server: Server) -> None:
+    room = "goes-on"
+    async with native(shared_server, "bob", room, ALL) as bob, native(shared_server, "liar", room, ALL) as liar:
+        voice, camera = (announce(liar, source, announced=source) for source in ("microphone", "camera"))
+        async with sending(liar, [camera], [voice]):
+
+            async def both() -> bool:
+                return all(came(bob, "liar")[source] > MEANWHILE for source in ("microphone", "camera"))
+
+            await eventually(both, "sound and picture", within=20)
+            key = shared_server.private_map_key("liar", room, ALL - SEND["camera"])
+            update = rtc.UpdateParticipantMetadata(attributes={"trtc.privateMapKey": key}, request_id=1)
+            as_room(liar).apply([Send(rtc.SignalRequest(update_metadata=update))])
+
+            async def taken() -> bool:
+                return [track.source for track in bob.room.participants["liar"].tracks] == ["microphone"]
+
+            await eventually(taken, "the picture is taken")
+            bob.by_track.clear()
+
+            async def goes_on() -> bool:
+                return came(bob, "liar")["microphone"] > 2 * MEANWHILE
+
+            await eventually(goes_on, "the sound goes on")
+            assert came(bob, "liar")[""] <= 2, "what was under way"
+
+
 async def say(person: Robot, data: bytes) -> None:
     async def said() -> bool:
         try:
