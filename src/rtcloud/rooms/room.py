@@ -126,8 +126,8 @@ class Room:
             case facts.Resumed():
                 participant.lost_deadline_ms = None
                 yield Notify(participant.participant_id, Confirm(participant, state.others(participant)))
-            case facts.SocketLost():
-                participant.lost_deadline_ms = now_ms + LOST_AFTER_MS
+            case facts.SocketLost(_, silent_ms):
+                participant.lost_deadline_ms = now_ms - silent_ms + LOST_AFTER_MS
             case facts.LeftRoom():
                 yield from self._end(participant, ExitReason.NORMAL, "left", now_ms)
             case facts.KeyExpired():
