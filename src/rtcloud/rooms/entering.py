@@ -47,6 +47,8 @@ def enter(state: RoomState, fact: facts.Entered, now_ms: int) -> Iterator[Comman
     if earlier is not None:
         yield from end_session(state, earlier, "duplicate", now_ms)
     participant = _participant(state, fact, earlier, now_ms)
+    if participant.return_deadline_ms is not None:
+        state.awaited[fact.user_id] = None
     if not state.begun:
         state.begun = True
         yield RoomCreated(fact.user_id)

@@ -68,7 +68,7 @@ class Room:
         state = self.state
         if state.destroyed:
             return None
-        times = [t for p in state.participants.values() for t in (p.lost_deadline_ms, p.return_deadline_ms)]
+        times = [t for p in state.waiting() for t in (p.lost_deadline_ms, p.return_deadline_ms)]
         times += [state.show_due_ms, state.quality_due_ms, state.empty_deadline_ms]
         return min((t for t in times if t is not None), default=None)
 
@@ -87,6 +87,7 @@ class Room:
         state.blocked = dict(blocked or {})
         for participant in participants:
             participant.lost_deadline_ms = now_ms + LOST_AFTER_MS
+            state.awaited[participant.user_id] = None
             participant.blocked = state.blocked.get(participant.user_id, participant.blocked)
             state.participants[participant.user_id] = participant
         if not participants and state.rules.empty_ms:
@@ -128,6 +129,7 @@ class Room:
                 yield Notify(participant.participant_id, Confirm(participant, state.others(participant)))
             case facts.SocketLost(_, silent_ms):
                 participant.lost_deadline_ms = now_ms - silent_ms + LOST_AFTER_MS
+                state.awaited[participant.user_id] = None
             case facts.LeftRoom():
                 yield from self._end(participant, ExitReason.NORMAL, "left", now_ms)
             case facts.KeyExpired():
@@ -181,7 +183,7 @@ class Room:
             yield from showing.flush(state)
         if state.quality_due_ms is not None and state.quality_due_ms <= now_ms:
             yield from showing.show_qualities(state)
-        for participant in tuple(state.participants.values()):
+        for participant in state.waiting():
             if participant.lost_deadline_ms is not None and participant.lost_deadline_ms <= now_ms:
                 yield from entering.end(state, participant, ExitReason.TIMEOUT, "timed_out", now_ms)
             elif participant.return_deadline_ms is not None and participant.return_deadline_ms <= now_ms:

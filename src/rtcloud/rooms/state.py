@@ -31,6 +31,20 @@ class RoomState:
     qualities: dict[str, tuple[int, float]] = field(default_factory=dict)
     quality_due_ms: int | None = None
 
+    # Those whose time may run out, in the order in which that was said: in a large room they are few.
+    awaited: dict[str, None] = field(default_factory=dict)  # by user id
+
+    def waiting(self) -> tuple[Participant, ...]:
+        """Those who are given up, or their publications, when nothing comes of them."""
+        found = tuple(
+            who
+            for user_id in self.awaited
+            if (who := self.participants.get(user_id)) is not None
+            and (who.lost_deadline_ms is not None or who.return_deadline_ms is not None)
+        )
+        self.awaited = dict.fromkeys(who.user_id for who in found)
+        return found
+
     def find(self, track_id: str) -> tuple[Participant | None, Track | None]:
         owner = self.publishers.get(track_id)
         return (owner, owner.tracks[track_id]) if owner is not None else (None, None)
