@@ -397,6 +397,17 @@ async def test_one_screen_at_a_time_and_the_second_is_told(shared_server: Server
     assert (await other.feature("tryPublish", "screen_share"))[0] == "", "now it is free"
 
 
+async def test_data_tracks_are_refused_at_once(shared_server: Server, open_caller: Open) -> None:
+    page = await open_caller("page")
+    await page.join(shared_server, "data-tracks")
+    began = time.monotonic()
+    assert "does not offer that" in await page.feature("tryDataTrack", "positions")
+    async with sdk_user(shared_server, "sdk", "data-tracks") as sdk:
+        with pytest.raises(rtc.participant.PublishDataTrackError):
+            await sdk.room.local_participant.publish_data_track(name="positions")
+    assert time.monotonic() - began < 8
+
+
 async def test_the_hidden_are_not_shown_and_see_everything(shared_server: Server, open_caller: Open) -> None:
     page = await open_caller("page")
     await page.join(shared_server, "watched")

@@ -29,6 +29,7 @@ Refusal = Literal[
     "screen_taken",
     "too_many_speakers",
     "too_many_anchors",
+    "too_many_tracks",
     "too_large",
     "too_often",
     "invalid",

@@ -38,6 +38,7 @@ _REFUSALS: Mapping[Refusal, tuple[Any, str]] = {
     "screen_taken": (_RequestReason.LIMIT_EXCEEDED, "-102016: another user shares the screen of this room"),
     "too_many_speakers": (_RequestReason.LIMIT_EXCEEDED, "too many people speak in this room"),
     "too_many_anchors": (_RequestReason.LIMIT_EXCEEDED, "too many anchors in this room"),
+    "too_many_tracks": (_RequestReason.LIMIT_EXCEEDED, "too many tracks of one participant"),
     "too_large": (_RequestReason.LIMIT_EXCEEDED, "metadata or attributes are too large"),
     "too_often": (_RequestReason.LIMIT_EXCEEDED, "too many changes a second"),
     "invalid": (_RequestReason.INVALID_REQUEST, "not a value that is known"),
@@ -52,6 +53,14 @@ def refusal(request_id: int, why: Refusal, *, cid: str = "", track_id: str = "")
         response.add_track.cid = cid
     if track_id:
         response.mute.sid = track_id
+    return rtc.SignalResponse(request_response=response)
+
+
+def unsupported(data_track: rtc.PublishDataTrackRequest | None = None) -> rtc.SignalResponse:
+    """A client that is told which data track it was gives it up at once; of other requests it waits for nothing."""
+    response = rtc.RequestResponse(reason=_RequestReason.UNSUPPORTED_TYPE, message="this server does not offer that")
+    if data_track is not None:
+        response.publish_data_track.CopyFrom(data_track)
     return rtc.SignalResponse(request_response=response)
 
 

@@ -130,8 +130,10 @@ class Session:
                 video = request.update_video_track
                 width, height = min(video.width, 16384), min(video.height, 16384)
                 yield Post(facts.TrackDescribed(self.participant_id, video.track_sid, width, height))
-            case "publish_data_track_request" | "simulate" | "store_data_blob_request" | "get_data_blob_request":
-                yield self._refuse(0)
+            case "publish_data_track_request":
+                yield Send(answers.unsupported(request.publish_data_track_request))
+            case "simulate" | "store_data_blob_request" | "get_data_blob_request":
+                yield Send(answers.unsupported())
             case _:  # layers, sync state and the like inform; nothing follows from them here
                 return
 
@@ -163,7 +165,7 @@ class Session:
 
     def _add_track(self, request: rtc.AddTrackRequest) -> Iterator[Command]:
         if len(self.tracks) >= MAX_TRACKS or not request.cid:
-            yield self._refuse(0)
+            yield Send(answers.refusal(0, "too_many_tracks" if request.cid else "invalid", cid=request.cid[:256]))
             return
         track = messages.track_of(request, self.new_id("TR"))
         self.tracks.add(track.track_id)
@@ -184,14 +186,6 @@ class Session:
             if user_id:
                 audience[user_id] = None if one.all_tracks else frozenset(one.track_sids[:MAX_TRACKS])
         return facts.AudienceChosen(self.participant_id, audience)
-
-    def _refuse(self, request_id: int) -> Command:
-        response = rtc.RequestResponse(
-            request_id=request_id,
-            reason=rtc.RequestResponse.Reason.UNSUPPORTED_TYPE,
-            message="this server does not offer that",
-        )
-        return Send(rtc.SignalResponse(request_response=response))
 
     # from the room ------------------------------------------------------------------------------------------------
 

@@ -76,6 +76,11 @@ export class Features {
     return [problem, performance.now() - began];
   }
 
+  /** livekit's own tracks of data, which this server does not have. */
+  tryDataTrack(name: string): Promise<string> {
+    return outcome(this.own.publishDataTrack({ name }));
+  }
+
   /** Sends these whatever the permissions say: announced as they are, and once more without any word. */
   async publishAnyway(sources: Track.Source[]): Promise<void> {
     (this.own as unknown as Insides).hasPermissionsToPublish = () => true;

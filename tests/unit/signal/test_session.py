@@ -99,7 +99,15 @@ def test_too_many_tracks_are_refused() -> None:
     session = a_session()
     for number in range(40):
         said = say(session, add_track=rtc.AddTrackRequest(cid=f"c{number}"))
-    assert sent(said)[0].request_response.message
+    answer = sent(said)[0].request_response
+    assert (answer.reason, answer.add_track.cid) == (rtc.RequestResponse.Reason.LIMIT_EXCEEDED, "c39")
+
+
+def test_a_data_track_is_refused_by_its_handle() -> None:
+    request = rtc.PublishDataTrackRequest(pub_handle=7, name="positions")
+    [answer] = sent(say(a_session(), publish_data_track_request=request))
+    assert answer.request_response.reason == rtc.RequestResponse.Reason.UNSUPPORTED_TYPE
+    assert answer.request_response.publish_data_track == request
 
 
 def test_pings_are_answered_both_ways() -> None:
