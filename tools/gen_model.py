@@ -1,4 +1,4 @@
-"""Writes src/rtcloud/apimodel/model.json: the supplied model of spec/ with the extras beside it, and the models of ours.
+"""Writes src/rtcloud/apimodel/model.json: the supplied model of spec/ with its extras, and the models of ours.
 
 ``--check`` writes nothing and exits 1 when the file is not what would be written.
 """
