@@ -24,7 +24,7 @@ help: ## list the verbs
 
 setup: $(STAMPS)/debian $(STAMPS)/native $(STAMPS)/web $(STAMPS)/java ## build everything; the command is then .venv/bin/rtcloud
 
-run: setup ## start everything on one machine, with the demo page (LISTEN=, MEDIA_PORT=, DATA=)
+run: $(STAMPS)/debian-run $(STAMPS)/native $(STAMPS)/web ## start everything on one machine, with the demo page (LISTEN=, MEDIA_PORT=, DATA=)
 	@exec $(BIN)/python tools/run.py --data $(DATA) --listen $(LISTEN) --media-port $(MEDIA_PORT)
 
 demo: setup ## two headless people talk, are recorded through the official SDK, and a summary is printed
@@ -84,6 +84,10 @@ $(STAMPS)/versions: tools/versions.sh
 
 $(STAMPS)/debian: tools/debian.sh $(STAMPS)/versions
 	@tools/debian.sh
+	@touch $@
+
+$(STAMPS)/debian-run: tools/debian.sh $(STAMPS)/versions # what the tests alone use is left out
+	@tools/debian.sh run
 	@touch $@
 
 $(STAMPS)/python: requirements.lock $(STAMPS)/versions

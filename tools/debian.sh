@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The Debian packages that tests, demo and watermarks use. Installs what is missing as root; otherwise prints the one
-# line that does it and exits with 2.
+# The Debian packages that building, tests and demo use; with the argument `run` only those that the server needs.
+# Installs what is missing as root; otherwise prints the one line that does it and exits with 2.
 set -eu
 missing=()
 want() { # PACKAGE TEST...
@@ -15,14 +15,16 @@ has_jdk() { command -v java && command -v javac; }
 has_ip() { command -v ip || [ -x /usr/sbin/ip ]; }
 has_maven() { command -v mvn; }
 
-want chromium sh -c 'command -v chromium || command -v chromium-browser || command -v google-chrome'
-want ffmpeg sh -c 'command -v ffmpeg && command -v ffprobe'
 want fonts-noto-cjk has_cjk_font
 want build-essential has_compiler
 want cmake has_cmake
-want default-jdk-headless has_jdk
-want maven has_maven
-want iproute2 has_ip
+if [ "${1:-}" != run ]; then
+  want chromium sh -c 'command -v chromium || command -v chromium-browser || command -v google-chrome'
+  want ffmpeg sh -c 'command -v ffmpeg && command -v ffprobe'
+  want default-jdk-headless has_jdk
+  want maven has_maven
+  want iproute2 has_ip
+fi
 
 [ ${#missing[@]} -gt 0 ] || exit 0
 if ! command -v apt-get >/dev/null; then
