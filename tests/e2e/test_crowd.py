@@ -49,10 +49,7 @@ def check_talk(accounts: list[Account], publishers: int, turn_s: float) -> None:
     assert min(talkers.values()) > 0.5 * turn_s / FRAME_S
     for talker, sent in talkers.items():
         heard = {each.user_id: each.heard.get(talker, 0) for each in accounts if each.user_id != talker}
-        least, most_of_all = min(heard.values()), max(heard.values())
-        # its first sounds may come before the server has heard that it is no longer muted: then nobody hears them
-        assert most_of_all > 0.5 * sent, f"nobody hears {talker}"
-        assert least > 0.8 * most_of_all, f"{talker} is not heard by all: {heard}"
+        assert min(heard.values()) > 0.8 * sent, f"{talker} is not heard by all: {heard}"
 
 
 def hold_meeting(server: Server, people: int, publishers: int, turn_s: float, *, updates: int) -> None:

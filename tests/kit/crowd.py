@@ -39,6 +39,8 @@ FRAME_S = 0.02
 SOUND = b"\xf8\xff\xfe" + bytes(77)
 #: Frames that open a track, before it is muted until its turn.
 FIRST_FRAMES = 5
+#: A talker opens its microphone so long before its turn: what it says before the server knows is heard by nobody.
+OPEN_S = 0.4
 PING_S = 5.0
 #: How the threads are named that forward packets.
 FORWARDING = ("rtcloud-shard", "rtcloud-reader")
@@ -234,8 +236,9 @@ async def _call(order: Order, member: Member, begin: float) -> Account:
         await _talk(publication, account, time.monotonic() + FIRST_FRAMES * FRAME_S)
         await publication.mute(True)
         account.sent = 0
-        await _until(begin + order.turns[member.turn])
+        await _until(begin + order.turns[member.turn] - OPEN_S)
         await publication.mute(False)
+        await _until(begin + order.turns[member.turn])
         await _talk(publication, account, begin + order.turns[member.turn] + order.turn_s)
         await publication.mute(True)
     await _until(begin + order.ends)
