@@ -6,7 +6,7 @@ have the same size (a promise of the documents); up to two pixels per row or col
 
 import re
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import Enum
 
 #: pictures in one grid; more people are heard but not seen
 MAX_PICTURES = 25
@@ -22,13 +22,13 @@ class Rect:
     height: int
 
 
-class RenderMode(IntEnum):
-    """What to do when picture and cell differ in shape (numbers as in recording's ``RenderMode``)."""
+class RenderMode(Enum):
+    """What to do when a picture and its rectangle differ in shape."""
 
-    STRETCH = 0
-    CROP = 1
-    BLANK = 2
-    SMART = 3
+    STRETCH = "stretch"
+    CROP = "crop"  # fill the rectangle, cut what is too much, centred
+    FIT = "fit"  # all of it, centred
+    SMART = "smart"  # cut at most a fifth, stretch the rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def fit(source_width: int, source_height: int, cell: Rect, mode: RenderMode) -> 
     whole = Rect(0, 0, source_width, source_height)
     if mode is RenderMode.STRETCH or source_width * cell.height == source_height * cell.width:
         return Fit(whole, cell)
-    if mode is RenderMode.BLANK:
+    if mode is RenderMode.FIT:
         return Fit(whole, _inscribed(source_width, source_height, cell))
     crop_width = min(source_width, source_height * cell.width / cell.height)
     crop_height = min(source_height, source_width * cell.height / cell.width)

@@ -16,12 +16,38 @@ import msgspec
 
 JOURNAL = "journal.jsonl"
 LOCK = "job.lock"
+#: What a job says of itself each second, as JSON (``Figures``), replaced atomically; and its picture, made within a
+#: moment after the request appears (an empty file, removed when the picture is there). All in the attempt's directory.
+FIGURES = "figures.json"
+PREVIEW_REQUEST = "preview.request"
+PREVIEW = "preview.png"
 LINE_BYTES = 64 * 1024
+
+
+class Pass(msgspec.Struct, kw_only=True, frozen=True):
+    """Lets the job into a room beside the order's own, or into that one as another user."""
+
+    numeric: bool
+    room_id: str
+    user_id: str
+    token: str  # short-lived join token
+
+
+class Figures(msgspec.Struct, kw_only=True):
+    """How a job does, over the last second or so; what does not apply is None."""
+
+    at_ms: int
+    cpu: float  # cores
+    fps: float | None = None
+    bitrate: int | None = None  # bit/s, all of the output
+    delay_ms: int | None = None  # from capture to output
+    inputs: int | None = None  # tracks received
+    outputs: dict[str, int] = {}  # where it goes → status
 
 
 class Order(msgspec.Struct, kw_only=True):
     task_id: str
-    kind: str  # recording
+    kind: str  # recording, relay
     attempt: int  # 0, then n for ``han``
     sdk_app_id: int
     numeric: bool
@@ -31,6 +57,9 @@ class Order(msgspec.Struct, kw_only=True):
     token: str  # short-lived join token of the robot
     spool: str  # this attempt's directory; the only place the job writes
     params: msgspec.Raw  # the accepted request of the API, without storage keys
+    passes: tuple[Pass, ...] = ()
+    images: str = ""  # directory of checked pictures; the job only reads there
+    allow_private: bool = False  # addresses of the request may be private
     revision: int = 0
     finish: bool = False  # the robot has left for good: do not join, make what is missing (MP4) and report it
 
@@ -42,6 +71,7 @@ class Instruction(msgspec.Struct, tag_field="type", tag=True, kw_only=True):
 class Update(Instruction, tag="update"):
     params: msgspec.Raw
     revision: int
+    passes: tuple[Pass, ...] = ()
 
 
 class Token(Instruction, tag="token"):
@@ -101,6 +131,16 @@ class Noted(JobEvent, tag="noted"):
     message: str
 
 
+class OutputChanged(JobEvent, tag="output_changed"):
+    """An address that the job pushes to is in this status now, or still is: ``status`` as in callback 401 (0 ended,
+    1 connecting, 2 running, 3 recovering, 4 failed, 5 disconnecting). ``code`` 0 is no error."""
+
+    url: str
+    status: int
+    code: int = 0
+    message: str = ""
+
+
 class Left(JobEvent, tag="left"):
     """The job is done with the room; files may still follow. ``leave_code`` as in callback 302."""
 
@@ -112,4 +152,4 @@ class Ended(JobEvent, tag="ended"):
 
 
 AnyInstruction = Update | Token | Stop
-AnyJobEvent = Heartbeat | Started | FileOpened | FileClosed | Noted | Left | Ended
+AnyJobEvent = Heartbeat | Started | FileOpened | FileClosed | Noted | OutputChanged | Left | Ended

@@ -21,6 +21,7 @@ from rtcloud.egress.recording.pipeline import Pipeline
 from rtcloud.egress.recording.placing import Plan, Roster
 from rtcloud.egress.recording.request import RecordingRequest, decode
 from rtcloud.mixer import layout
+from rtcloud.mixer.layout import RenderMode
 from rtcloud.mixer.mixing import KeyframeWanted, Mixer, MixFormat, Wish
 from rtcloud.tasks.job import JobShell
 from rtcloud.tasks.protocol import Ended, FileClosed, Left, Noted, Started, Stop
@@ -30,6 +31,7 @@ Connect = Callable[[str, str], Awaitable[ClientRoom]]
 CONNECT_WITHIN = 15.0
 LEAVE_WITHIN = 2.0
 IDLE = 99
+RENDER_MODES = (RenderMode.STRETCH, RenderMode.CROP, RenderMode.FIT, RenderMode.SMART)
 LEAVE_CODES = {"PARTICIPANT_REMOVED": 1, "ROOM_DELETED": 2, "DUPLICATE_IDENTITY": 101}
 
 _log = logging.getLogger(__name__)
@@ -68,7 +70,7 @@ def mix_format(request: RecordingRequest) -> MixFormat:
         channels=audio.channel,
         audio_bitrate=audio.bit_rate,
         background=layout.parse_colour(picture.background_color) or layout.BLACK,
-        render_mode=layout.RenderMode(picture.render_mode),
+        render_mode=RENDER_MODES[picture.render_mode],
         video=stream_type != 1,
         audio=stream_type != 2,
     )
