@@ -21,6 +21,7 @@ from rtcloud.client.types import (
 )
 
 _SOURCES: dict[int, Source] = {1: "camera", 2: "microphone", 3: "screen_share", 4: "screen_share_audio"}
+_ROBOTS = (models.ParticipantInfo.Kind.EGRESS, models.ParticipantInfo.Kind.INGRESS, models.ParticipantInfo.Kind.AGENT)
 
 
 class Roster:
@@ -76,6 +77,7 @@ class Roster:
             tracks=tracks,
             joined_ms=info.joined_at_ms or info.joined_at * 1000,
             attributes=dict(info.attributes),
+            robot=info.kind in _ROBOTS,
         )
         self.participants[info.identity] = participant
         if known is None:

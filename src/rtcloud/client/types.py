@@ -32,6 +32,7 @@ class Participant:
     tracks: tuple[RemoteTrack, ...] = ()
     joined_ms: int = 0
     attributes: dict[str, str] = field(default_factory=dict)
+    robot: bool = False  # one of the server's own: recorders, relays, ingest
 
 
 class EncodedFrame(Protocol):

@@ -78,3 +78,11 @@ def test_list_after_a_rejoin_is_compared_with_the_one_before() -> None:
     list(roster.replace("PA_me", [info("ann", "PA_1", camera("TR_1")), info("bob", "PA_2")]))
     events = list(roster.replace("PA_me2", [info("ann", "PA_1", camera("TR_1")), info("eve", "PA_3")]))
     assert [type(event) for event in events] == [ParticipantLeft, ParticipantJoined]
+
+
+def test_the_servers_own_robots_are_told_from_people() -> None:
+    roster = Roster()
+    robot = info("mixer", "PA_3")
+    robot.kind = models.ParticipantInfo.Kind.EGRESS
+    list(roster.replace("PA_me", [info("ann", "PA_1"), robot]))
+    assert {name: one.robot for name, one in roster.participants.items()} == {"ann": False, "mixer": True}
