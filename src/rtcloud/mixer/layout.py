@@ -103,11 +103,16 @@ def parse_colour(text: str) -> Colour | None:
     return from_rgb(*(int(text[index : index + 2], 16) for index in (1, 3, 5)))
 
 
+#: Of red, green and blue (0 to 255): what is added first, then the shares of each, for Y, U and V
+RGB_TO_YUV = (
+    (16, 65.481 / 255, 128.553 / 255, 24.966 / 255),
+    (128, -37.797 / 255, -74.203 / 255, 112.0 / 255),
+    (128, 112.0 / 255, -93.786 / 255, -18.214 / 255),
+)
+
+
 def from_rgb(red: int, green: int, blue: int) -> Colour:
-    y = 16 + (65.481 * red + 128.553 * green + 24.966 * blue) / 255
-    u = 128 + (-37.797 * red - 74.203 * green + 112.0 * blue) / 255
-    v = 128 + (112.0 * red - 93.786 * green - 18.214 * blue) / 255
-    return Colour(round(y), round(u), round(v))
+    return Colour(*(round(base + r * red + g * green + b * blue) for base, r, g, b in RGB_TO_YUV))
 
 
 BLACK = from_rgb(0, 0, 0)

@@ -15,6 +15,14 @@ from rtcloud.egress.recording.request import CloudStorage
 from rtcloud.rooms.ids import RoomRef
 
 KIND = "relay"
+#: Attributes of a robot that feeds a mix back into a room: whose task it is, and the rooms of that mix, as
+#: ``feedback_attributes`` writes them. Other relays leave such robots out (``casting``).
+FEEDBACK = "rtcloud.feedback"
+FEEDBACK_ROOMS = "rtcloud.feedback.rooms"
+
+
+#: MixLayoutMode
+FLOATING, SCREEN_SHARING, GRID, CUSTOM = 1, 2, 3, 4
 
 
 class _Part(msgspec.Struct, frozen=True, rename="pascal", omit_defaults=True):
@@ -225,6 +233,41 @@ class RelayRequest(_Part, frozen=True, kw_only=True):
     @property
     def is_single(self) -> bool:
         return self.with_transcoding == 0
+
+    def ref_of(self, user: MixUserInfo) -> RoomRef:
+        """The room where this user is."""
+        return RoomRef(self.sdk_app_id, user.room_id_type == 0, user.room_id)
+
+    @property
+    def named(self) -> tuple[MixUserInfo, ...]:
+        """Whom the request names as someone to see or to hear."""
+        streams: list[UserMediaStream | None] = []
+        users: list[MixUserInfo] = []
+        if self.is_single:
+            if self.single_subscribe_params is not None:
+                streams.append(self.single_subscribe_params.user_media_stream)
+        else:
+            if self.video_params is not None:
+                layout = self.video_params.layout_params
+                if layout.mix_layout_mode == CUSTOM:
+                    streams += [place.user_media_stream for place in layout.mix_layout_list]
+                elif layout.mix_layout_mode in (FLOATING, SCREEN_SHARING) and layout.max_video_user is not None:
+                    streams.append(layout.max_video_user.user_media_stream)
+            if self.audio_params is not None:
+                users += [listed.user_info for listed in self.audio_params.subscribe_audio_list]
+        shown = [stream.user_info for stream in streams if stream is not None and stream.user_info is not None]
+        return tuple(user for user in (*shown, *users) if user.user_id)
+
+    @property
+    def refs(self) -> tuple[RoomRef, ...]:
+        """The rooms that the robot joins: the main one first."""
+        return tuple(dict.fromkeys((self.ref, *(self.ref_of(user) for user in self.named))))
+
+
+def feedback_attributes(request: RelayRequest, task_id: str) -> dict[str, str]:
+    """What a robot that feeds this task's mix into a room is known by."""
+    rooms = msgspec.json.encode([ref.ordering for ref in request.refs]).decode()
+    return {FEEDBACK: task_id, FEEDBACK_ROOMS: rooms}
 
 
 def encode(request: RelayRequest) -> bytes:
