@@ -23,11 +23,15 @@ from rtcloud.aio import spawn
 from rtcloud.apimodel.model import load_catalogue
 from rtcloud.callbacks.sender import Sender
 from rtcloud.config import Config, local_addresses
+from rtcloud.egress.publishing import request as publishing
 from rtcloud.errors import ConfigError
 from rtcloud.foundation import Foundation, Stop
 from rtcloud.gateway.server import Gateway, GatewaySettings
 from rtcloud.gateway.server import routes as api_routes
+from rtcloud.images.fetching import Fetcher
+from rtcloud.images.keeping import Images
 from rtcloud.media.node import MediaNode, NodeConfig
+from rtcloud.outgoing.dialing import Dialer
 from rtcloud.rooms.scenes import Limits
 from rtcloud.rooms.service import RoomService
 from rtcloud.signal.join import JoinService
@@ -75,7 +79,7 @@ async def open_rooms(
     joins = JoinService(accounts.application, clock, rooms.refusal, observer.refused)
     routes: list[BaseRoute] = [*signals.routes(), *joins.routes()]
     routes += operations.routes(lambda: {"rooms": rooms.healthy, "running": not stop.is_asked})
-    routes += _api_routes(foundation, rooms)
+    routes += _api_routes(foundation, rooms, await stack.enter_async_context(_images(foundation)))
     if config.demo:
         from rtcloud.gateway.demo import demo_routes
 
@@ -125,7 +129,7 @@ async def _serve_http(
     return url
 
 
-def _api_routes(foundation: Foundation, rooms: RoomService) -> list[BaseRoute]:
+def _api_routes(foundation: Foundation, rooms: RoomService, images: Images) -> list[BaseRoute]:
     database, sealer, accounts, clock = foundation.database, foundation.sealer, foundation.accounts, foundation.clock
     services = Services(
         rooms=rooms,
@@ -134,9 +138,31 @@ def _api_routes(foundation: Foundation, rooms: RoomService) -> list[BaseRoute]:
         accounts=accounts,
         sessions=Sessions(sealer, accounts),
         watermarks=Watermarks(database),
+        images=images,
         is_stopping=lambda: foundation.stop.is_asked,
     )
     return list(api_routes(Gateway(services, settings=_gateway_settings(foundation.config))))
+
+
+@contextlib.asynccontextmanager
+async def _images(foundation: Foundation) -> AsyncIterator[Images]:
+    """Pictures that requests name, and the sweeping of those that no open task names any more."""
+    config, database = foundation.config, foundation.database
+    tasks = TaskStore(database, foundation.sealer, foundation.bus, foundation.clock)
+
+    async def named() -> set[str]:
+        found = await tasks.open_params(publishing.KIND)
+        return {name for params in found for name in publishing.decode(params).images.values()}
+
+    fetcher = Fetcher(Dialer(allow_private=config.allow_private))
+    images = Images(config.directory / "images", fetcher, Watermarks(database), foundation.clock, named=named)
+    sweeping = spawn(images.run(), name="images")
+    foundation.stop.depend_on(sweeping)
+    try:
+        yield images
+    finally:
+        await _cancelled(sweeping)
+        await images.close()
 
 
 def _gateway_settings(config: Config) -> GatewaySettings:

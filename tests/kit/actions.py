@@ -18,7 +18,7 @@ from rtcloud.errors import ServiceError
 from rtcloud.store.database import open_database
 from rtcloud.store.sealing import Sealer
 from rtcloud.watermarks.store import Watermarks
-from tests.kit.api import FakeRooms, FakeTasks
+from tests.kit.api import FakeImages, FakeRooms, FakeTasks
 from tests.kit.clock import NOW_MS as NOW_MS
 from tests.kit.clock import StillClock as StillClock
 
@@ -98,6 +98,7 @@ async def open_world() -> AsyncIterator[World]:
             accounts=accounts,
             sessions=Sessions(sealer, accounts),
             watermarks=Watermarks(database),
+            images=FakeImages(),
         )
         (pair,), (world.app,) = accounts.key_pairs(), accounts.applications()
         world.mine = caller_of(pair)

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 
 import uvloop
 from starlette.applications import Starlette
@@ -19,6 +20,7 @@ from rtcloud.accounts.store import Accounts
 from rtcloud.actions.context import Services
 from rtcloud.clock import Clock, SystemClock
 from rtcloud.gateway.server import Gateway, GatewaySettings, routes
+from rtcloud.images.fetching import ImageError
 from rtcloud.rooms.ids import RoomRef
 from rtcloud.rooms.participant import Kind
 from rtcloud.store.database import Database, open_database
@@ -87,6 +89,20 @@ class FakeTasks:
         self.views[task_id] = replace(self.views[task_id], state=state, files=files)
 
 
+class FakeImages:
+    """Every address holds a picture, but for those in ``dead``, which say why not."""
+
+    def __init__(self) -> None:
+        self.dead: dict[str, str] = {}
+        self.kept: list[tuple[int, str]] = []
+
+    async def keep(self, sdk_app_id: int, url: str) -> str:
+        if url in self.dead:
+            raise ImageError(self.dead[url])
+        self.kept.append((sdk_app_id, url))
+        return f"{sha256(url.encode()).hexdigest()}.png"
+
+
 @dataclass
 class Api:
     """``gateway`` is the ASGI application; ``endpoint`` is host:port when it is served."""
@@ -111,7 +127,7 @@ async def open_api(clock: Clock | None = None, settings: GatewaySettings | None 
     accounts = await Accounts.load(database, sealer, chosen)
     await accounts.ensure_first(chosen.now_ms())
     rooms, tasks = FakeRooms(), FakeTasks()
-    services = Services(rooms, tasks, chosen, accounts, Sessions(sealer, accounts), Watermarks(database))
+    services = Services(rooms, tasks, chosen, accounts, Sessions(sealer, accounts), Watermarks(database), FakeImages())
     gateway = Gateway(services, settings=settings)
     return Api(gateway, accounts, accounts.credentials(""), rooms, tasks, database)
 

@@ -18,7 +18,7 @@ from rtcloud.apimodel.model import Action
 from rtcloud.clock import Clock
 from rtcloud.rooms.ids import RoomRef
 from rtcloud.rooms.participant import Kind
-from rtcloud.tasks.task import NewTask, TaskView
+from rtcloud.tasks.task import NewTask, TaskOutput, TaskView
 from rtcloud.watermarks.store import Watermarks
 
 
@@ -34,6 +34,10 @@ class Rooms(Protocol):
         ...
 
     async def dismiss(self, room: RoomRef) -> None: ...
+
+    def has_user(self, room: RoomRef, user_id: str) -> bool:
+        """Whether the user is in that room now; not so of a room that is not open."""
+        ...
 
 
 class Tasks(Protocol):
@@ -53,6 +57,29 @@ class Tasks(Protocol):
         """How many tasks of that kind the application has that have not ended."""
         ...
 
+    async def load(self) -> tuple[int, int]:
+        """What open tasks are expected to take, and what they may take: thousandths of a core. 0 may: no limit."""
+        ...
+
+    async def params(self, task_id: str, sdk_app_id: int) -> bytes | None:
+        """Of a task that has not ended and was not stopped, as it was accepted or updated last."""
+        ...
+
+    async def update(
+        self, task_id: str, sdk_app_id: int, change: Callable[[bytes], tuple[bytes, TaskOutput | None, int]]
+    ) -> bool:
+        """In one transaction; ``change`` makes the new params, output and load from the params, or raises, and nothing
+        is changed. False: there is no such open task."""
+        ...
+
+
+class Images(Protocol):
+    async def keep(self, sdk_app_id: int, url: str) -> str:
+        """Fetch the picture (``http…``, or ``watermark:WM_…``, one of the application's), check it and keep it; gives
+        the name of its file below the images directory. Raises ``images.fetching.ImageError``, whose reason users
+        understand."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Services:
@@ -62,6 +89,7 @@ class Services:
     accounts: Accounts
     sessions: Sessions
     watermarks: Watermarks
+    images: Images
     #: whether new tasks are refused because the server is going away
     is_stopping: Callable[[], bool] = lambda: False
     #: held while a task is counted and accepted, so that two calls cannot both take the last place

@@ -164,6 +164,12 @@ def count_open(connection: Connection, sdk_app_id: int, kind: str) -> int:
     return connection.execute(statement.where(*conditions)).scalar_one()
 
 
+def open_params(connection: Connection, sealer: Sealer, kind: str) -> list[bytes]:
+    """What all tasks of a kind that have not ended were asked to do, opened."""
+    statement = select(tasks.c.params_sealed).where(tasks.c.kind == kind, tasks.c.state.in_(LIVE_STATES))
+    return [sealer.open(sealed, purpose=PURPOSE) for (sealed,) in connection.execute(statement)]
+
+
 # -- who runs what ---------------------------------------------------------------------------------------------------
 
 

@@ -39,3 +39,7 @@ class TaskStore:
         """Every file of the task, also of an ended one, in the order of their beginnings."""
         found = await self._database.read(lambda connection: records.files(connection, task_id))
         return [TaskFile(file.name, file.kind, file.user_id, file.track_type, file.begin_ms) for file in found]
+
+    async def open_params(self, kind: str) -> list[bytes]:
+        """The params of every task of a kind that has not ended."""
+        return await self._database.read(lambda connection: records.open_params(connection, self._sealer, kind))

@@ -1,7 +1,8 @@
 """Whether some bytes are a picture that a mixer can show. Pure, but slow: call it off the event loop.
 
 The bytes come from strangers. Size and sides are bounded before a pixel is decoded; then every pixel is, so that a
-picture that is cut off or broken is refused now and not when somebody records.
+picture that is cut off or broken is refused now and not when somebody records. Of what moves, the first picture is
+looked at, and shown.
 """
 
 import io
@@ -10,13 +11,12 @@ from dataclasses import dataclass
 from PIL import Image
 
 MAX_BYTES = 2 * 1024 * 1024
+MAX_FETCHED_BYTES = 5 * 1024 * 1024
 MAX_SIDE = 4096
 MAX_PIXELS = 2560 * 1440
 #: Of a progressive JPEG, each of which is a pass over all pixels, however few bytes it has. Encoders make ten.
 MAX_SCANS = 100
 
-#: What Pillow may try, and our word for each.
-_FORMATS = {"PNG": "png", "JPEG": "jpeg", "BMP": "bmp"}
 _START_OF_SCAN = b"\xff\xda"  # in a scan's own bytes 0xff is followed by 0
 
 
@@ -26,18 +26,33 @@ class PictureError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    format: str  # png, jpeg, bmp
+    format: str  # png, jpeg, bmp; gif, webp
     width: int
     height: int
 
 
-def check_picture(content: bytes) -> Picture:
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """``formats``: what Pillow may try, and our word for each."""
+
+    max_bytes: int
+    formats: dict[str, str]
+    names: str
+
+
+#: Of a watermark that an application uploads.
+UPLOADED = Accepted(MAX_BYTES, {"PNG": "png", "JPEG": "jpeg", "BMP": "bmp"}, "PNG, JPEG or BMP")
+#: Of a picture that a request names by its address.
+FETCHED = Accepted(MAX_FETCHED_BYTES, UPLOADED.formats | {"GIF": "gif", "WEBP": "webp"}, "PNG, JPEG, BMP, GIF or WebP")
+
+
+def check_picture(content: bytes, accepted: Accepted = UPLOADED) -> Picture:
     """Decodes all of it. Raises ``PictureError``."""
-    if len(content) > MAX_BYTES:
-        raise PictureError(f"has more than {MAX_BYTES} bytes")
+    if len(content) > accepted.max_bytes:
+        raise PictureError(f"has more than {accepted.max_bytes} bytes")
     try:
-        with Image.open(io.BytesIO(content), formats=tuple(_FORMATS)) as image:
-            picture = Picture(_FORMATS[image.format or ""], image.width, image.height)
+        with Image.open(io.BytesIO(content), formats=tuple(accepted.formats)) as image:
+            picture = Picture(accepted.formats[image.format or ""], image.width, image.height)
             _check_sides(picture)
             if picture.format == "jpeg" and content.count(_START_OF_SCAN) > MAX_SCANS:
                 raise PictureError(f"has more than {MAX_SCANS} scans")
@@ -47,7 +62,7 @@ def check_picture(content: bytes) -> Picture:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise PictureError(f"has more than {MAX_PIXELS} pixels") from None
     except Exception:  # Pillow's decoders raise whatever broken bytes lead to
-        raise PictureError("is not a whole PNG, JPEG or BMP picture") from None
+        raise PictureError(f"is not a whole {accepted.names} picture") from None
     return picture
 
 

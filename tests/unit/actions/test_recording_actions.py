@@ -14,6 +14,7 @@ from rtcloud.accounts.usersig import make_user_sig
 from rtcloud.actions import recording
 from rtcloud.actions.context import Call, Services
 from rtcloud.actions.recording import CreateCloudRecordingRequest, TaskRequest
+from rtcloud.actions.tasks import new_task_id
 from rtcloud.apimodel.model import Action, load_model
 from rtcloud.apimodel.validation import validate
 from rtcloud.egress.recording.request import RecordingRequest, SubscribeStreamUserIds, decode, without_keys
@@ -32,7 +33,7 @@ STORAGE = {"Vendor": 0, "Region": "r", "Bucket": "b", "AccessKey": "access", "Se
 def services(tasks: FakeTasks, clock: StillClock) -> Services:
     """Without what recordings have nothing to do with."""
     unused: Any = None
-    return Services(FakeRooms(), tasks, clock, unused, unused, unused)
+    return Services(FakeRooms(), tasks, clock, unused, unused, unused, unused)
 
 
 def call_of(action: Action, application: Application = APP) -> Call:
@@ -303,7 +304,7 @@ def test_tasks_of_another_kind_are_not_recordings() -> None:
 
 
 def test_task_ids_look_as_documented() -> None:
-    ids = {recording.new_task_id() for _ in range(100)}
+    ids = {new_task_id() for _ in range(100)}
     assert len(ids) == 100
     assert all(re.fullmatch(r"[A-Za-z0-9_-]{46}\.\.", task_id) for task_id in ids)
 

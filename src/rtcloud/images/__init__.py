@@ -1,0 +1,1 @@
+"""Pictures that requests name: fetched once, checked, and kept as files that jobs read."""
