@@ -16,8 +16,8 @@ from rtcloud.rooms.participant import Role, TerminalType, UserType
 from rtcloud.store import sealing
 from rtcloud.store.database import DatabaseClosedError
 from rtcloud.store.objects import LocalObjects
-from rtcloud.tasks.lifecycle import Task
 from rtcloud.tasks.supervisor import Supervisor
+from rtcloud.tasks.task import Identity
 
 #: A robot's token; the worker sends a fresh one before it runs out, and the signalling refreshes it too.
 TOKEN_LIFE_MS = 600_000
@@ -38,7 +38,8 @@ async def running_worker(foundation: Foundation) -> AsyncIterator[asyncio.Task[N
         clock=foundation.clock,
         kinds=[RecordingKind()],
         objects=LocalObjects(directory / "files"),
-        make_robot_token=lambda task: _robot_token(foundation, task),
+        make_robot_token=lambda identity: _robot_token(foundation, identity),
+        allow_private=foundation.config.allow_private,
         environment={name: value for name, value in os.environ.items() if name != sealing.ENVIRONMENT},
     )
     supervising = spawn(supervisor.run(), name="supervisor")
@@ -67,20 +68,21 @@ def _figures(supervisor: Supervisor) -> operations.Figures:
     }
 
 
-def _robot_token(foundation: Foundation, task: Task) -> str:
-    secrets = foundation.accounts.sdk_secret_keys(task.ref.sdk_app_id)
+def _robot_token(foundation: Foundation, identity: Identity) -> str:
+    secrets = foundation.accounts.sdk_secret_keys(identity.ref.sdk_app_id)
     if not secrets:
-        raise internal(f"application {task.ref.sdk_app_id} is gone")
+        raise internal(f"application {identity.ref.sdk_app_id} is gone")
     now_ms = foundation.clock.now_ms()
     grant = JoinGrant(
-        room=task.ref,
-        user_id=task.user_id,
+        room=identity.ref,
+        user_id=identity.user_id,
         expires_ms=now_ms + TOKEN_LIFE_MS,
         role=Role.ANCHOR,
         can_publish_data=True,
         robot=True,
         user_type=UserType.NATIVE_SDK,
         terminal_type=TerminalType.LINUX,
+        attributes=dict(identity.attributes),
     )
     return make_join_token(grant, secret_key=secrets[0], now_ms=now_ms)
 

@@ -297,6 +297,8 @@ tasks = Table(
     Column("state", String(12), nullable=False),  # accepted, running, ending, uploading, ended
     Column("revision", Integer, nullable=False, default=0),  # of the request; grows with each update of it
     Column("attempts", Integer, nullable=False, default=0),  # begun so far; the last is ``attempts - 1``, n = ``han``
+    Column("spent", Integer, nullable=False, server_default="0"),  # those of them that no orderly end takes back
+    Column("load", Integer, nullable=False, server_default="0"),  # thousandths of a core while it runs
     Column("worker", String(64)),  # who may run it, as long as that worker's lease lasts
     Column("created_ms", BigInteger, nullable=False),
     Column("ended_ms", BigInteger),
@@ -304,6 +306,15 @@ tasks = Table(
     Column("leave_code", Integer),  # set when the robot left the room for good
     Column("progress", Text, nullable=False, default="{}"),  # JSON owned by the kind
     Index("tasks_wanted", "state", "worker"),
+)
+
+# The rooms that a task's robot joined, its own and those that a mix takes users from: there its input is counted.
+task_rooms = Table(
+    "task_rooms",
+    metadata,
+    Column("task_id", ForeignKey("tasks.task_id"), primary_key=True),
+    Column("numeric", Boolean, primary_key=True),
+    Column("room_id", String(64), primary_key=True),
 )
 
 task_files = Table(
@@ -354,6 +365,7 @@ workers = Table(
     Column("id", String(64), primary_key=True),
     Column("pid", Integer, nullable=False),
     Column("boot_id", String(64), nullable=False),
+    Column("capacity", Integer, nullable=False, server_default="0"),  # of its machine, 1/1000 core; 0: no limit
     Column("lease_until_ms", BigInteger, nullable=False),
 )
 

@@ -10,7 +10,7 @@ from rtcloud.store.database import Database
 from rtcloud.store.objects import safe_segment
 from rtcloud.store.sealing import Sealer
 from rtcloud.tasks.kinds import TaskKind
-from rtcloud.tasks.lifecycle import Task
+from rtcloud.tasks.task import Identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,7 @@ class Timing:
     closing: float = 10.0  # from EOF on its stdin
     orphan: float = 6.0  # for the job of a dead worker, which saw EOF when that died
     token: float = 240.0  # between two robot tokens
+    steady: float = 60.0  # a job that ran so long starts the count of its kind's restarts anew, if that has no limit
     again: float = 1.0  # after an unexpected failure of ours
 
 
@@ -47,10 +48,13 @@ class WorkerContext:
     kinds: Mapping[str, TaskKind]
     spool: Path
     command: Sequence[str]
-    make_robot_token: Callable[[Task], str]
+    make_robot_token: Callable[[Identity], str]
     environment: Mapping[str, str]
     timing: Timing = field(default_factory=Timing)
     counters: Counters = field(default_factory=Counters)
+    images: str = ""  # directory of checked pictures
+    allow_private: bool = False  # what jobs push to may be in private networks
+    capacity: int = 0  # thousandths of this machine's cores that tasks may plan to use; 0: no limit
 
     def directory(self, task_id: str) -> Path:
         return self.spool / safe_segment(task_id)

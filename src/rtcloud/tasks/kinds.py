@@ -1,4 +1,4 @@
-"""What the machinery of tasks must know of a kind (recording, later relay and the rest). Rules are pure.
+"""What the machinery of tasks must know of a kind (recording, relay and the rest). Rules are pure.
 
 ``Reaction.progress`` is the kind's own JSON, kept in the task's row and written with the callbacks by one transaction:
 a kind notes there what it has told already, so each callback is caused once.
@@ -12,6 +12,7 @@ from typing import Protocol
 from rtcloud.callbacks.events import CallbackEvent
 from rtcloud.tasks.lifecycle import Task, TaskFile
 from rtcloud.tasks.protocol import AnyJobEvent
+from rtcloud.tasks.task import Identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,12 @@ class TaskKind(Protocol):
     name: str
     products: frozenset[str]
     """File kinds whose rows ``on_uploads`` gets to see; few files each."""
+
+    max_restarts: int | None
+    """After so many a task is given up; None: never."""
+
+    def passes(self, task: Task) -> Sequence[Identity]:
+        """Who else the job is, beside the robot in the task's room: the robot in other rooms, and further robots."""
 
     def job_params(self, task: Task) -> bytes:
         """The request as a job may see it: without keys."""

@@ -1,7 +1,8 @@
 """The life of a task: accepted → running → ending → uploading → ended. Pure.
 
-An attempt is one job process. A task whose job died goes on in the next attempt; after ``MAX_RESTARTS`` of them it is
-left with ``GIVE_UP_CODE``. ``leave_code`` is set exactly once, when the robot has left the room for good; from then on
+An attempt is one job process. A task whose job died goes on in the next attempt; after as many of them as its kind
+allows it is left with ``GIVE_UP_CODE``. An attempt that ended because its worker let it go is not ``spent``: it counts
+for the names of files only. ``leave_code`` is set exactly once, when the robot has left the room for good; from then on
 attempts only finish what is missing. Who reads a state must be ready to meet a later one: states never go back, except
 running → accepted when a worker lets its job go.
 """
@@ -13,8 +14,10 @@ from rtcloud.rooms.ids import RoomRef
 from rtcloud.tasks.protocol import AnyJobEvent, Ended, Left, Started
 
 MAX_RESTARTS = 3  # ha1 … ha3
+FINISH_RESTARTS = 3  # to make what is missing; of a kind whose restarts have no limit
 GIVE_UP_CODE = 3  # 302: the server took the robot out
-RESTART_DELAYS_MS = (0, 200, 1_000, 2_000)  # before each attempt; the issue of a restart is within five seconds
+#: before each attempt, the last from then on: media is back within five seconds of a first failure
+RESTART_DELAYS_MS = (0, 200, 1_000, 2_000, 5_000, 10_000)
 
 
 class State(StrEnum):
@@ -47,6 +50,7 @@ class Task:
     state: State
     revision: int
     attempts: int
+    spent: int
     worker: str | None
     created_ms: int
     expires_ms: int
@@ -101,17 +105,19 @@ class Rest:
 Step = StartJob | Leave | CloseFiles | Rest
 
 
-def decide(task: Task, *, needs_finish: bool) -> Step:
-    """What to do with a task that has no job now. ``needs_finish``: its kind misses a product that a job could make."""
+def decide(task: Task, *, needs_finish: bool, max_restarts: int | None = MAX_RESTARTS) -> Step:
+    """What to do with a task that has no job now. ``needs_finish``: its kind misses a product that a job could make.
+    ``max_restarts`` None: its job is started again for as long as the task is wanted."""
     if task.state in (State.UPLOADING, State.ENDED):
         return Rest()
-    may_start = task.attempts <= MAX_RESTARTS
+    delay_ms = RESTART_DELAYS_MS[min(task.spent, len(RESTART_DELAYS_MS) - 1)]
     if task.leave_code is None:
         if task.desired is Desired.STOPPED:
             return Leave(task.stop_code)
-        return StartJob(task.attempts, False, RESTART_DELAYS_MS[task.attempts]) if may_start else Leave(GIVE_UP_CODE)
-    if needs_finish and may_start:
-        return StartJob(task.attempts, True, RESTART_DELAYS_MS[task.attempts])
+        may_start = max_restarts is None or task.spent <= max_restarts
+        return StartJob(task.attempts, False, delay_ms) if may_start else Leave(GIVE_UP_CODE)
+    if needs_finish and task.spent <= (FINISH_RESTARTS if max_restarts is None else max_restarts):
+        return StartJob(task.attempts, True, delay_ms)
     return CloseFiles()
 
 

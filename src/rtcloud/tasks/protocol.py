@@ -75,9 +75,10 @@ class Update(Instruction, tag="update"):
 
 
 class Token(Instruction, tag="token"):
-    """A fresh join token, sent before the last one expires."""
+    """A fresh join token, and fresh passes, sent before the last ones expire."""
 
     token: str
+    passes: tuple[Pass, ...] = ()
 
 
 class Stop(Instruction, tag="stop"):

@@ -29,12 +29,12 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from rtcloud.callbacks import outbox
 from rtcloud.rooms.ids import RoomRef
 from rtcloud.store.sealing import Sealer
-from rtcloud.store.tables import nodes, task_events, task_files, task_outputs, tasks, workers
+from rtcloud.store.tables import nodes, task_events, task_files, task_outputs, task_rooms, tasks, workers
 from rtcloud.tasks import lifecycle
 from rtcloud.tasks.kinds import Reaction, TaskKind
 from rtcloud.tasks.lifecycle import LIVE_STATES, OPEN_STATES, Desired, State, Task, TaskFile
 from rtcloud.tasks.protocol import AnyJobEvent, Ended, FileClosed, FileOpened, Left
-from rtcloud.tasks.task import NewTask, TaskView
+from rtcloud.tasks.task import Change, NewTask, TaskOutput, TaskView
 from rtcloud.tasks.task import TaskFile as ViewedFile
 
 CLAIMED_AT_ONCE = 500
@@ -138,11 +138,28 @@ def accept(connection: Connection, sealer: Sealer, new: NewTask) -> None:
             state=State.ACCEPTED,
             created_ms=new.now_ms,
             expires_ms=new.expires_ms,
+            load=new.load,
         )
     )
     if new.output is not None:
-        made = insert(task_outputs).values(task_id=new.task_id, started_ms=new.now_ms, **asdict(new.output))
-        connection.execute(made)
+        _note_output(connection, new.task_id, new.output, new.now_ms)
+
+
+def revise(
+    connection: Connection, sealer: Sealer, task_id: str, sdk_app_id: int, change: Change, now_ms: int
+) -> bytes | None:
+    """The request as ``change`` made it; None for a task that is another application's, or stopped, or at its end."""
+    wanted = (tasks.c.task_id == task_id) & (tasks.c.sdk_app_id == sdk_app_id)
+    runs = tasks.c.state.in_((State.ACCEPTED, State.RUNNING)) & (tasks.c.desired_state == Desired.RUNNING)
+    sealed = connection.execute(select(tasks.c.params_sealed).where(wanted & runs)).scalar_one_or_none()
+    if sealed is None:
+        return None
+    params, output = change(sealer.open(sealed, purpose=PURPOSE))
+    values = {"params_sealed": sealer.seal(params, purpose=PURPOSE), "revision": tasks.c.revision + 1}
+    connection.execute(update(tasks).where(wanted).values(values))
+    if output is not None and output != _last_output(connection, task_id):
+        _note_output(connection, task_id, output, now_ms)
+    return params
 
 
 def stop(connection: Connection, task_id: str, leave_code: int, now_ms: int) -> None:
@@ -170,11 +187,27 @@ def open_params(connection: Connection, sealer: Sealer, kind: str) -> list[bytes
     return [sealer.open(sealed, purpose=PURPOSE) for (sealed,) in connection.execute(statement)]
 
 
+def used(connection: Connection) -> int:
+    """What the running tasks of all applications cost, in thousandths of a core. One at its end costs little more."""
+    statement = select(func.coalesce(func.sum(tasks.c.load), 0))
+    return int(connection.execute(statement.where(tasks.c.state.in_((State.ACCEPTED, State.RUNNING)))).scalar_one())
+
+
+def capacity(connection: Connection, now_ms: int) -> int:
+    """What the machines of all workers may plan to use; 0: no limit, or no worker yet. Workers of one boot share it."""
+    of_machine = func.max(workers.c.capacity), func.min(workers.c.capacity)
+    rows = connection.execute(select(*of_machine).where(workers.c.lease_until_ms > now_ms).group_by(workers.c.boot_id))
+    found = [tuple(row) for row in rows]
+    return 0 if any(least == 0 for _, least in found) else sum(most for most, _ in found)
+
+
 # -- who runs what ---------------------------------------------------------------------------------------------------
 
 
-def renew_lease(connection: Connection, worker: str, *, pid: int, boot_id: str, until_ms: int) -> None:
-    values = {"pid": pid, "boot_id": boot_id, "lease_until_ms": until_ms}
+def renew_lease(
+    connection: Connection, worker: str, *, pid: int, boot_id: str, until_ms: int, capacity: int = 0
+) -> None:
+    values = {"pid": pid, "boot_id": boot_id, "lease_until_ms": until_ms, "capacity": capacity}
     statement = upsert(workers).values(id=worker, **values)
     connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=values))
 
@@ -197,11 +230,13 @@ def claim(connection: Connection, worker: str, dead: Sequence[str], now_ms: int)
     return found
 
 
-def release(connection: Connection, task_id: str, worker: str) -> None:
-    """Let a task go: another worker, or the next start, goes on with it."""
+def release(connection: Connection, task_id: str, worker: str, *, let_go: bool = False) -> None:
+    """Let a task go: another worker, or the next start, goes on with it. ``let_go``: so was its job, which was well."""
     mine = (tasks.c.task_id == task_id) & (tasks.c.worker == worker)
     was_running = mine & (tasks.c.state == State.RUNNING)
     connection.execute(update(tasks).where(was_running).values(state=State.ACCEPTED))
+    if let_go:
+        connection.execute(update(tasks).where(mine, tasks.c.spent > 0).values(spent=tasks.c.spent - 1))
     connection.execute(update(tasks).where(mine).values(worker=None))
 
 
@@ -215,8 +250,22 @@ def remove_worker(connection: Connection, worker: str) -> None:
 
 def begin_attempt(connection: Connection, task_id: str, worker: str) -> None:
     mine = (tasks.c.task_id == task_id) & (tasks.c.worker == worker)
-    if not connection.execute(update(tasks).where(mine).values(attempts=tasks.c.attempts + 1)).rowcount:
+    begun = {"attempts": tasks.c.attempts + 1, "spent": tasks.c.spent + 1}
+    if not connection.execute(update(tasks).where(mine).values(begun)).rowcount:
         raise LeaseLostError(task_id)
+
+
+def forget_restarts(connection: Connection, task_id: str, worker: str) -> None:
+    """The attempt that runs now did well: the ones before it do not count any more."""
+    mine = (tasks.c.task_id == task_id) & (tasks.c.worker == worker)
+    connection.execute(update(tasks).where(mine, tasks.c.spent > 1).values(spent=1))
+
+
+def note_rooms(connection: Connection, task_id: str, rooms: Sequence[RoomRef]) -> None:
+    """The task's robot joins these."""
+    for ref in rooms:
+        joined = {"task_id": task_id, "numeric": ref.numeric, "room_id": ref.room_id}
+        connection.execute(upsert(task_rooms).values(joined).on_conflict_do_nothing())
 
 
 def apply_event(
@@ -305,6 +354,8 @@ def _apply(connection: Connection, kind: TaskKind, task: Task, attempt: int, eve
         values["state"] = change.state
     if change.leave_code is not None:
         values["leave_code"] = change.leave_code
+        if kind.max_restarts is None:
+            values["spent"] = 0  # what is missing gets its own few attempts
     if change.desired is not None:
         values["desired_state"] = change.desired
     if values:
@@ -337,6 +388,17 @@ def _write_file(
     closed = values | {"media_id": event.media_id, "end_ms": event.end_ms, "size": event.size, "uploaded_ms": None}
     statement = upsert(task_files).values(**key, **closed)
     connection.execute(statement.on_conflict_do_update(index_elements=["task_id", "name"], set_=closed))
+
+
+def _note_output(connection: Connection, task_id: str, output: TaskOutput, now_ms: int) -> None:
+    connection.execute(insert(task_outputs).values(task_id=task_id, started_ms=now_ms, **asdict(output)))
+
+
+def _last_output(connection: Connection, task_id: str) -> TaskOutput | None:
+    columns = [task_outputs.c[name] for name in TaskOutput.__dataclass_fields__]
+    statement = select(*columns).where(task_outputs.c.task_id == task_id).order_by(task_outputs.c.id.desc()).limit(1)
+    row = connection.execute(statement).one_or_none()
+    return None if row is None else TaskOutput(*row)
 
 
 def _react(connection: Connection, task: Task, reaction: Reaction, now_ms: int) -> Task:
@@ -391,6 +453,7 @@ def _task(row: Row[Any], sealer: Sealer) -> Task:
         state=State(values["state"]),
         revision=values["revision"],
         attempts=values["attempts"],
+        spent=values["spent"],
         worker=values["worker"],
         created_ms=values["created_ms"],
         expires_ms=values["expires_ms"],

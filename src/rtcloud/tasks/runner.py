@@ -32,10 +32,12 @@ from rtcloud.tasks.protocol import (
     Instruction,
     Noted,
     Order,
+    Pass,
     Stop,
     Token,
     Update,
 )
+from rtcloud.tasks.task import Identity
 
 _REPLAYED_AT_ONCE = 200
 _DOOR_SECONDS = 2.0
@@ -54,6 +56,8 @@ class Runner:
         self._told_stop = False
         self._told_revision = 0
         self._token_at = 0.0
+        #: whether a job of the task ran until this worker let it go
+        self.has_let_go = False
 
     async def run(self) -> None:
         """Until no job is needed any more, the worker drains, or the task is another worker's."""
@@ -95,14 +99,18 @@ class Runner:
             return  # its successor was told the row's state at its start
         try:
             if task.revision > self._told_revision:
-                params = msgspec.Raw(self._kind(task).job_params(task))
-                self._tell(job, Update(params=params, revision=task.revision))
-                self._told_revision = task.revision
+                kind, revision = self._kind(task), task.revision
+                params, passes = msgspec.Raw(kind.job_params(task)), await self._passes(task, kind)
+                if job is not self._job or self._told_revision >= revision:
+                    return
+                self._tell(job, Update(params=params, revision=revision, passes=passes))
+                self._told_revision = revision
             if task.desired is Desired.STOPPED and not self._told_stop:
                 self._tell(job, Stop(leave_code=task.stop_code, at_ms=task.stop_ms or 0))
                 self._told_stop = True
             elif now - self._token_at >= timing.token:
-                self._tell(job, Token(token=self._context.make_robot_token(task)))
+                token, passes = self._token(task), self._make_passes(self._kind(task).passes(task))
+                self._tell(job, Token(token=token, passes=passes))
                 self._token_at = now
         except JobProtocolError:
             job.kill()
@@ -116,7 +124,7 @@ class Runner:
             await self._retire(task, kind, task.attempts - 1)
             task = await self._load()
         counts = await self._context.database.read(lambda connection: records.count_files(connection, self._task_id))
-        match lifecycle.decide(task, needs_finish=kind.needs_finish(task, counts)):
+        match lifecycle.decide(task, needs_finish=kind.needs_finish(task, counts), max_restarts=kind.max_restarts):
             case Rest():
                 return True
             case Leave(leave_code):
@@ -171,27 +179,38 @@ class Runner:
             room_id=task.ref.room_id,
             user_id=task.user_id,
             signal_url=_websocket(signal_url or ""),
-            token=self._context.make_robot_token(task),
+            token=self._token(task),
             spool=str(directory),
             params=msgspec.Raw(kind.job_params(task)),
+            passes=() if start.finish else await self._passes(task, kind),
+            images=self._context.images,
+            allow_private=self._context.allow_private,
             revision=task.revision,
             finish=start.finish,
         )
         await asyncio.get_running_loop().run_in_executor(None, lambda: directory.mkdir(parents=True, exist_ok=True))
-        await self._write(lambda connection, _: records.begin_attempt(connection, self._task_id, self._context.worker))
+        # The process before its attempt: one that cannot be started uses none up. It does nothing without its order.
+        job = await JobProcess.start(self._context.command, self._context.environment)
+        try:
+            await self._write(
+                lambda connection, _: records.begin_attempt(connection, self._task_id, self._context.worker)
+            )
+        except BaseException:
+            job.kill()
+            job.close()
+            raise
         self._context.counters.jobs_started += 1
         if start.attempt:
             self._context.counters.jobs_restarted += 1
         _log.info("job starts", extra={"task_id": self._task_id, "attempt": start.attempt, "finish": start.finish})
-        job = await JobProcess.start(self._context.command, self._context.environment)
         await self._watch(job, kind, order, task)
 
     # -- while a job runs ----------------------------------------------------------------------------------------
 
     async def _watch(self, job: JobProcess, kind: TaskKind, order: Order, task: Task) -> None:
-        timing = self._context.timing
+        timing, began = self._context.timing, self._context.clock.monotonic()
         self._job, self._told_revision, self._told_stop = job, order.revision, False
-        self._token_at = self._context.clock.monotonic()
+        self._token_at = began
         self._context.counters.running += 1
         try:
             write_pid(Path(order.spool), job.pid)
@@ -205,6 +224,7 @@ class Runner:
                 current = await self._load()
                 await self.refresh(current.desired, current.revision)
             await self._follow(job, kind, order.attempt)
+            self.has_let_go = self._draining
             async with asyncio.timeout(timing.exit):
                 await job.wait()
         except TimeoutError:
@@ -221,6 +241,10 @@ class Runner:
             job.close()
             status = await job.wait()
             _log.info("job ended", extra={"task_id": self._task_id, "attempt": order.attempt, "status": status})
+        if kind.max_restarts is None and self._context.clock.monotonic() - began >= timing.steady:
+            await self._write(
+                lambda connection, _: records.forget_restarts(connection, self._task_id, self._context.worker)
+            )
 
     async def _follow(self, job: JobProcess, kind: TaskKind, attempt: int) -> None:
         """Apply what the job reports until its events end."""
@@ -276,6 +300,23 @@ class Runner:
             context.bus.publish(records.FILES_TOPIC, self._task_id)
 
     # -- helpers -------------------------------------------------------------------------------------------------
+
+    async def _passes(self, task: Task, kind: TaskKind) -> tuple[Pass, ...]:
+        """For all that the job is beside the task's own robot. Where the robot goes is noted."""
+        identities = kind.passes(task)
+        rooms = [task.ref, *(one.ref for one in identities if one.user_id == task.user_id)]
+        await self._write(lambda connection, _: records.note_rooms(connection, self._task_id, rooms))
+        return self._make_passes(identities)
+
+    def _make_passes(self, identities: Sequence[Identity]) -> tuple[Pass, ...]:
+        make = self._context.make_robot_token
+        return tuple(
+            Pass(numeric=one.ref.numeric, room_id=one.ref.room_id, user_id=one.user_id, token=make(one))
+            for one in identities
+        )
+
+    def _token(self, task: Task) -> str:
+        return self._context.make_robot_token(Identity(task.ref, task.user_id))
 
     def _let_go(self, job: JobProcess) -> None:
         job.end_instructions()

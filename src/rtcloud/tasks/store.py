@@ -1,11 +1,11 @@
-"""Tasks for those who ask for them (the API): accept, find, stop, count. Everything answered is durable."""
+"""Tasks for those who ask for them (the API): accept, find, change, stop, count. Everything answered is durable."""
 
 from rtcloud.clock import Clock
 from rtcloud.store.bus import Bus
 from rtcloud.store.database import Database
 from rtcloud.store.sealing import Sealer
 from rtcloud.tasks import records
-from rtcloud.tasks.task import NewTask, TaskFile, TaskView
+from rtcloud.tasks.task import Change, NewTask, TaskFile, TaskView
 
 VIEWED = ("index", "mp4")
 
@@ -26,6 +26,24 @@ class TaskStore:
 
     async def application_of(self, task_id: str) -> int | None:
         return await self._database.read(lambda connection: records.application_of(connection, task_id))
+
+    async def update(self, task_id: str, sdk_app_id: int, change: Change) -> bytes | None:
+        """Gives the request as ``change`` made it. None: the application has no such task, or it was stopped or is at
+        its end. What ``change`` raises is raised, and nothing is changed. It runs in the database's thread."""
+        now_ms = self._clock.now_ms()
+        changed = await self._database.write(
+            lambda connection: records.revise(connection, self._sealer, task_id, sdk_app_id, change, now_ms)
+        )
+        if changed is not None:
+            self._bus.publish(records.TOPIC, task_id)
+        return changed
+
+    async def load(self) -> tuple[int, int]:
+        """What all running tasks use, and what there is, in thousandths of a core; 0 there: no limit."""
+        now_ms = self._clock.now_ms()
+        return await self._database.read(
+            lambda connection: (records.used(connection), records.capacity(connection, now_ms))
+        )
 
     async def stop(self, task_id: str, leave_code: int = 0) -> None:
         now_ms = self._clock.now_ms()

@@ -24,8 +24,8 @@ from rtcloud.tasks import records
 from rtcloud.tasks.attempts import boot_id
 from rtcloud.tasks.context import Timing, WorkerContext
 from rtcloud.tasks.kinds import TaskKind
-from rtcloud.tasks.lifecycle import Task
 from rtcloud.tasks.runner import Runner
+from rtcloud.tasks.task import Identity
 from rtcloud.tasks.uploader import Uploader
 
 LEASE_MS = 10_000
@@ -49,10 +49,12 @@ class Supervisor:
         clock: Clock,
         kinds: Sequence[TaskKind],
         objects: Objects,
-        make_robot_token: Callable[[Task], str],
+        make_robot_token: Callable[[Identity], str],
         command: Sequence[str] = JOB_COMMAND,
         environment: Mapping[str, str] = os.environ,
         timing: Timing | None = None,
+        allow_private: bool = False,
+        capacity: int = 0,
     ) -> None:
         self._locks = directory / "workers"
         self.context = WorkerContext(
@@ -67,6 +69,9 @@ class Supervisor:
             make_robot_token=make_robot_token,
             environment=environment,
             timing=timing or Timing(),
+            images=str(directory / "images"),
+            allow_private=allow_private,
+            capacity=capacity,
         )
         self.uploader = Uploader(self.context, objects)
         self._runners: dict[str, Runner] = {}
@@ -151,7 +156,9 @@ class Supervisor:
             if self._draining.is_set():
                 try:
                     await self.context.database.write(
-                        lambda connection: records.release(connection, task_id, self.context.worker)
+                        lambda connection: records.release(
+                            connection, task_id, self.context.worker, let_go=runner.has_let_go
+                        )
                     )
                 except DatabaseClosedError:
                     pass
@@ -177,7 +184,12 @@ class Supervisor:
         context, until_ms = self.context, self.context.clock.now_ms() + LEASE_MS
         await context.database.write(
             lambda connection: records.renew_lease(
-                connection, context.worker, pid=os.getpid(), boot_id=boot_id(), until_ms=until_ms
+                connection,
+                context.worker,
+                pid=os.getpid(),
+                boot_id=boot_id(),
+                until_ms=until_ms,
+                capacity=context.capacity,
             )
         )
 

@@ -1,5 +1,6 @@
 """A task as its callers see it: what the API hands over and what it may ask about."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from rtcloud.rooms.ids import RoomRef
@@ -20,13 +21,27 @@ class NewTask:
     """An accepted request. ``params`` is its JSON with the storage keys in it; the store seals it."""
 
     task_id: str
-    kind: str  # recording
+    kind: str  # recording, relay
     ref: RoomRef
     user_id: str  # the robot
     params: bytes = field(repr=False)
     expires_ms: int  # until then the API may be asked about the task
     now_ms: int
     output: TaskOutput | None = None
+    load: int = 0  # thousandths of a core while it runs
+
+
+#: Gets the request as it is and gives what it becomes and makes then; raises when that cannot be.
+Change = Callable[[bytes], tuple[bytes, TaskOutput | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whom a job is in a room: each needs a token of its own."""
+
+    ref: RoomRef
+    user_id: str
+    attributes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ TASK = Task(
     state=State.ACCEPTED,
     revision=0,
     attempts=0,
+    spent=0,
     worker="w",
     created_ms=0,
     expires_ms=0,
@@ -49,16 +50,39 @@ def test_an_accepted_task_gets_a_job_at_once() -> None:
 
 def test_a_task_without_job_goes_on_in_the_next_attempt_until_there_are_no_more() -> None:
     for attempts in range(1, MAX_RESTARTS + 1):
-        step = decide(replace(TASK, state=State.RUNNING, attempts=attempts), needs_finish=True)
+        step = decide(replace(TASK, state=State.RUNNING, attempts=attempts, spent=attempts), needs_finish=True)
         assert isinstance(step, StartJob)
         assert (step.attempt, step.finish) == (attempts, False)
         assert step.delay_ms <= 2000
-    assert decide(replace(TASK, attempts=MAX_RESTARTS + 1), needs_finish=True) == Leave(GIVE_UP_CODE)
+    assert decide(replace(TASK, attempts=MAX_RESTARTS + 1, spent=MAX_RESTARTS + 1), needs_finish=True) == Leave(
+        GIVE_UP_CODE
+    )
+
+
+def test_attempts_that_were_let_go_do_not_use_up_the_restarts() -> None:
+    assert decide(replace(TASK, attempts=9, spent=0), needs_finish=False) == StartJob(9, False, 0)
+
+
+def test_a_kind_without_limit_is_started_again_for_as_long_as_it_is_wanted() -> None:
+    delays = []
+    for attempts in range(50):
+        step = decide(replace(TASK, attempts=attempts, spent=attempts), needs_finish=False, max_restarts=None)
+        assert isinstance(step, StartJob)
+        delays.append(step.delay_ms)
+    assert delays == sorted(delays)
+    assert sum(delays[:3]) <= 2_000
+    assert delays[-1] == 10_000
+
+
+def test_what_is_missing_of_a_kind_without_limit_is_tried_a_few_times() -> None:
+    left = replace(TASK, state=State.ENDING, desired=Desired.STOPPED, leave_code=0, attempts=20)
+    assert decide(replace(left, spent=3), needs_finish=True, max_restarts=None) == StartJob(20, True, 2_000)
+    assert decide(replace(left, spent=4), needs_finish=True, max_restarts=None) == CloseFiles()
 
 
 def test_a_stopped_task_leaves_with_the_code_it_was_stopped_with() -> None:
     for attempts in (0, 1, 4):
-        stopped = replace(TASK, desired=Desired.STOPPED, stop_code=2, attempts=attempts)
+        stopped = replace(TASK, desired=Desired.STOPPED, stop_code=2, attempts=attempts, spent=attempts)
         assert decide(stopped, needs_finish=False) == Leave(2)
 
 
@@ -68,7 +92,7 @@ def test_after_leaving_only_what_is_missing_is_made() -> None:
     step = decide(left, needs_finish=True)
     assert isinstance(step, StartJob)
     assert step.finish
-    assert decide(replace(left, attempts=4), needs_finish=True) == CloseFiles()
+    assert decide(replace(left, attempts=4, spent=4), needs_finish=True) == CloseFiles()
 
 
 def test_nothing_is_run_while_files_go_up_or_after_the_end() -> None:

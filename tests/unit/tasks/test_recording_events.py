@@ -51,6 +51,7 @@ def task(output_format: int = 1) -> Task:
         state=State.RUNNING,
         revision=0,
         attempts=1,
+        spent=1,
         worker="w",
         created_ms=0,
         expires_ms=0,

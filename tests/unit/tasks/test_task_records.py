@@ -14,7 +14,7 @@ from rtcloud.store.sealing import Sealer
 from rtcloud.tasks import records
 from rtcloud.tasks.attempts import is_sound
 from rtcloud.tasks.protocol import AnyJobEvent, Ended, FileClosed, FileOpened, Heartbeat, Left, Started
-from rtcloud.tasks.task import NewTask
+from rtcloud.tasks.task import Change, NewTask, TaskOutput
 
 SEALER, KIND = Sealer(bytes(32)), RecordingKind()
 REQUEST = {
@@ -206,3 +206,90 @@ def test_reports_that_no_job_of_ours_makes_are_not_believed(event: AnyJobEvent) 
 
 def test_usual_reports_are() -> None:
     assert is_sound(closed(name="ha1_1400_YWJj.._20330531094551825.ts", user_id="用户", end_ms=1_700_000_000_000))
+
+
+def revise(rows: Rows, change: Change, *, app: int = 1400) -> bytes | None:
+    return records.revise(rows.connection, SEALER, "T", app, change, 2_000)
+
+
+def outputs(rows: Rows) -> list[tuple[int, str, int]]:
+    made = tables.task_outputs.c
+    found = rows.connection.execute(select(made.started_ms, made.codec, made.width).order_by(made.id))
+    return [tuple(row) for row in found]
+
+
+def test_a_request_is_changed_sealed_and_numbered(rows: Rows) -> None:
+    small, large = TaskOutput("h264", 640, 360), TaskOutput("h264", 1280, 720)
+    assert revise(rows, lambda params: (params + b" ", small)) == json.dumps(REQUEST).encode() + b" "
+    assert revise(rows, lambda params: (params, small)) is not None
+    assert revise(rows, lambda params: (params, None)) is not None
+    assert revise(rows, lambda params: (b"changed", large)) == b"changed"
+    assert rows.task.revision == 4
+    assert b"changed" not in rows.task.params_sealed
+    assert outputs(rows) == [(2_000, "h264", 640), (2_000, "h264", 1280)]
+
+
+def test_a_change_that_is_refused_changes_nothing(rows: Rows) -> None:
+    def refuse(params: bytes) -> tuple[bytes, None]:
+        raise ValueError("stale")
+
+    with pytest.raises(ValueError, match="stale"):
+        revise(rows, refuse)
+    assert rows.task.revision == 0
+
+
+def test_only_a_running_task_of_the_application_can_be_changed(rows: Rows) -> None:
+    def never(params: bytes) -> tuple[bytes, None]:
+        raise AssertionError
+
+    assert revise(rows, never, app=1401) is None
+    records.stop(rows.connection, "T", 0, 1_500)
+    assert revise(rows, never) is None
+    rows.event(Left(at_ms=1, leave_code=0))
+    assert revise(rows, never) is None
+
+
+def test_running_tasks_count_what_they_cost_until_they_leave(rows: Rows) -> None:
+    ref = RoomRef(1401, False, "other")
+    records.accept(rows.connection, SEALER, NewTask("U", "relay", ref, "robot", b"{}", 10**12, 5, None, 750))
+    records.accept(rows.connection, SEALER, NewTask("V", "relay", ref, "robot", b"{}", 10**12, 5, None, 50))
+    assert records.used(rows.connection) == 800
+    rows.connection.execute(tables.tasks.update().where(tables.tasks.c.task_id == "U").values(state="ending"))
+    assert records.used(rows.connection) == 50
+
+
+@pytest.mark.parametrize(
+    ("machines", "expected"),
+    [
+        ([], 0),
+        ([("a", 1500)], 1500),
+        ([("a", 1500), ("a", 1500), ("b", 3000)], 4500),
+        ([("a", 1500), ("b", 0)], 0),
+    ],
+)
+def test_workers_of_one_machine_share_its_cores(rows: Rows, machines: list[tuple[str, int]], expected: int) -> None:
+    rows.connection.execute(tables.workers.delete())
+    for number, (boot, capacity) in enumerate(machines):
+        name = f"w{number}"
+        records.renew_lease(rows.connection, name, pid=1, boot_id=boot, until_ms=10_000, capacity=capacity)
+    records.renew_lease(rows.connection, "gone", pid=1, boot_id="c", until_ms=1_000, capacity=9_000)
+    assert records.capacity(rows.connection, 5_000) == expected
+
+
+def test_an_attempt_that_was_let_go_is_not_spent(rows: Rows) -> None:
+    assert (rows.task.attempts, rows.task.spent) == (1, 1)
+    records.release(rows.connection, "T", "w1", let_go=True)
+    assert (rows.task.attempts, rows.task.spent) == (1, 0)
+    records.claim(rows.connection, "w1", [], 1000)
+    records.begin_attempt(rows.connection, "T", "w1")
+    records.release(rows.connection, "T", "w1")
+    assert (rows.task.attempts, rows.task.spent) == (2, 1)
+
+
+def test_an_attempt_that_does_well_forgets_the_ones_before(rows: Rows) -> None:
+    for _ in range(4):
+        records.begin_attempt(rows.connection, "T", "w1")
+    records.forget_restarts(rows.connection, "T", "w2")
+    assert rows.task.spent == 5
+    records.forget_restarts(rows.connection, "T", "w1")
+    assert (rows.task.attempts, rows.task.spent) == (5, 1)

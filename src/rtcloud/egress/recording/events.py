@@ -15,8 +15,9 @@ import msgspec
 from rtcloud.callbacks.events import CallbackEvent, Origin, RecordingEvent, Storage, is_sent, recording_event
 from rtcloud.egress.recording.request import RecordingRequest, decode, encode, without_keys
 from rtcloud.tasks.kinds import Reaction
-from rtcloud.tasks.lifecycle import Task, TaskFile
+from rtcloud.tasks.lifecycle import MAX_RESTARTS, Task, TaskFile
 from rtcloud.tasks.protocol import AnyJobEvent, FileClosed, Left, Started
+from rtcloud.tasks.task import Identity
 
 HLS = ("segment", "index")
 LEFTOVER_MS = 10 * 60_000  # after the end, with the store refusing: 305 says that files remain here
@@ -40,6 +41,10 @@ class Progress(msgspec.Struct, omit_defaults=True):
 class RecordingKind:
     name = "recording"
     products = frozenset({"mp4"})
+    max_restarts: int | None = MAX_RESTARTS
+
+    def passes(self, task: Task) -> Sequence[Identity]:
+        return ()
 
     def job_params(self, task: Task) -> bytes:
         return encode(without_keys(decode(task.params)))
