@@ -9,7 +9,9 @@ import av
 from benches.mix import AUDIO_BITRATE, BITRATE, FPS, GOP_SECONDS, HEIGHT, WIDTH
 from rtcloud.egress.recording.hls import HlsWriter, Tracks
 from rtcloud.egress.recording.naming import FileNames
+from rtcloud.mixer import layout
 from rtcloud.mixer.mixing import Mixer, MixFormat
+from rtcloud.mixer.scene import Cell, Scene
 
 STEP_US = 1_000_000 // FPS
 
@@ -48,7 +50,8 @@ def main() -> None:
         mixer.add_audio(f"a{person}", str(person))
         videos.append(av.open(str(directory / f"{person}.h264"), format="h264").demux(video=0))
         sounds.append(av.open(str(directory / f"{person}.ogg")).demux(audio=0))
-    mixer.arrange([f"v{person}" for person in range(people)], 0)
+    cells = [Cell(rect, f"v{person}") for person, rect in enumerate(layout.grid(people, WIDTH, HEIGHT))]
+    mixer.show(Scene(layout.BLACK, cells=tuple(cells)), 0)
     now, block, ended = 0, 0, False
     while not ended:
         for person, video in enumerate(videos):

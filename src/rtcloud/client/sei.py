@@ -1,4 +1,4 @@
-"""SEI messages in H.264: a publisher's own data inside its video, in step with the pictures.
+"""SEI messages in H.264 and H.265: a publisher's own data inside its video, in step with the pictures.
 
 ``insert`` puts messages into an encoded frame before it is written, ``read`` takes them from a frame received; the
 server forwards frames as they are, so messages come in the order of the frames and are recorded with them. Frames are
@@ -8,6 +8,7 @@ under a UUID. Pure; any bytes are read without an error, and no more than a fram
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 #: What messages are sent as unless something else is said.
 CUSTOM = 243
@@ -17,17 +18,39 @@ UNREGISTERED = 5
 CUSTOM_TYPES = frozenset(range(100, 255)) - {244}
 #: Bytes of one message.
 MAX_DATA = 1000
+#: Bytes of one message that the server makes itself.
+MAX_OWN_DATA = 32 * 1024
 #: Messages that are put into, or read from, one frame.
 MAX_MESSAGES = 32
 UUID_SIZE = 16
 
-_SEI = 6
-_PICTURES = range(1, 6)
+Codec = Literal["h264", "h265"]
+
 _START = b"\x00\x00\x01"
 #: Units before a frame's first picture; more is not a frame.
 _MAX_UNITS = 64
 #: Bytes of one unit that are looked at.
 _MAX_UNIT = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class _Units:
+    """How a codec marks its units: ``head`` begins one of messages."""
+
+    shift: int
+    bits: int
+    messages: int
+    pictures: range
+    head: bytes
+
+    def kind(self, first: int) -> int:
+        return first >> self.shift & self.bits
+
+
+_CODECS: dict[Codec, _Units] = {
+    "h264": _Units(0, 31, 6, range(1, 6), b"\x06"),
+    "h265": _Units(1, 63, 39, range(0, 32), b"\x4e\x01"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,33 +62,36 @@ class SeiMessage:
     uuid: bytes = b""
 
 
-def insert(frame: bytes, messages: Iterable[SeiMessage]) -> bytes:
+def insert(frame: bytes, messages: Iterable[SeiMessage], *, codec: Codec = "h264", max_data: int = MAX_DATA) -> bytes:
     """The frame with the messages before its first picture. ValueError for a message that cannot be sent, and for a
     frame without a picture."""
-    units = [_unit(message) for message in messages]
+    marks = _CODECS[codec]
+    units = [_unit(message, marks, max_data) for message in messages]
     if not units:
         return frame
     if len(units) > MAX_MESSAGES:
         raise ValueError(f"at most {MAX_MESSAGES} messages in a frame")
-    for start, first, _ in _units(frame):
-        if frame[first] & 31 in _PICTURES:
+    for start, first, _ in _units(frame, marks):
+        if marks.kind(frame[first]) in marks.pictures:
             return b"".join((frame[:start], *units, frame[start:]))
-    raise ValueError("not an H.264 frame: there is no picture in it")
+    raise ValueError(f"not a frame of {codec}: there is no picture in it")
 
 
-def read(frame: bytes) -> list[SeiMessage]:
+def read(frame: bytes, *, codec: Codec = "h264") -> list[SeiMessage]:
     """The user's messages in a frame, in their order. What is broken is left out."""
+    marks = _CODECS[codec]
     messages: list[SeiMessage] = []
-    for _, first, end in _units(frame):
-        kind = frame[first] & 31
-        if kind in _PICTURES:
+    for _, first, end in _units(frame, marks):
+        kind = marks.kind(frame[first])
+        if kind in marks.pictures:
             break
-        if kind == _SEI:
-            messages += _read_unit(_unescape(frame[first + 1 : min(end, first + 1 + _MAX_UNIT)]))
+        if kind == marks.messages:
+            begin = first + len(marks.head)
+            messages += _read_unit(_unescape(frame[begin : min(end, begin + _MAX_UNIT)]))
     return messages[:MAX_MESSAGES]
 
 
-def _units(frame: bytes) -> Iterator[tuple[int, int, int]]:
+def _units(frame: bytes, marks: _Units) -> Iterator[tuple[int, int, int]]:
     """Of each unit where its start code begins, where it begins, and where it ends."""
     at = frame.find(_START)
     for _ in range(_MAX_UNITS):
@@ -73,7 +99,7 @@ def _units(frame: bytes) -> Iterator[tuple[int, int, int]]:
         if at < 0 or first >= len(frame):
             return
         # A unit's head is all that matters unless it holds messages: a picture's end need not be looked for.
-        following = -1 if frame[first] & 31 in _PICTURES else frame.find(_START, first)
+        following = -1 if marks.kind(frame[first]) in marks.pictures else frame.find(_START, first)
         # A zero before a start code belongs to it.
         start = at - 1 if at > 0 and frame[at - 1] == 0 else at
         end = len(frame) if following < 0 else following
@@ -81,9 +107,9 @@ def _units(frame: bytes) -> Iterator[tuple[int, int, int]]:
         at = following
 
 
-def _unit(message: SeiMessage) -> bytes:
-    if len(message.data) > MAX_DATA:
-        raise ValueError(f"a message has at most {MAX_DATA} bytes")
+def _unit(message: SeiMessage, marks: _Units, max_data: int) -> bytes:
+    if len(message.data) > max_data:
+        raise ValueError(f"a message has at most {max_data} bytes")
     if not message.data:
         raise ValueError("a message has at least one byte")
     if message.payload_type == UNREGISTERED:
@@ -95,7 +121,7 @@ def _unit(message: SeiMessage) -> bytes:
         raise ValueError(f"only a message of type {UNREGISTERED} has a UUID")
     payload = message.uuid + message.data
     content = _number(message.payload_type) + _number(len(payload)) + payload + b"\x80"
-    return b"\x00" + _START + bytes([_SEI]) + _escape(content)
+    return b"\x00" + _START + marks.head + _escape(content)
 
 
 def _number(value: int) -> bytes:

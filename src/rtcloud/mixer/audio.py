@@ -93,3 +93,17 @@ def add(blocks: Iterable[Samples | None], channels: int, count: int) -> Samples:
         if block is not None:
             total += block
     return total
+
+
+def ramped(samples: Samples, before: float, after: float) -> Samples:
+    """With the gain going from one value to the other over the block; the same twice is that gain all along."""
+    if before == after:
+        return samples * np.float32(after)
+    louder: Samples = samples * np.linspace(before, after, samples.shape[1], dtype=np.float32)
+    return louder
+
+
+def power(samples: Samples) -> float:
+    """The mean square; NaN or infinite for what is no sound."""
+    flat = samples.ravel()
+    return float(np.dot(flat, flat)) / max(1, flat.size)

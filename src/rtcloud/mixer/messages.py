@@ -5,12 +5,12 @@ picture wait for the next. What an encoder says of itself is left out.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from rtcloud.client import sei
 from rtcloud.client.sei import SeiMessage
-from rtcloud.mixer.encoding import EncodedPacket
+from rtcloud.mixer.encoding import EncodedPacket, VideoCodec
 
 #: Messages that wait for pictures; over it the oldest are forgotten.
 MAX_WAITING = 256
@@ -29,9 +29,17 @@ class PictureMessages:
     def take(self, found: Iterable[SeiMessage]) -> None:
         self._waiting.extend(message for message in found if message.uuid != X264)
 
-    def put_into(self, packet: EncodedPacket) -> EncodedPacket:
-        """The mixed picture with as many messages as it may have."""
-        if not self._waiting:
-            return packet
-        messages = [self._waiting.popleft() for _ in range(min(len(self._waiting), PER_PICTURE))]
-        return replace(packet, data=sei.insert(packet.data, messages))
+    def next(self, own: Sequence[SeiMessage]) -> list[SeiMessage]:
+        """What goes into the next mixed picture: the server's own messages first, then those that wait."""
+        messages = [message for message in own if 0 < len(message.data) <= sei.MAX_OWN_DATA][:PER_PICTURE]
+        while self._waiting and len(messages) < PER_PICTURE:
+            messages.append(self._waiting.popleft())
+        return messages
+
+
+def put_into(packet: EncodedPacket, messages: Sequence[SeiMessage]) -> EncodedPacket:
+    """``packet`` is a picture."""
+    if not messages:
+        return packet
+    codec: VideoCodec = "h265" if packet.codec == "h265" else "h264"
+    return replace(packet, data=sei.insert(packet.data, messages, codec=codec, max_data=sei.MAX_OWN_DATA))

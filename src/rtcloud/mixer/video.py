@@ -1,7 +1,4 @@
-"""Pictures: decode one track after loss too, and paint it into its rectangle of one canvas.
-
-The canvas is one YUV 4:2:0 frame that lives as long as the mixer; only cells whose picture changed are scaled and
-painted again, and nothing is decoded that is not shown.
+"""Pictures of one track: decoded, after loss too, and scaled into the size they are shown in.
 
 Invariant: a decoder is only ever fed a chain that starts with a keyframe and has no hole. After a hole it keeps the
 last picture and asks for a keyframe until one comes.
@@ -15,7 +12,7 @@ import numpy.typing as npt
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from rtcloud.mixer.layout import Colour, Fit, Rect
+from rtcloud.mixer.layout import Fit, Rect
 
 #: the largest picture a sender may make us decode
 MAX_PIXELS = 4096 * 2304
@@ -134,34 +131,6 @@ def cropped(picture: VideoFrame, crop: Rect) -> VideoFrame:
         top, left = crop.top >> half, crop.left >> half
         target[:] = source[top : top + target.shape[0], left : left + target.shape[1]]
     return out
-
-
-class Canvas:
-    """The picture being composed. ``frame`` is handed to the encoder, which copies it before it returns."""
-
-    def __init__(self, width: int, height: int, background: Colour) -> None:
-        self.frame = VideoFrame(width, height, "yuv420p")
-        self._planes = planes(self.frame)
-        self._background = background
-        self.clear(Rect(0, 0, width, height))
-
-    def clear(self, rect: Rect) -> None:
-        colour = (self._background.y, self._background.u, self._background.v)
-        for plane, value in zip(self._views(rect), colour, strict=True):
-            plane.fill(value)
-
-    def paint(self, rect: Rect, picture: VideoFrame) -> None:
-        """``picture`` has the size of ``rect``."""
-        for target, source in zip(self._views(rect), planes(picture), strict=True):
-            target[:] = source
-
-    def _views(self, rect: Rect) -> list[Plane]:
-        views = []
-        for index, plane in enumerate(self._planes):
-            half = 1 if index else 0
-            top, left = rect.top >> half, rect.left >> half
-            views.append(plane[top : top + (rect.height >> half), left : left + (rect.width >> half)])
-        return views
 
 
 def planes(frame: VideoFrame) -> list[Plane]:

@@ -1,6 +1,6 @@
 """The mixer on virtual time: pictures and sound of many people at their places and moments."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -13,8 +13,9 @@ from rtcloud.client import sei
 from rtcloud.client.sei import SeiMessage
 from rtcloud.mixer import layout
 from rtcloud.mixer.encoding import EncodedPacket
-from rtcloud.mixer.layout import RenderMode
+from rtcloud.mixer.layout import Colour, RenderMode
 from rtcloud.mixer.mixing import KeyframeWanted, Mixer, MixFormat, SubscriptionWanted, Wish
+from rtcloud.mixer.scene import Cell, Scene
 
 WIDTH, HEIGHT, FPS = 320, 180, 10
 START = 1_000_000_000
@@ -92,6 +93,17 @@ class Stage:
         self.mixer.add_video(name, name, width, height)
         self.sources[name] = pictures(luma, width, height)
 
+    def arrange(
+        self,
+        places: Sequence[str | None],
+        at_us: int,
+        background: Colour = layout.BLACK,
+        mode: RenderMode = RenderMode.CROP,
+    ) -> None:
+        rects = layout.grid(len(places), self.form.width, self.form.height)
+        cells = [Cell(rect, track_id, mode=mode) for rect, track_id in zip(rects, places, strict=True) if track_id]
+        self.mixer.show(Scene(background, cells=tuple(cells)), at_us)
+
     def run(self, seconds: float, *, lose: str = "") -> None:
         for _ in range(round(seconds * FPS)):
             for name, source in self.sources.items():
@@ -115,7 +127,7 @@ def test_messages_in_pictures_go_on_in_the_mix_in_their_order() -> None:
     names = ["a", "b"]
     for name in names:
         stage.add(name, 100)
-    stage.mixer.arrange(names, START)
+    stage.arrange(names, START)
     sent: dict[str, list[bytes]] = {name: [] for name in names}
     plain = dict(stage.sources)
 
@@ -142,7 +154,7 @@ def test_everyone_is_in_the_own_cell(people: int) -> None:
     stage = Stage(mix_format(audio=False))
     for person in range(people):
         stage.add(f"p{person}", 40 + 12 * person)
-    stage.mixer.arrange([f"p{person}" for person in range(people)], START)
+    stage.arrange([f"p{person}" for person in range(people)], START)
     stage.run(1)
     last = stage.finish()[-1]
     for person, cell in enumerate(layout.grid(people, WIDTH, HEIGHT)):
@@ -152,14 +164,14 @@ def test_everyone_is_in_the_own_cell(people: int) -> None:
 def test_people_come_and_go_at_their_moments() -> None:
     stage = Stage(mix_format(audio=False))
     stage.add("a", 100)
-    stage.mixer.arrange(["a"], stage.now)
+    stage.arrange(["a"], stage.now)
     stage.run(1)
     stage.add("b", 200)
-    stage.mixer.arrange(["a", "b"], stage.now)
+    stage.arrange(["a", "b"], stage.now)
     stage.run(1)
     del stage.sources["b"]
     stage.mixer.remove("b", stage.now)
-    stage.mixer.arrange(["a"], stage.now)
+    stage.arrange(["a"], stage.now)
     stage.run(1)
     right = layout.grid(2, WIDTH, HEIGHT)[1]
     seen = [centre(picture, right) for picture in stage.finish()]
@@ -170,9 +182,9 @@ def test_people_come_and_go_at_their_moments() -> None:
 
 def test_a_place_without_picture_is_background_and_bars_stay_clean() -> None:
     background = layout.from_rgb(255, 255, 255)
-    stage = Stage(mix_format(audio=False, background=background, render_mode=RenderMode.BLANK))
+    stage = Stage(mix_format(audio=False))
     stage.add("tall", 60, 90, 160)
-    stage.mixer.arrange(["tall", None], START)
+    stage.arrange(["tall", None], START, background=background, mode=RenderMode.FIT)
     stage.run(1)
     last = stage.finish()[-1]
     left, right = layout.grid(2, WIDTH, HEIGHT)
@@ -185,21 +197,21 @@ def test_each_track_is_wanted_in_the_size_of_its_cell_and_the_unseen_not_at_all(
     stage = Stage(mix_format(audio=False))
     for name in ("a", "b", "hidden"):
         stage.add(name, 100, 1280, 720)
-    stage.mixer.arrange(["a", None, None, None], START)
+    stage.arrange(["a", None, None, None], START)
     assert stage.output.wishes == [
         SubscriptionWanted("a", True, 160, 90),
         SubscriptionWanted("b", False),
         SubscriptionWanted("hidden", False),
     ]
     stage.output.wishes.clear()
-    stage.mixer.arrange(["a", "b"], START)
+    stage.arrange(["a", "b"], START)
     assert stage.output.wishes == [SubscriptionWanted("a", True, 320, 180), SubscriptionWanted("b", True, 320, 180)]
 
 
 def test_the_picture_freezes_over_a_hole_and_a_keyframe_is_asked_for() -> None:
     stage = Stage(mix_format(audio=False))
     stage.add("a", 100)
-    stage.mixer.arrange(["a"], START)
+    stage.arrange(["a"], START)
     stage.run(0.5)
     stage.mixer.push("a", Frame(b"\0\0\0\1\x41rest", 0, stage.now, stage.now, False, contiguous=False), stage.now)
     stage.run(1)
@@ -215,7 +227,7 @@ def test_rubbish_from_one_person_harms_nobody_else(rubbish: bytes) -> None:
     stage.add("good", 100)
     stage.add("bad", 50)
     del stage.sources["bad"]
-    stage.mixer.arrange(["good", "bad"], START)
+    stage.arrange(["good", "bad"], START)
     for _ in range(10):
         stage.mixer.push("bad", Frame(rubbish, 0, stage.now, stage.now, True), stage.now)
         stage.run(0.1)
@@ -228,7 +240,7 @@ def test_rubbish_from_one_person_harms_nobody_else(rubbish: bytes) -> None:
 def test_times_run_on_without_a_gap_and_keyframes_stand_where_files_are_cut() -> None:
     stage = Stage(mix_format(gop_seconds=3))
     stage.add("a", 100)
-    stage.mixer.arrange(["a"], START)
+    stage.arrange(["a"], START)
     stage.run(21)
     stage.finish()
     video = stage.output.of("video")
@@ -243,7 +255,7 @@ def test_times_run_on_without_a_gap_and_keyframes_stand_where_files_are_cut() ->
 def test_a_source_may_change_its_size() -> None:
     stage = Stage(mix_format(audio=False))
     stage.add("a", 100, 80, 46)
-    stage.mixer.arrange(["a"], START)
+    stage.arrange(["a"], START)
     stage.run(1)
     stage.sources["a"] = pictures(200, 320, 180)
     stage.run(1)
@@ -255,7 +267,7 @@ def test_a_source_may_change_its_size() -> None:
 def test_in_a_hurry_pictures_are_left_out_but_time_and_sound_run_on() -> None:
     stage = Stage(mix_format())
     stage.add("a", 100)
-    stage.mixer.arrange(["a"], START)
+    stage.arrange(["a"], START)
     stage.run(1)
     stage.mixer.advance(START + 5 * SECOND, hurry=True)
     assert stage.mixer.counts.skipped_pictures > 30
@@ -266,7 +278,7 @@ def test_in_a_hurry_pictures_are_left_out_but_time_and_sound_run_on() -> None:
 
 def test_nothing_is_written_before_the_first_media() -> None:
     stage = Stage(mix_format())
-    stage.mixer.arrange([], START)
+    stage.arrange([], START)
     stage.mixer.advance(START + 60 * SECOND)
     assert stage.mixer.finish(START + 60 * SECOND) == 0
     assert stage.output.packets == []

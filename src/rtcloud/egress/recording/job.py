@@ -18,10 +18,9 @@ from rtcloud.client.types import ClientRoom, Disconnected
 from rtcloud.egress.recording import mp4, recovery
 from rtcloud.egress.recording.naming import FileNames
 from rtcloud.egress.recording.pipeline import Pipeline
-from rtcloud.egress.recording.placing import Plan, Roster
+from rtcloud.egress.recording.placing import Plan, Roster, grid_scene
 from rtcloud.egress.recording.request import RecordingRequest, decode
 from rtcloud.mixer import layout
-from rtcloud.mixer.layout import RenderMode
 from rtcloud.mixer.mixing import KeyframeWanted, Mixer, MixFormat, Wish
 from rtcloud.tasks.job import JobShell
 from rtcloud.tasks.protocol import Ended, FileClosed, Left, Noted, Started, Stop
@@ -31,7 +30,6 @@ Connect = Callable[[str, str], Awaitable[ClientRoom]]
 CONNECT_WITHIN = 15.0
 LEAVE_WITHIN = 2.0
 IDLE = 99
-RENDER_MODES = (RenderMode.STRETCH, RenderMode.CROP, RenderMode.FIT, RenderMode.SMART)
 LEAVE_CODES = {"PARTICIPANT_REMOVED": 1, "ROOM_DELETED": 2, "DUPLICATE_IDENTITY": 101}
 
 _log = logging.getLogger(__name__)
@@ -58,7 +56,6 @@ async def run(shell: JobShell, connect: Connect | None = None) -> int:
 
 def mix_format(request: RecordingRequest) -> MixFormat:
     video, audio = request.mix_transcode_params.video_params, request.mix_transcode_params.audio_params
-    picture = request.mix_layout_params
     stream_type = request.record_params.stream_type
     return MixFormat(
         width=layout.even(video.width),
@@ -69,8 +66,6 @@ def mix_format(request: RecordingRequest) -> MixFormat:
         sample_rate=audio.sample_rate_hz,
         channels=audio.channel,
         audio_bitrate=audio.bit_rate,
-        background=layout.parse_colour(picture.background_color) or layout.BLACK,
-        render_mode=RENDER_MODES[picture.render_mode],
         video=stream_type != 1,
         audio=stream_type != 2,
     )
@@ -227,7 +222,7 @@ class Recorder:
         for track_id in self._known - wanted - plan.kept:
             pipeline.change(Mixer.remove, track_id, at)
         if plan.places != before.places or plan.video != before.video:
-            pipeline.change(Mixer.arrange, plan.places, at)
+            pipeline.change(Mixer.show, grid_scene(self._request, plan.places), at)
         self._known = set(wanted | plan.kept)
         published = [track.track_id for one in room.participants.values() for track in one.tracks]
         for track_id in published:

@@ -8,13 +8,16 @@ Someone counts as an anchor from the first thing they publish until they leave t
 sends nothing does not let the recording run idle.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from rtcloud.client.types import Participant, RemoteTrack
 from rtcloud.egress.recording.request import RecordingRequest
-from rtcloud.mixer.layout import MAX_PICTURES
+from rtcloud.mixer import layout
+from rtcloud.mixer.layout import MAX_PICTURES, RenderMode
+from rtcloud.mixer.scene import Cell, Scene
 
+RENDER_MODES = (RenderMode.STRETCH, RenderMode.CROP, RenderMode.FIT, RenderMode.SMART)
 #: people whose streams one recording takes
 MAX_PEOPLE = 25
 _SUB_SOURCES = ("screen_share", "screen_share_audio")
@@ -91,3 +94,13 @@ class Roster:
         if self._request.record_params.fill_type == 0:
             return tracks[-1].track_id if tracks else self._shown.get(key)
         return None
+
+
+def grid_scene(request: RecordingRequest, places: Sequence[str | None]) -> Scene:
+    """The grid with these places, None for one without a picture."""
+    video, picture = request.mix_transcode_params.video_params, request.mix_layout_params
+    places = places[:MAX_PICTURES]
+    rects = layout.grid(len(places), layout.even(video.width), layout.even(video.height))
+    mode = RENDER_MODES[picture.render_mode]
+    cells = [Cell(rect, track_id, mode=mode) for rect, track_id in zip(rects, places, strict=True) if track_id]
+    return Scene(layout.parse_colour(picture.background_color) or layout.BLACK, cells=tuple(cells))
