@@ -64,6 +64,21 @@ def _parser() -> argparse.ArgumentParser:
     config.add_flags(doctor)
     doctor.add_argument("--json", action="store_true", help="print it as JSON")
     doctor.set_defaults(run=_doctor)
+
+    development = verbs.add_parser("dev", help="what developers run beside the server")
+    tools = development.add_subparsers(required=True, metavar="VERB")
+    cdn = tools.add_parser(
+        "cdn",
+        help="a small streaming origin to push to and play from (nginx with its RTMP module), until Ctrl-C",
+        description="Run a small streaming origin in the foreground, until Ctrl-C: push to rtmp://HOST:PORT/live/NAME, "
+        "play the same address or HLS. It needs nginx and its RTMP module, no root, and keeps nothing. "
+        "Anybody who reaches it may push: leave it on this machine.",
+    )
+    cdn.add_argument("--listen", default="127.0.0.1:1935", metavar="HOST:PORT", help="of RTMP (default: %(default)s)")
+    cdn.add_argument(
+        "--http", default="127.0.0.1:8935", metavar="HOST:PORT", help="of HLS and the list of streams (%(default)s)"
+    )
+    cdn.set_defaults(run=_dev_cdn)
     return parser
 
 
@@ -136,6 +151,12 @@ def _doctor(arguments: argparse.Namespace) -> int:
         for finding in findings:
             print(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.check}: {finding.found}")
     return 0 if all(finding.ok for finding in findings) else 1
+
+
+def _dev_cdn(arguments: argparse.Namespace) -> int:
+    from rtcloud.dev import cdn
+
+    return cdn.run(arguments.listen, arguments.http)
 
 
 def _print_json(result: object) -> None:

@@ -1,0 +1,1 @@
+"""What developers run beside the server; nothing of it is needed in production."""
