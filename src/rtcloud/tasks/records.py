@@ -149,17 +149,23 @@ def revise(
     connection: Connection, sealer: Sealer, task_id: str, sdk_app_id: int, change: Change, now_ms: int
 ) -> bytes | None:
     """The request as ``change`` made it; None for a task that is another application's, or stopped, or at its end."""
+    before = params(connection, sealer, task_id, sdk_app_id)
+    if before is None:
+        return None
+    after, output, load = change(before)
+    values = {"params_sealed": sealer.seal(after, purpose=PURPOSE), "load": load, "revision": tasks.c.revision + 1}
+    connection.execute(update(tasks).where(tasks.c.task_id == task_id).values(values))
+    if output is not None and output != _last_output(connection, task_id):
+        _note_output(connection, task_id, output, now_ms)
+    return after
+
+
+def params(connection: Connection, sealer: Sealer, task_id: str, sdk_app_id: int) -> bytes | None:
+    """The request as it is; None as ``revise`` says."""
     wanted = (tasks.c.task_id == task_id) & (tasks.c.sdk_app_id == sdk_app_id)
     runs = tasks.c.state.in_((State.ACCEPTED, State.RUNNING)) & (tasks.c.desired_state == Desired.RUNNING)
     sealed = connection.execute(select(tasks.c.params_sealed).where(wanted & runs)).scalar_one_or_none()
-    if sealed is None:
-        return None
-    params, output = change(sealer.open(sealed, purpose=PURPOSE))
-    values = {"params_sealed": sealer.seal(params, purpose=PURPOSE), "revision": tasks.c.revision + 1}
-    connection.execute(update(tasks).where(wanted).values(values))
-    if output is not None and output != _last_output(connection, task_id):
-        _note_output(connection, task_id, output, now_ms)
-    return params
+    return None if sealed is None else sealer.open(sealed, purpose=PURPOSE)
 
 
 def stop(connection: Connection, task_id: str, leave_code: int, now_ms: int) -> None:

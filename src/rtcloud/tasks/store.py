@@ -38,6 +38,10 @@ class TaskStore:
             self._bus.publish(records.TOPIC, task_id)
         return changed
 
+    async def params(self, task_id: str, sdk_app_id: int) -> bytes | None:
+        """The request as it is now. None as ``update`` says."""
+        return await self._database.read(lambda c: records.params(c, self._sealer, task_id, sdk_app_id))
+
     async def load(self) -> tuple[int, int]:
         """What all running tasks use, and what there is, in thousandths of a core; 0 there: no limit."""
         now_ms = self._clock.now_ms()

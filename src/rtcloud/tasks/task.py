@@ -31,8 +31,9 @@ class NewTask:
     load: int = 0  # thousandths of a core while it runs
 
 
-#: Gets the request as it is and gives what it becomes and makes then; raises when that cannot be.
-Change = Callable[[bytes], tuple[bytes, TaskOutput | None]]
+#: Gets the request as it is and gives what it becomes, makes and costs then (``NewTask.output``, ``load``); raises when
+#: that cannot be.
+Change = Callable[[bytes], tuple[bytes, TaskOutput | None, int]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -220,17 +220,20 @@ def outputs(rows: Rows) -> list[tuple[int, str, int]]:
 
 def test_a_request_is_changed_sealed_and_numbered(rows: Rows) -> None:
     small, large = TaskOutput("h264", 640, 360), TaskOutput("h264", 1280, 720)
-    assert revise(rows, lambda params: (params + b" ", small)) == json.dumps(REQUEST).encode() + b" "
-    assert revise(rows, lambda params: (params, small)) is not None
-    assert revise(rows, lambda params: (params, None)) is not None
-    assert revise(rows, lambda params: (b"changed", large)) == b"changed"
-    assert rows.task.revision == 4
+    assert revise(rows, lambda params: (params + b" ", small, 300)) == json.dumps(REQUEST).encode() + b" "
+    assert revise(rows, lambda params: (params, small, 300)) is not None
+    assert revise(rows, lambda params: (params, None, 300)) is not None
+    assert revise(rows, lambda params: (b"changed", large, 500)) == b"changed"
+    assert (rows.task.revision, rows.task.load) == (4, 40)
+    assert records.used(rows.connection) == 500
+    assert records.params(rows.connection, SEALER, "T", 1400) == b"changed"
+    assert records.params(rows.connection, SEALER, "T", 1401) is None
     assert b"changed" not in rows.task.params_sealed
     assert outputs(rows) == [(2_000, "h264", 640), (2_000, "h264", 1280)]
 
 
 def test_a_change_that_is_refused_changes_nothing(rows: Rows) -> None:
-    def refuse(params: bytes) -> tuple[bytes, None]:
+    def refuse(params: bytes) -> tuple[bytes, None, int]:
         raise ValueError("stale")
 
     with pytest.raises(ValueError, match="stale"):
@@ -239,7 +242,7 @@ def test_a_change_that_is_refused_changes_nothing(rows: Rows) -> None:
 
 
 def test_only_a_running_task_of_the_application_can_be_changed(rows: Rows) -> None:
-    def never(params: bytes) -> tuple[bytes, None]:
+    def never(params: bytes) -> tuple[bytes, None, int]:
         raise AssertionError
 
     assert revise(rows, never, app=1401) is None
