@@ -25,7 +25,7 @@ from rtcloud.rooms.ids import RoomRef
 from rtcloud.rooms.participant import Kind
 from rtcloud.store.database import Database, open_database
 from rtcloud.store.sealing import Sealer
-from rtcloud.tasks.task import NewTask, TaskFile, TaskView
+from rtcloud.tasks.task import Change, NewTask, TaskFile, TaskView
 from rtcloud.watermarks.store import Watermarks
 
 
@@ -48,6 +48,9 @@ class FakeRooms:
             raise errors.user_not_found(user_id)
         self.blocked[room, user_id] = kinds
 
+    def has_user(self, room: RoomRef, user_id: str) -> bool:
+        return user_id in self.open.get(room, ())
+
     async def dismiss(self, room: RoomRef) -> None:
         if self.open.pop(room, None) is None:
             raise errors.room_not_found(room.room_id)
@@ -55,11 +58,12 @@ class FakeRooms:
 
 @dataclass
 class FakeTasks:
-    """A task goes from state to state when the test says so."""
+    """A task goes from state to state when the test says so. ``capacity`` in thousandths of a core; 0: no limit."""
 
     accepted: dict[str, NewTask] = field(default_factory=dict)
     views: dict[str, TaskView] = field(default_factory=dict)
     failure: Exception | None = None
+    capacity: int = 0
 
     async def accept(self, task: NewTask) -> None:
         if self.failure is not None:
@@ -84,6 +88,23 @@ class FakeTasks:
             for task_id, task in self.accepted.items()
             if task.ref.sdk_app_id == sdk_app_id and task.kind == kind
         )
+
+    async def load(self) -> tuple[int, int]:
+        open_ones = (task for task_id, task in self.accepted.items() if self.views[task_id].state != "ended")
+        return sum(task.load for task in open_ones), self.capacity
+
+    async def params(self, task_id: str, sdk_app_id: int) -> bytes | None:
+        view = await self.find(task_id, sdk_app_id)
+        runs = view is not None and view.desired_state == "running" and view.state in ("accepted", "running")
+        return self.accepted[task_id].params if runs else None
+
+    async def update(self, task_id: str, sdk_app_id: int, change: Change) -> bytes | None:
+        before = await self.params(task_id, sdk_app_id)
+        if before is None:
+            return None
+        after, output, load = change(before)
+        self.accepted[task_id] = replace(self.accepted[task_id], params=after, output=output, load=load)
+        return after
 
     def move(self, task_id: str, state: str, *files: TaskFile) -> None:
         self.views[task_id] = replace(self.views[task_id], state=state, files=files)

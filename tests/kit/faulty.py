@@ -23,6 +23,7 @@ TEXTS = {
     "base64": "AAAA",
     "json": '{"a":1}',
     "url": "https://host/a.png",
+    "image_url": "watermark:WM_a-b_c",
     "stream_url": "https://host/a.mp4",
     "push_url": "rtmp://host/live/a",
 }
@@ -34,6 +35,7 @@ BAD_TEXTS: dict[str, list[str]] = {
     "base64": ["A", "AA=A", "\u4e2d", "AAAA AAAA"],
     "json": ["[]", "7", "{", "x", '{"a":1} x'],
     "url": ["x", "ftp://host/a", "https://", "https:///a", "https://host:99999/", "https://ho st/", "rtmp://host/a"],
+    "image_url": ["x", "ftp://host/a", "https://", "watermark:", "watermark:x", "watermark:WM_", "watermark:WM_a/b"],
     "stream_url": ["x", "file:///etc/passwd", "rtmp://", "https://host:0/"],
     "push_url": ["x", "https://host/a", "rtmp:///a", "rtmp://host/a\r\nb"],
 }

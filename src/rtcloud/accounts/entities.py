@@ -38,12 +38,14 @@ class ApplicationSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaul
     """What an operator may set per application, beside its callbacks (``callbacks.targets``).
 
     ``permission_control``: whether entering needs a PrivateMapKey. ``scenes``: which kinds of rooms may be opened.
+    ``relay_codec``: of the pictures that relays mix, from their start on.
     """
 
     concurrent_recordings: Annotated[int, Meta(ge=0, le=100_000)] = 100
     permission_control: bool = False
     scenes: Annotated[tuple[Literal["rtc", "live"], ...], Meta(min_length=1, max_length=2)] = ("rtc", "live")
     auto_recording: AutoRecording | None = None
+    relay_codec: Literal["h264", "h265"] = "h264"
 
 
 @dataclass(frozen=True, slots=True)

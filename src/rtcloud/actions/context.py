@@ -18,7 +18,7 @@ from rtcloud.apimodel.model import Action
 from rtcloud.clock import Clock
 from rtcloud.rooms.ids import RoomRef
 from rtcloud.rooms.participant import Kind
-from rtcloud.tasks.task import NewTask, TaskOutput, TaskView
+from rtcloud.tasks.task import Change, NewTask, TaskView
 from rtcloud.watermarks.store import Watermarks
 
 
@@ -62,14 +62,13 @@ class Tasks(Protocol):
         ...
 
     async def params(self, task_id: str, sdk_app_id: int) -> bytes | None:
-        """Of a task that has not ended and was not stopped, as it was accepted or updated last."""
+        """The request as it was accepted or updated last. None: the application has no such task, or it was stopped or
+        is at its end."""
         ...
 
-    async def update(
-        self, task_id: str, sdk_app_id: int, change: Callable[[bytes], tuple[bytes, TaskOutput | None, int]]
-    ) -> bool:
-        """In one transaction; ``change`` makes the new params, output and load from the params, or raises, and nothing
-        is changed. False: there is no such open task."""
+    async def update(self, task_id: str, sdk_app_id: int, change: Change) -> bytes | None:
+        """In one transaction, with what ``change`` makes of the params; it may raise, and nothing is changed then. The
+        new params, or None as ``params`` says."""
         ...
 
 

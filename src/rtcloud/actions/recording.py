@@ -5,16 +5,15 @@ here; it joins later with a token of ours. What the documents allow but this bui
 ``FailedOperation.CRUnsupportMethod`` and the field's name, never accepted and ignored.
 """
 
-import base64
-import secrets
 from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
 from rtcloud import errors
-from rtcloud.accounts.usersig import UserSigError, verify_user_sig
+from rtcloud.actions import weighing
 from rtcloud.actions.context import Call, Services
+from rtcloud.actions.tasks import check_load, check_stopping, check_user_sig, find_open, new_task_id, room_id
 from rtcloud.apimodel import faults
 from rtcloud.apimodel.model import load_model
 from rtcloud.egress.recording.request import RecordingRequest, VideoParams, encode
@@ -24,7 +23,6 @@ from rtcloud.tasks.task import NewTask, TaskOutput, TaskView
 
 KIND = "recording"
 MAX_PIXELS = 1920 * 1080
-MAX_NUMERIC_ROOM = 4_294_967_294
 _MODEL = load_model()
 _STATUS = {"accepted": "Idle", "running": "InProgress", "ending": "Exited", "uploading": "Exited"}
 
@@ -69,12 +67,12 @@ class DescribeCloudRecordingResult(msgspec.Struct, rename="pascal"):
 
 async def create_cloud_recording(services: Services, call: Call, request: CreateCloudRecordingRequest) -> TaskResult:
     now_ms = services.clock.now_ms()
-    _check_room(call, request)
+    room = _room(call, request)
     _check_rules(call, request)
-    _check_user_sig(call, request, now_ms)
+    check_user_sig(call, "UserSig", request.user_sig, request.user_id, now_ms)
     for field in _unbuilt(request):
         raise ServiceError("FailedOperation.CRUnsupportMethod", f"{field} is not supported by this version")
-    accepted = msgspec.convert(_recorded(request), RecordingRequest)
+    accepted = msgspec.convert(_recorded(request, room), RecordingRequest)
     task = NewTask(
         task_id=new_task_id(),
         kind=KIND,
@@ -84,15 +82,16 @@ async def create_cloud_recording(services: Services, call: Call, request: Create
         expires_ms=now_ms + accepted.resource_expired_hour * 3_600_000,
         now_ms=now_ms,
         output=_output(accepted),
+        load=weighing.of_recording(accepted),
     )
-    if services.is_stopping():
-        raise ServiceError("ServiceUnavailable", "the server is stopping; try again in a moment")
+    check_stopping(services)
     limit = call.application.settings.concurrent_recordings
     async with services.accepting:
         if await services.tasks.count_open(accepted.sdk_app_id, KIND) >= limit:
             raise ServiceError(
                 "FailedOperation.RestrictedConcurrency", f"the application already has {limit} recording tasks"
             )
+        await check_load(services, task.load)
         await services.tasks.accept(task)
     return TaskResult(task.task_id)
 
@@ -113,29 +112,17 @@ async def delete_cloud_recording(services: Services, call: Call, request: TaskRe
     return TaskResult(task.task_id)
 
 
-def new_task_id() -> str:
-    """272 random bits in the documents' form: base64 with URL-safe letters, padded with two dots."""
-    return base64.urlsafe_b64encode(secrets.token_bytes(34)).decode().replace("=", ".")
-
-
 async def _find(services: Services, request: TaskRequest) -> TaskView:
     """The task, as long as it may be asked about: not ended, and within ResourceExpiredHour."""
-    task = await services.tasks.find(request.task_id, request.sdk_app_id)
-    if task is None or task.kind != KIND or task.state not in _STATUS:
-        raise errors.task_not_found(request.task_id)
+    task = await find_open(services, request.task_id, request.sdk_app_id, KIND)
     if services.clock.now_ms() > task.expires_ms:
         raise errors.task_not_found(request.task_id)
     return task
 
 
-def _check_room(call: Call, request: CreateCloudRecordingRequest) -> None:
-    if not _is_numeric(request):
-        return
-    text, why = request.room_id, f"RoomIdType is {request.room_id_type}"
-    if not (text.isascii() and text.isdigit()):
-        raise faults.invalid(call.action, "RoomId", f"must be a decimal number: {why}")
-    if len(text) > 10 or not 1 <= int(text) <= MAX_NUMERIC_ROOM:
-        raise faults.out_of_range(call.action, "RoomId", f"must be from 1 to {MAX_NUMERIC_ROOM}: {why}")
+def _room(call: Call, request: CreateCloudRecordingRequest) -> str:
+    because = f"RoomIdType is {request.room_id_type}"
+    return room_id(call.action, "RoomId", request.room_id, numeric=_is_numeric(request), because=because)
 
 
 def _check_rules(call: Call, request: CreateCloudRecordingRequest) -> None:
@@ -164,19 +151,6 @@ def _check_rules(call: Call, request: CreateCloudRecordingRequest) -> None:
         raise faults.out_of_range(call.action, path, f"times Height must be at most {MAX_PIXELS}")
 
 
-def _check_user_sig(call: Call, request: CreateCloudRecordingRequest, now_ms: int) -> None:
-    try:
-        verify_user_sig(
-            request.user_sig,
-            sdk_app_id=request.sdk_app_id,
-            secret_keys=call.application.secret_keys(now_ms),
-            user_id=request.user_id,
-            now_ms=now_ms,
-        )
-    except UserSigError as error:
-        raise faults.invalid(call.action, "UserSig", f"is not valid: {error.reason} ({error.code})") from None
-
-
 def _unbuilt(request: CreateCloudRecordingRequest) -> Iterator[str]:
     """Fields of the request that ask for something this build does not do."""
     record, layout = request.record_params, request.mix_layout_params
@@ -195,12 +169,12 @@ def _unbuilt(request: CreateCloudRecordingRequest) -> Iterator[str]:
             yield f"MixLayoutParams.{name}"
 
 
-def _recorded(request: CreateCloudRecordingRequest) -> dict[str, Any]:
+def _recorded(request: CreateCloudRecordingRequest, room: str) -> dict[str, Any]:
     """The members of the ``RecordingRequest``. An empty colour is the default one."""
     layout = {name: value for name, value in request.mix_layout_params.items() if value != ""}
     return {
         "SdkAppId": request.sdk_app_id,
-        "RoomId": str(int(request.room_id)) if _is_numeric(request) else request.room_id,
+        "RoomId": room,
         "RoomIdType": request.room_id_type,
         "UserId": request.user_id,
         "RecordParams": request.record_params,

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from rtcloud.actions import cam, console, recording, room, secret, sts, watermark
+from rtcloud.actions import cam, console, publishing, recording, room, secret, sts, watermark
 from rtcloud.actions.context import Call, Nothing, Services
 
 
@@ -31,6 +31,9 @@ CLOUD: Mapping[str, Entry] = {
     "RemoveUserByStrRoomId": Entry(room.RemoveUserByStrRoomIdRequest, room.remove_user_by_str_room_id),
     "SetUserBlocked": Entry(room.SetUserBlockedRequest, room.set_user_blocked),
     "SetUserBlockedByStrRoomId": Entry(room.SetUserBlockedByStrRoomIdRequest, room.set_user_blocked_by_str_room_id),
+    "StartPublishCdnStream": Entry(publishing.StartPublishCdnStreamRequest, publishing.start_publish_cdn_stream),
+    "StopPublishCdnStream": Entry(publishing.TaskRequest, publishing.stop_publish_cdn_stream),
+    "UpdatePublishCdnStream": Entry(publishing.UpdatePublishCdnStreamRequest, publishing.update_publish_cdn_stream),
 }
 
 CONSOLE: Mapping[str, Entry] = {

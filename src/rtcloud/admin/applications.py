@@ -29,6 +29,7 @@ def _settings(settings: ApplicationSettings) -> dict[str, object]:
         "permission_control": settings.permission_control,
         "scenes": settings.scenes,
         "concurrent_recordings": settings.concurrent_recordings,
+        "relay_codec": settings.relay_codec,
         "auto_recording": f"{auto.mode}, {auto.format}, waits {auto.wait_s} s" if auto else "off",
     }
 
@@ -99,6 +100,9 @@ class ApplicationsSet(Command, tag="applications.set", kw_only=True):
         tuple[Literal["rtc", "live"], ...] | None, Flag("SCENES", "the kinds of rooms: rtc, live or rtc,live")
     ] = None
     concurrent_recordings: Annotated[int | None, Flag("N", "how many recordings may run at once")] = None
+    relay_codec: Annotated[
+        Literal["h264", "h265"] | None, Flag("h264|h265", "of mixed pictures that are pushed to CDNs (default: h264)")
+    ] = None
     auto_recording: Annotated[
         Literal["off", "mixed", "single"] | None,
         Flag("off|mixed|single", "recording of every room; kept, not yet acted on"),
@@ -127,6 +131,8 @@ class ApplicationsSet(Command, tag="applications.set", kw_only=True):
             plain["scenes"] = tuple(dict.fromkeys(self.scenes))
         if self.concurrent_recordings is not None:
             plain["concurrent_recordings"] = self.concurrent_recordings
+        if self.relay_codec is not None:
+            plain["relay_codec"] = self.relay_codec
         auto = dict(plain.get("auto_recording") or {})
         if self.auto_recording_format is not None:
             auto["format"] = self.auto_recording_format

@@ -136,8 +136,10 @@ def build_model(data: Mapping[str, Any]) -> Model:
     rules = msgspec.convert(data["rules"], dict[str, Rule])
     objects = {name: _members(name, entries, rules) for name, entries in data["objects"].items()}
     unscoped = frozenset(data.get("not_resource_level", ()))
+    more = data.get("more_errors", {})
     actions = {
-        name: _action(data["service"], name, entry, rules, name in unscoped) for name, entry in data["actions"].items()
+        name: _action(data["service"], name, entry, rules, name in unscoped, more.get(name, ()))
+        for name, entry in data["actions"].items()
     }
     return Model(
         service=data["service"],
@@ -151,7 +153,14 @@ def build_model(data: Mapping[str, Any]) -> Model:
     )
 
 
-def _action(service: str, name: str, entry: Mapping[str, Any], rules: Mapping[str, Rule], unscoped: bool) -> Action:
+def _action(
+    service: str,
+    name: str,
+    entry: Mapping[str, Any],
+    rules: Mapping[str, Rule],
+    unscoped: bool,
+    more_errors: Iterable[str],
+) -> Action:
     taken = _members(name, entry["input"], rules)
     scope: Scope = "none"
     if not unscoped:
@@ -162,7 +171,7 @@ def _action(service: str, name: str, entry: Mapping[str, Any], rules: Mapping[st
         group=entry["group"],
         input=taken,
         output=_members(name, entry["output"], {}),
-        errors=frozenset(entry["errors"]),
+        errors=frozenset(entry["errors"]).union(more_errors),
         regions=frozenset(entry["regions"]),
         requests_per_second=entry.get("requests_per_second"),
         seconds_per_request=entry.get("seconds_per_request"),

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import msgspec
 
-Form = Literal["date", "datetime", "minute", "base64", "json", "url", "stream_url", "push_url"]
+Form = Literal["date", "datetime", "minute", "base64", "json", "url", "image_url", "stream_url", "push_url"]
 #: Of a wrong type or form; of the right one, but not among the allowed values; and of these, above the upper bound.
 Finding = Literal["invalid", "out_of_range", "too_large"]
 Check = Callable[[Any], tuple[Finding, str] | None]
@@ -204,6 +204,14 @@ def _is_url(*schemes: str) -> Callable[[str], bool]:
     return check
 
 
+_is_web_url = _is_url("http", "https")
+_WATERMARK = re.compile(r"watermark:WM_[A-Za-z0-9_-]{1,32}")
+
+
+def _is_image_url(text: str) -> bool:
+    return _is_web_url(text) or _WATERMARK.fullmatch(text) is not None
+
+
 _DAY, _MINUTE = "[0-9]{4}-[0-9]{2}-[0-9]{2}", "[0-9]{2}:[0-9]{2}"
 _PULLED = ("http", "https", "rtmp", "rtmps", "rtsp", "rtsps", "srt")
 _PUSHED = ("rtmp", "rtmps")
@@ -213,7 +221,8 @@ _FORMS: dict[Form, tuple[Callable[[str], bool], str]] = {
     "minute": (_is_time(f"{_DAY} {_MINUTE}"), "must be a time as 2024-05-31 23:59"),
     "base64": (_is_base64, "must be Base64"),
     "json": (_is_json_object, "must be the text of a JSON object"),
-    "url": (_is_url("http", "https"), "must be a URL as https://host/path"),
+    "url": (_is_web_url, "must be a URL as https://host/path"),
+    "image_url": (_is_image_url, "must be a URL as https://host/path, or watermark:WM_… of CreateWatermark"),
     "stream_url": (_is_url(*_PULLED), f"must be a URL with a host and one of {', '.join(_PULLED)}"),
     "push_url": (_is_url(*_PUSHED), f"must be a URL with a host and one of {', '.join(_PUSHED)}"),
 }

@@ -71,6 +71,11 @@ class RoomService:
         live = self._rooms.get(ref)
         return live is not None and not live.room.destroyed
 
+    def has_user(self, ref: RoomRef, user_id: str) -> bool:
+        """Whether that user is in the room, be it between two connections."""
+        live = self._rooms.get(ref)
+        return live is not None and not live.room.destroyed and user_id in live.room.participants
+
     # sessions -----------------------------------------------------------------------------------------------------
 
     async def enter(self, ref: RoomRef, scene: str, fact: facts.Entered, deliver: Deliver) -> str:

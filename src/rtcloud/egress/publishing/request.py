@@ -215,8 +215,10 @@ class RelayRequest(_Part, frozen=True, kw_only=True):
     sei_params: SeiParams = SeiParams()
     feed_back_room_params: tuple[FeedBackRoomParams, ...] = ()
     record_params: RecordParams | None = None
-    #: ours: of the last update; 0 after the start
+    #: ours: of the last update; -1 before the first
     sequence_number: int = -1
+    #: ours: how many updates named addresses; one that failed is tried again when this grows
+    publish_revision: int = 0
     #: ours: the file below the images directory for each address (or watermark) that the request names
     images: dict[str, str] = {}
     #: ours: an application's setting when the task began
