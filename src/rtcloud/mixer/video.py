@@ -111,7 +111,7 @@ class Scaler:
     def scale(self, picture: VideoFrame, fit: Fit) -> VideoFrame:
         crop = fit.crop
         if picture.format.name not in ("yuv420p", "yuvj420p"):
-            picture = self._reformatter.reformat(picture, format="yuv420p")
+            picture = self._reformatter.reformat(picture, format="yuv420p", threads=1)
         if (crop.width, crop.height) != (picture.width, picture.height):
             picture = cropped(picture, crop)
         return self._reformatter.reformat(
@@ -120,6 +120,7 @@ class Scaler:
             fit.target.height,
             "yuv420p",
             interpolation=Interpolation.BILINEAR,
+            threads=1,  # more would only be woken: a cell is small
         )
 
 
