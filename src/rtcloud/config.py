@@ -6,6 +6,7 @@ A value that cannot be used is a ``ConfigError`` that names the key and where it
 
 import argparse
 import ipaddress
+import math
 import os
 import socket
 import tomllib
@@ -29,7 +30,12 @@ class CallbackSetting(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
     url: Annotated[str, Meta(description="http or https address")]
     key: Annotated[str, Meta(description="signs the events; at most 32 letters and digits")] = ""
-    groups: Annotated[tuple[int, ...], Meta(description="event groups: 1 room, 2 media, 3 recording")] = (1, 2, 3)
+    groups: Annotated[tuple[int, ...], Meta(description="event groups: 1 room, 2 media, 3 recording, 4 relay")] = (
+        1,
+        2,
+        3,
+        4,
+    )
     events: Annotated[tuple[int, ...], Meta(description="event types that are wanted; empty: all of the groups")] = ()
     sdk_app_id: Annotated[int, Meta(description="0: the first application")] = 0
 
@@ -73,6 +79,12 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=Tr
     keep_days: Annotated[
         int, Meta(description="days that calls, their events and quality are kept for; 0 keeps them", ge=0, le=3650)
     ] = 14
+    mixing_cores: Annotated[
+        float,
+        Meta(
+            description="cores of this machine that relay tasks may use; 0: no limit, -1: three quarters of them", ge=-1
+        ),
+    ] = -1.0
     log_level: Annotated[str, Meta(description="debug, info, warning or error")] = "info"
     limits: Annotated[
         dict[str, Annotated[int, Meta(ge=0)]],
@@ -87,6 +99,13 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=Tr
     @property
     def listen_address(self) -> tuple[str, int]:
         return parse_address(self.listen)
+
+
+def thousandths(mixing_cores: float) -> int:
+    """What ``mixing_cores`` means on this machine, in thousandths of a core; 0 is no limit."""
+    if mixing_cores < 0:
+        return 750 * len(os.sched_getaffinity(0))
+    return math.ceil(1000 * mixing_cores)
 
 
 def parse_address(text: str) -> tuple[str, int]:
@@ -208,6 +227,11 @@ def _parse(where: str, given: Any, field: Any) -> Any:
             return int(given)
         except ValueError:
             raise ConfigError(f"{where}: {given!r} is not a whole number") from None
+    if base is float:
+        try:
+            return float(given)
+        except ValueError:
+            raise ConfigError(f"{where}: {given!r} is not a number") from None
     if base is tuple:
         return tuple(part.strip() for part in given.split(",") if part.strip())
     return given
@@ -237,6 +261,8 @@ def _check(config: Config) -> None:
             raise ConfigError(f"media_addresses: {address!r} is not an IP address") from None
     if bool(config.tls_cert) != bool(config.tls_key):
         raise ConfigError("tls_cert, tls_key: HTTPS needs both")
+    if config.mixing_cores < 0 and config.mixing_cores != -1:
+        raise ConfigError(f"mixing_cores: {config.mixing_cores} is neither a number of cores, 0 nor -1")
     if config.log_level not in ("debug", "info", "warning", "error"):
         raise ConfigError(f"log_level: {config.log_level!r} is not debug, info, warning or error")
 

@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator
 from rtcloud import operations
 from rtcloud.accounts.tokens import JoinGrant, make_join_token
 from rtcloud.aio import spawn
+from rtcloud.config import thousandths
+from rtcloud.egress.publishing.events import RelayKind
 from rtcloud.egress.recording.events import RecordingKind
 from rtcloud.errors import internal
 from rtcloud.foundation import Foundation
@@ -36,10 +38,11 @@ async def running_worker(foundation: Foundation) -> AsyncIterator[asyncio.Task[N
         sealer=foundation.sealer,
         bus=foundation.bus,
         clock=foundation.clock,
-        kinds=[RecordingKind()],
+        kinds=[RecordingKind(), RelayKind()],
         objects=LocalObjects(directory / "files"),
         make_robot_token=lambda identity: _robot_token(foundation, identity),
         allow_private=foundation.config.allow_private,
+        capacity=thousandths(foundation.config.mixing_cores),
         environment={name: value for name, value in os.environ.items() if name != sealing.ENVIRONMENT},
     )
     supervising = spawn(supervisor.run(), name="supervisor")

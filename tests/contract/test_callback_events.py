@@ -28,3 +28,31 @@ def test_callback_events_are_those_of_the_specification() -> None:
     for number, event in specified["3"]["events"].items():
         made = events.recording_event(ref, int(number), 1, user_id="r", task_id="t", payload={})
         assert list(made.info) == event["fields"], number
+    relayed = specified["4"]["events"]
+    assert {str(int(event)) for event in events.RelayEvent} == relayed.keys()
+    told = events.publishing_event(ref, 1, user_id="r", task_id="t", url="rtmp://cdn/live/x", status=2)
+    assert list(told.info) == relayed["401"]["fields"]
+
+
+def test_an_address_is_told_of_as_documented() -> None:
+    told = events.publishing_event(
+        RoomRef(1, False, "seven"), 1622186275913, user_id="robot", task_id="T",
+        url="rtmp://cdn/live/x", status=4, code=3, message="refused",
+    )  # fmt: skip
+    assert (told.group, told.type) == (4, 401)
+    assert json.loads(told.info_json) == {
+        "RoomId": "seven",
+        "RoomType": 1,
+        "EventMsTs": 1622186275913,
+        "UserId": "robot",
+        "TaskId": "T",
+        "Payload": {"Url": "rtmp://cdn/live/x", "Status": 4, "ErrorCode": 3, "ErrorMsg": "refused"},
+    }
+    numeric = events.publishing_event(RoomRef(1, True, "7"), 1, user_id="r", task_id="T", url="u", status=0)
+    assert (numeric.info["RoomId"], numeric.info["RoomType"]) == (7, 0)
+
+
+def test_the_statuses_of_an_address_are_those_of_the_specification() -> None:
+    specified = json.loads(SPEC.read_text("utf-8"))["groups"]["4"]["events"]["401"]["statuses"]
+    ours = {str(int(status)): f"PUBLISH_CDN_STREAM_STATE_{status.name}" for status in events.CdnStatus}
+    assert ours == specified

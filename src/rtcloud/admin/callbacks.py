@@ -10,7 +10,9 @@ from rtcloud.admin.command import AdminError, Command, Flag, Site, iso
 from rtcloud.callbacks import outbox, parking
 from rtcloud.callbacks.targets import GROUPS
 
-GroupsFlag = Annotated[tuple[int, ...], Flag("GROUPS", "1 room, 2 media, 3 recording; comma-separated (default: all)")]
+GroupsFlag = Annotated[
+    tuple[int, ...], Flag("GROUPS", "1 room, 2 media, 3 recording, 4 relay; comma-separated (default: all)")
+]
 ApplicationFlag = Annotated[str | None, Flag("SDKAPPID", "of this application only")]
 
 

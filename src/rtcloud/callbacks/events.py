@@ -18,6 +18,7 @@ from rtcloud.rooms.ids import RoomRef
 GROUP_ROOM = 1
 GROUP_MEDIA = 2
 GROUP_RECORDING = 3
+GROUP_RELAY = 4
 
 
 class RoomEvent(IntEnum):
@@ -47,6 +48,21 @@ class RecordingEvent(IntEnum):
     MP4_STOP = 310
     VOD_COMMIT = 311
     VOD_STOP = 312
+
+
+class RelayEvent(IntEnum):
+    CDN_STATUS = 401
+
+
+class CdnStatus(IntEnum):
+    """What 401 says of an address."""
+
+    IDLE = 0
+    CONNECTING = 1
+    RUNNING = 2
+    RECOVERING = 3
+    FAILURE = 4
+    DISCONNECTING = 5
 
 
 class Origin(Enum):
@@ -169,6 +185,21 @@ def recording_event(
     """An event of group 3; ``user_id`` is the recording robot, ``payload`` comes from ``egress.recording.events``."""
     info = _moment(ref, now_ms) | {"UserId": user_id, "TaskId": task_id, "Payload": dict(payload)}
     return CallbackEvent(ref, GROUP_RECORDING, int(RecordingEvent(event_type)), info)
+
+
+def publishing_event(
+    ref: RoomRef, now_ms: int, *, user_id: str, task_id: str, url: str, status: int, code: int = 0, message: str = ""
+) -> CallbackEvent:
+    """The event of group 4 (401); ``user_id`` is the relay's robot, ``code`` is of our own table, 0 no error."""
+    info = {
+        "RoomId": ref.api_room_id,
+        "RoomType": 0 if ref.numeric else 1,
+        "EventMsTs": now_ms,
+        "UserId": user_id,
+        "TaskId": task_id,
+        "Payload": {"Url": url, "Status": int(CdnStatus(status)), "ErrorCode": code, "ErrorMsg": message},
+    }
+    return CallbackEvent(ref, GROUP_RELAY, int(RelayEvent.CDN_STATUS), info)
 
 
 def is_sent(event_type: RecordingEvent, origin: Origin, storage: Storage) -> bool:

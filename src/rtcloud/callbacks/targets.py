@@ -12,16 +12,25 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import Connection, delete, insert, select
 
-from rtcloud.callbacks.events import GROUP_MEDIA, GROUP_RECORDING, GROUP_ROOM, RecordingEvent, RoomEvent
+from rtcloud.callbacks.events import (
+    GROUP_MEDIA,
+    GROUP_RECORDING,
+    GROUP_RELAY,
+    GROUP_ROOM,
+    RecordingEvent,
+    RelayEvent,
+    RoomEvent,
+)
 from rtcloud.callbacks.parking import park_unaddressed
 from rtcloud.store.sealing import Sealer
 from rtcloud.store.tables import callback_targets
 
-GROUPS = (1, 2, 3)
+GROUPS = (1, 2, 3, 4)
 EVENTS: Mapping[int, frozenset[int]] = {
     GROUP_ROOM: frozenset(event for event in RoomEvent if event < RoomEvent.START_VIDEO),
     GROUP_MEDIA: frozenset(event for event in RoomEvent if event >= RoomEvent.START_VIDEO),
     GROUP_RECORDING: frozenset(RecordingEvent),
+    GROUP_RELAY: frozenset(RelayEvent),
 }
 PURPOSE = "callback key"
 _KEY = re.compile(r"[0-9A-Za-z]{0,32}")

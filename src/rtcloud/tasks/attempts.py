@@ -15,10 +15,11 @@ from pathlib import Path
 
 from rtcloud.clock import Clock
 from rtcloud.store.objects import safe_segment
-from rtcloud.tasks.protocol import LOCK, AnyJobEvent, FileClosed, FileOpened
+from rtcloud.tasks.protocol import LOCK, AnyJobEvent, FileClosed, FileOpened, OutputChanged
 
 PID = "job.pid"
 _POLL_SECONDS = 0.05
+_URL_CHARACTERS, _MESSAGE_CHARACTERS = 2048, 512
 
 _log = logging.getLogger(__name__)
 
@@ -60,7 +61,8 @@ def boot_id() -> str:
 
 
 def is_sound(event: AnyJobEvent) -> bool:
-    """Whether the event can be believed: it is numbered, and a file is a plain name in the job's own directory."""
+    """Whether the event can be believed: it is numbered, a file is a plain name in the job's own directory, an address
+    has a status that there is."""
     if event.sequence <= 0 or abs(event.at_ms) > 1 << 52:
         return False
     if isinstance(event, FileOpened | FileClosed):
@@ -75,6 +77,14 @@ def is_sound(event: AnyJobEvent) -> bool:
             and all(0 <= number < 1 << 52 for number in numbers)
             and all(len(text) <= 64 and text.isprintable() for text in texts)
             and (not isinstance(event, FileClosed) or len(event.media_id) <= 8)
+        )
+    if isinstance(event, OutputChanged):
+        return (
+            0 < len(event.url) <= _URL_CHARACTERS
+            and event.url.isprintable()
+            and 0 <= event.status <= 5
+            and 0 <= event.code < 1 << 31
+            and len(event.message) <= _MESSAGE_CHARACTERS
         )
     return True
 

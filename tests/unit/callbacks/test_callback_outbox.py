@@ -271,7 +271,7 @@ def test_targets_are_set_for_each_group_and_replaced(connection: Connection) -> 
         (URL, "k" * 33, [1], "key"),
         (URL, "with space", [1], "key"),
         (URL, "", [], "groups"),
-        (URL, "", [4], "groups"),
+        (URL, "", [5], "groups"),
     ],
 )
 def test_a_bad_target_is_refused_by_name(

@@ -15,9 +15,8 @@ from rtcloud.egress.recording.mpegts import PACKET, TsMuxer
 from rtcloud.egress.recording.naming import FileNames
 from rtcloud.egress.recording.recovery import AttemptFacts, measure_ms, recover, sources
 from rtcloud.mixer.audio import BLOCK
-from rtcloud.mixer.encoding import AacEncoder, EncodedPacket, H264Encoder
-from rtcloud.mixer.layout import BLACK
-from rtcloud.mixer.video import Canvas
+from rtcloud.mixer.encoding import AacEncoder, EncodedPacket, VideoCodec, VideoEncoder
+from rtcloud.mixer.form import MixFormat
 from rtcloud.tasks.journal import Journal, read_journal
 from rtcloud.tasks.protocol import FileClosed, FileOpened
 
@@ -26,10 +25,13 @@ WIDTH, HEIGHT, FPS = 160, 90, 10
 NAMES = FileNames(1400123456, True, "12345")
 
 
-def encode(seconds: float, *, video: bool = True, audio: bool = True) -> Iterator[EncodedPacket]:
+def encode(
+    seconds: float, *, video: bool = True, audio: bool = True, codec: VideoCodec = "h264"
+) -> Iterator[EncodedPacket]:
     """Ten seconds between keyframes; sound and picture interleaved as the mixer does it."""
-    canvas = Canvas(WIDTH, HEIGHT, BLACK)
-    h264 = H264Encoder(WIDTH, HEIGHT, FPS, 200_000, 10 * FPS)
+    form = MixFormat(WIDTH, HEIGHT, FPS, 200_000, 10, 48_000, 2, 64_000)
+    encoder = VideoEncoder(codec, form)
+    black = av.VideoFrame.from_ndarray(np.zeros((HEIGHT, WIDTH, 3), np.uint8)).reformat(format="yuv420p")
     aac = AacEncoder(48_000, 2, 64_000)
     blocks = 0
     for tick in range(round(seconds * FPS)):
@@ -37,7 +39,7 @@ def encode(seconds: float, *, video: bool = True, audio: bool = True) -> Iterato
             yield from aac.encode(np.zeros((2, BLOCK), np.float32), blocks * BLOCK)
             blocks += 1
         if video:
-            yield from h264.encode(canvas.frame, tick, tick % (10 * FPS) == 0)
+            yield from encoder.encode(black, tick, tick % (10 * FPS) == 0)
     if audio:
         yield from aac.flush()
 

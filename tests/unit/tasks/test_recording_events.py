@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from rtcloud.callbacks.events import Origin, RecordingEvent, Storage, is_sent
-from rtcloud.egress.recording.events import LEFTOVER_MS, RecordingKind
+from rtcloud.egress.recording.events import RecordingKind
+from rtcloud.egress.recording.telling import LEFTOVER_MS
 from rtcloud.rooms.ids import RoomRef
 from rtcloud.tasks.kinds import Reaction
 from rtcloud.tasks.lifecycle import Desired, State, Task, TaskFile

@@ -224,7 +224,7 @@ def test_a_request_is_changed_sealed_and_numbered(rows: Rows) -> None:
     assert revise(rows, lambda params: (params, small, 300)) is not None
     assert revise(rows, lambda params: (params, None, 300)) is not None
     assert revise(rows, lambda params: (b"changed", large, 500)) == b"changed"
-    assert (rows.task.revision, rows.task.load) == (4, 40)
+    assert (rows.task.revision, rows.task.load) == (4, 500)
     assert records.used(rows.connection) == 500
     assert records.params(rows.connection, SEALER, "T", 1400) == b"changed"
     assert records.params(rows.connection, SEALER, "T", 1401) is None

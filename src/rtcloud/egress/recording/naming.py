@@ -9,6 +9,9 @@ import base64
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+#: what recovery must know of an attempt; written beside the journal when its first segment opens
+FACTS = "recording.json"
+
 
 @dataclass(frozen=True, slots=True)
 class FileNames:

@@ -14,12 +14,9 @@ import msgspec
 from rtcloud.egress.recording.hls import KEEP, Segment, Tracks, keep_file, render_index, replace_file
 from rtcloud.egress.recording.mp4 import Source
 from rtcloud.egress.recording.mpegts import PACKET
-from rtcloud.egress.recording.naming import FileNames
+from rtcloud.egress.recording.naming import FACTS, FileNames
 from rtcloud.tasks.journal import Journal, read_journal
 from rtcloud.tasks.protocol import AnyJobEvent, FileClosed, FileOpened
-
-#: written beside the journal when the attempt's first segment opens
-FACTS = "recording.json"
 
 
 class AttemptFacts(msgspec.Struct, kw_only=True):

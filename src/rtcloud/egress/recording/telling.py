@@ -1,0 +1,153 @@
+"""What is told of the files that a task makes: the callbacks of group 3 and when each is due. Pure.
+
+301 with the first job in the room, 306 with each later one, 303 when the first file is ready to go up, 307 when an
+index names its first segment, 304 when that index is in its place, 302 when the robot has left for good, then 305 when
+all HLS is in its place and 310 when the MP4 files are. ``Progress`` (in the task's row) notes what was told, so each
+comes once, whatever dies in between.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from rtcloud.callbacks.events import CallbackEvent, Origin, RecordingEvent, Storage, is_sent, recording_event
+from rtcloud.tasks.lifecycle import Task, TaskFile
+from rtcloud.tasks.protocol import AnyJobEvent, FileClosed, Left, Started
+
+HLS = ("segment", "index")
+LEFTOVER_MS = 10 * 60_000  # after the end, with the store refusing: 305 says that files remain here
+
+ALL_UPLOADED, LEFT_OVER, RECOVERED = 0, 1, 2  # LeaveCode of 305
+MP4_MADE, MP4_FAILED = 0, 2  # Status of 310
+
+
+class Progress(msgspec.Struct, omit_defaults=True):
+    started: bool = False
+    uploading: bool = False
+    sliced: list[str] = []
+    indexed: list[str] = []
+    refused: bool = False
+    closed_ms: int = 0  # when the last file was reported
+    hls_left_over: bool = False
+    hls_uploaded: bool = False
+    mp4_told: bool = False
+
+
+class Teller:
+    """Collects in ``callbacks`` what one change makes us tell, and notes it in ``progress``. ``keeps_hls`` and
+    ``makes_mp4`` say what the products are."""
+
+    def __init__(self, task: Task, at_ms: int, progress: Progress, *, keeps_hls: bool, makes_mp4: bool) -> None:
+        self.progress = progress
+        self.callbacks: list[CallbackEvent] = []
+        self._task = task
+        self._at_ms = at_ms
+        self._keeps_hls = keeps_hls
+        self._makes_mp4 = makes_mp4
+
+    def on_event(self, attempt: int, event: AnyJobEvent) -> None:
+        match event:
+            case Started() if self._task.leave_code is None:
+                self._started(attempt)
+            case FileClosed():
+                self._closed(event)
+            case Left():
+                self._left(event.leave_code)
+            case _:
+                pass
+
+    def on_uploaded(self, file: TaskFile) -> None:
+        if file.kind == "index" and file.name not in self.progress.indexed:
+            self.progress.indexed.append(file.name)
+            self._tell(RecordingEvent.FILE_INFO, {"FileList": file.name})
+
+    def on_uploads(self, pending: Mapping[str, int], products: Sequence[TaskFile]) -> None:
+        self.progress.closed_ms = self.progress.closed_ms or self._at_ms
+        hls_pending = any(pending.get(kind) for kind in HLS)
+        if not hls_pending:
+            self._hls_uploaded()
+        elif self.progress.refused and self._at_ms - self.progress.closed_ms >= LEFTOVER_MS:
+            self._hls_left_over()
+        if not pending.get("mp4") and (products or not hls_pending):
+            self._mp4_uploaded(products)
+
+    def on_refused(self, code: str, message: str) -> None:
+        if not self.progress.refused:
+            self.progress.refused = True
+            self._tell(RecordingEvent.UPLOAD_ERROR, {"Code": code, "Message": message})
+
+    def _tell(self, event_type: RecordingEvent, payload: Mapping[str, Any]) -> None:
+        if is_sent(event_type, Origin.API, Storage.OBJECT):
+            task = self._task
+            self.callbacks.append(
+                recording_event(
+                    task.ref, event_type, self._at_ms, user_id=task.user_id, task_id=task.task_id, payload=payload
+                )
+            )
+
+    def _started(self, attempt: int) -> None:
+        if not self.progress.started:
+            self.progress.started = True
+            self._tell(RecordingEvent.RECORDER_START, {"Status": 0})
+        if attempt > 0:
+            self._tell(RecordingEvent.FAILOVER, {"Status": 0})
+
+    def _closed(self, event: FileClosed) -> None:
+        if event.kind in HLS and not self._keeps_hls:
+            return
+        if not self.progress.uploading:
+            self.progress.uploading = True
+            self._tell(RecordingEvent.UPLOAD_START, {"Status": 0})
+        if event.kind == "index" and event.name not in self.progress.sliced:
+            self.progress.sliced.append(event.name)
+            self._tell(
+                RecordingEvent.FILE_SLICE,
+                {
+                    "FileName": event.name,
+                    "UserId": event.user_id,
+                    "TrackType": event.track_type,
+                    "BeginTimeStamp": str(event.begin_ms),
+                },
+            )
+
+    def _left(self, leave_code: int) -> None:
+        if not self.progress.started and leave_code != 0:
+            self.progress.started = True
+            self._tell(RecordingEvent.RECORDER_START, {"Status": 1})
+        self._tell(RecordingEvent.RECORDER_STOP, {"LeaveCode": leave_code})
+
+    def _hls_uploaded(self) -> None:
+        if self.progress.sliced and not self.progress.hls_uploaded:
+            self.progress.hls_uploaded = True
+            code = RECOVERED if self.progress.hls_left_over else ALL_UPLOADED
+            self._tell(RecordingEvent.UPLOAD_STOP, {"LeaveCode": code, "Status": code})
+
+    def _hls_left_over(self) -> None:
+        if not self.progress.hls_left_over:
+            self.progress.hls_left_over = True
+            self._tell(RecordingEvent.UPLOAD_STOP, {"LeaveCode": LEFT_OVER, "Status": LEFT_OVER})
+
+    def _mp4_uploaded(self, products: Sequence[TaskFile]) -> None:
+        is_wanted = self._makes_mp4 and (products or self.progress.sliced)
+        if self.progress.mp4_told or not is_wanted:
+            return
+        self.progress.mp4_told = True
+        self._tell(
+            RecordingEvent.MP4_STOP,
+            {
+                "Status": MP4_MADE if products else MP4_FAILED,
+                "FileList": [file.name for file in products],
+                "FileMessage": [
+                    {
+                        "FileName": file.name,
+                        "UserId": file.user_id,
+                        "TrackType": file.track_type,
+                        "MediaId": file.media_id,
+                        "StartTimeStamp": file.begin_ms,
+                        "EndTimeStamp": file.end_ms,
+                    }
+                    for file in products
+                ],
+            },
+        )
