@@ -8,10 +8,13 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rtcloud
 from rtcloud.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rtcloud.admin.command import AdminError, Command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,6 +53,21 @@ def _parser() -> argparse.ArgumentParser:
     administration = verbs.add_parser("admin", help="accounts, users, keys, policies, applications, callbacks, rooms")
     admin.add_parsers(administration)
     administration.set_defaults(run=_admin)
+
+    task = verbs.add_parser(
+        "task",
+        help="recordings and relays: which run, how they do, what they show",
+        description="Recordings and relays: which run, how they do, what they show. Without a verb: lists them.",
+    )
+    task_verbs = admin.add_task_parsers(task)
+    task.set_defaults(run=_admin)
+    preview = task_verbs["preview"]
+    preview.description = "Write the picture that a task makes, as it is now, to a PNG file."
+    preview.epilog = "example: rtcloud task preview 3f9a -o now.png"
+    preview.add_argument(
+        "-o", "--output", metavar="FILE", help="where to write it; - is stdout (default: TASK.png in this directory)"
+    )
+    preview.set_defaults(run=_task_preview)
 
     settings = verbs.add_parser("config", help="check or show the configuration")
     kinds = settings.add_subparsers(required=True, metavar="VERB")
@@ -99,23 +117,64 @@ def _job(_arguments: argparse.Namespace) -> int:
 
 def _admin(arguments: argparse.Namespace) -> int:
     from rtcloud.admin import arguments as admin
-    from rtcloud.admin import local, socket, tables
-    from rtcloud.admin.command import AdminError, FailedError
+    from rtcloud.admin import tables
+    from rtcloud.admin.command import AdminError
 
-    command, directory = admin.made_from(arguments), Path(arguments.data)
+    command = admin.made_from(arguments)
     try:
-        try:
-            result: Any = socket.ask(directory, command)
-        except ConnectionError:
-            result = local.run(directory, command)
+        result = _asked(arguments, command)
     except AdminError as error:
-        print(f"rtcloud: {error}", file=sys.stderr)
-        return 1 if isinstance(error, FailedError) else 2
+        return _refused(error)
     if arguments.json:
         _print_json(result)
     else:
         print(result[command.bare] if command.bare else tables.render(result))
     return command.exit_status(result)
+
+
+def _task_preview(arguments: argparse.Namespace) -> int:
+    import base64
+
+    from rtcloud.admin import arguments as admin
+    from rtcloud.admin.command import AdminError
+    from rtcloud.store.objects import safe_segment
+
+    try:
+        result = _asked(arguments, admin.made_from(arguments))
+    except AdminError as error:
+        return _refused(error)
+    picture = base64.b64decode(result["picture"])
+    if arguments.output == "-":
+        sys.stdout.buffer.write(picture)
+        return 0
+    path = Path(arguments.output or f"{safe_segment(result['task_id'])}.png")
+    try:
+        path.write_bytes(picture)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror or error}") from error
+    if arguments.json:
+        _print_json({"task_id": result["task_id"], "file": str(path), "bytes": len(picture)})
+    else:
+        print(f"{path}: {len(picture)} bytes")
+    return 0
+
+
+def _asked(arguments: argparse.Namespace, command: "Command") -> Any:
+    """The answer of the running server, or without one of its data directory. Raises AdminError."""
+    from rtcloud.admin import local, socket
+
+    directory = Path(arguments.data)
+    try:
+        return socket.ask(directory, command)
+    except ConnectionError:
+        return local.run(directory, command)
+
+
+def _refused(error: "AdminError") -> int:
+    from rtcloud.admin.command import FailedError
+
+    print(f"rtcloud: {error}", file=sys.stderr)
+    return 1 if isinstance(error, FailedError) else 2
 
 
 def _config_check(arguments: argparse.Namespace) -> int:

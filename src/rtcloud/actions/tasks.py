@@ -20,8 +20,11 @@ OPEN = ("accepted", "running", "ending", "uploading")
 
 
 def new_task_id() -> str:
-    """272 random bits in the documents' form: base64 with URL-safe letters, padded with two dots."""
-    return base64.urlsafe_b64encode(secrets.token_bytes(34)).decode().replace("=", ".")
+    """272 random bits in the documents' form: base64 with URL-safe letters, padded with two dots. Never one that a
+    command line would take for an option."""
+    while (made := base64.urlsafe_b64encode(secrets.token_bytes(34)).decode().replace("=", ".")).startswith("-"):
+        pass
+    return made
 
 
 def room_id(action: Action, path: str, text: str, *, numeric: bool, because: str) -> str:

@@ -11,11 +11,18 @@ from typing import Annotated, Any, Literal, NoReturn, Union, get_args, get_origi
 
 import msgspec
 
+from rtcloud.admin import tasks
 from rtcloud.admin.command import Command, Flag, Word
 from rtcloud.admin.commands import COMMANDS, NOUNS
 
 #: Empties a list.
 NONE = "none"
+TASK_VERBS: dict[str, type[Command]] = {
+    "ls": tasks.TasksList,
+    "show": tasks.TasksShow,
+    "stop": tasks.TasksStop,
+    "preview": tasks.TasksPreview,
+}
 
 
 class Parser(argparse.ArgumentParser):
@@ -37,6 +44,16 @@ def add_parsers(parser: argparse.ArgumentParser) -> None:
         if noun not in nouns:
             nouns[noun] = _add_noun(kinds, noun)
         _add_command(nouns[noun], verb[0], made)
+
+
+def add_task_parsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """``rtcloud task``: the commands of ``rtcloud admin tasks`` by the names that one types often. Gives the verbs'."""
+    _add_common(parser, data="data", as_json=False)
+    parser.set_defaults(command=tasks.TasksList)
+    kinds = parser.add_subparsers(dest="verb", metavar="VERB")
+    for word, made in TASK_VERBS.items():
+        _add_command(kinds, word, made, example=" ".join(("task", word, *made.example.split()[2:])))
+    return dict(kinds.choices)
 
 
 def made_from(arguments: argparse.Namespace) -> Command:
@@ -64,13 +81,13 @@ def _add_noun(kinds: Any, noun: str) -> Any:
     return parser.add_subparsers(dest="verb", required=not may_list, metavar="VERB")
 
 
-def _add_command(into: Any, word: str, made: type[Command]) -> None:
+def _add_command(into: Any, word: str, made: type[Command], *, example: str | None = None) -> None:
     first, _, rest = (made.__doc__ or "").partition("\n\n")
     parser = into.add_parser(
         word,
         help=_flowing(first).partition(". ")[0].removesuffix(".") + ".",
         description="\n\n".join(filter(None, (_flowing(first), _flowing(rest)))),
-        epilog=f"example: rtcloud admin {made.example}",
+        epilog=f"example: rtcloud {example or f'admin {made.example}'}",
     )
     _add_common(parser)
     parser.set_defaults(command=made)
@@ -86,6 +103,9 @@ def _add_argument(parser: argparse.ArgumentParser, field: msgspec.structs.FieldI
         return
     assert isinstance(given, Flag), f"{field.name} says not how it is typed"
     flag = f"--{field.name.replace('_', '-')}"
+    if declared is bool:
+        parser.add_argument(flag, dest=field.name, help=given.help, action="store_const", const=True)
+        return
     shared: dict[str, Any] = {"dest": field.name, "metavar": given.metavar, "help": given.help}
     parser.add_argument(flag, required=field.required, **shared, **_reading(_without_none(declared), given))
 

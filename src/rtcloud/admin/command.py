@@ -9,6 +9,7 @@ else.
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
@@ -40,6 +41,8 @@ class Site:
     sessions: Sessions
     #: of the running server; None when none runs
     rooms: RoomService | None = None
+    #: of the data
+    directory: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,8 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """``--field-name METAVAR``. ``parse`` makes the value where the text is typed; else the field's type does."""
+    """``--field-name METAVAR``; of a bool, ``--field-name`` alone. ``parse`` makes the value where the text is typed;
+    else the field's type does."""
 
     metavar: str
     help: str

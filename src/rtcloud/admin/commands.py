@@ -11,7 +11,7 @@ import msgspec
 
 from rtcloud.accounts.entities import AccountsError
 from rtcloud.accounts.policies import PolicyError
-from rtcloud.admin import accounts, applications, callbacks, keys, policies, roles, rooms, users
+from rtcloud.admin import accounts, applications, callbacks, keys, policies, roles, rooms, tasks, users
 from rtcloud.admin.command import AdminError, Command, Site
 from rtcloud.callbacks.targets import TargetError
 
@@ -23,6 +23,7 @@ NOUNS = {
     "roles": "What trusted users may become for a while.",
     "applications": "What holds rooms: SDKAppID, SDKSecretKey, settings.",
     "rooms": "What is open now, and who is there.",
+    "tasks": "Recordings and relays: which run, how they do, what they show.",
     "callbacks": "Where events go; events that could not be delivered.",
 }
 
@@ -35,6 +36,7 @@ COMMANDS: tuple[type[Command], ...] = (
     *applications.COMMANDS,
     *callbacks.COMMANDS,
     *rooms.COMMANDS,
+    *tasks.COMMANDS,
 )
 
 _decoder: msgspec.json.Decoder[Command] = msgspec.json.Decoder(functools.reduce(operator.or_, COMMANDS))

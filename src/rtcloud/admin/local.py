@@ -36,6 +36,7 @@ async def _run(directory: Path, command: Command) -> object:
     try:
         clock, sealer = SystemClock(), open_sealer(directory)
         accounts = await Accounts.load(database, sealer, clock)
-        return await perform(command, Site(accounts, database, LocalBus(), clock, Sessions(sealer, accounts)))
+        sessions = Sessions(sealer, accounts)
+        return await perform(command, Site(accounts, database, LocalBus(), clock, sessions, directory=directory))
     finally:
         await database.close()

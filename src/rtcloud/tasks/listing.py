@@ -1,4 +1,4 @@
-"""Tasks as the operator sees them: rows without their params, which hold secrets, and what a running job says of itself.
+"""Tasks as the operator sees them: rows without their params, which hold secrets, and what a job says of itself.
 
 A job's figures are a file in its attempt's directory (``protocol.FIGURES``); so is its picture, which is made when
 ``protocol.PREVIEW_REQUEST`` appears there.
