@@ -99,8 +99,8 @@ def load_mask(image: Image, width: int, height: int) -> Mask | None:
         source = _decoded(image.path)
         if source is None:
             return None
-        alpha = np.asarray(_resized(source.getchannel("A"), (width, height)))
-        return Mask(alpha.copy(), _quartered(alpha.astype(np.float32)).round().astype(np.uint8))
+        alpha = _resized(source.getchannel("A"), (width, height))
+        return Mask(_plane(alpha), _plane(alpha.reduce(2)))
 
     return _masks.take((image, width, height), make)
 
@@ -187,30 +187,31 @@ def _rounded(size: tuple[int, int], radius: int) -> Pillow.Image:
 
 
 def _to_still(picture: Pillow.Image, bars: Colour | None) -> Still:
-    pixels = np.asarray(picture, dtype=np.float32)
-    red, green, blue, alpha = (pixels[:, :, index] for index in range(4))
-    y, u, v = (base + r * red + g * green + b * blue for base, r, g, b in RGB_TO_YUV)
-    if bars is not None:
-        share = alpha / 255
-        y, u, v = (bar + (plane - bar) * share for plane, bar in ((y, bars.y), (u, bars.u), (v, bars.v)))
-        alpha = np.full_like(alpha, 255)
-    height, width = y.shape
-    if alpha.min() == 255:
-        return Still(width, height, _bytes(y), _bytes(_quartered(u)), _bytes(_quartered(v)))
-    alpha_uv = _quartered(alpha)
-    # Of four pixels the colour of those that are seen.
-    weight = np.maximum(alpha_uv, 1e-6)
-    chroma = [np.where(alpha_uv > 0, _quartered(plane * alpha) / weight, 128) for plane in (u, v)]
-    return Still(width, height, _bytes(y), _bytes(chroma[0]), _bytes(chroma[1]), _bytes(alpha), _bytes(alpha_uv))
+    """Of RGBA with even sides. All of it in Pillow's own code: a large background must not hold up the pictures."""
+    alpha = picture.getchannel("A")
+    is_opaque = alpha.getextrema()[0] == 255
+    # With colours multiplied by alpha: of four pixels the colour of those that are seen.
+    half = picture.reduce(2) if is_opaque else picture.convert("RGBa").reduce(2).convert("RGBA")
+    y = _component(picture, 0)
+    u, v = _component(half, 1), _component(half, 2)
+    if is_opaque:
+        return Still(picture.width, picture.height, _plane(y), _plane(u), _plane(v))
+    alpha_uv = half.getchannel("A")
+    if bars is None:
+        return Still(picture.width, picture.height, _plane(y), _plane(u), _plane(v), _plane(alpha), _plane(alpha_uv))
+    y = Pillow.composite(y, Pillow.new("L", y.size, bars.y), alpha)
+    u = Pillow.composite(u, Pillow.new("L", u.size, bars.u), alpha_uv)
+    v = Pillow.composite(v, Pillow.new("L", v.size, bars.v), alpha_uv)
+    return Still(picture.width, picture.height, _plane(y), _plane(u), _plane(v))
 
 
-def _quartered(plane: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    height, width = plane.shape
-    return np.asarray(plane.reshape(height // 2, 2, width // 2, 2).mean(axis=(1, 3)), dtype=np.float32)
+def _component(picture: Pillow.Image, index: int) -> Pillow.Image:
+    base, red, green, blue = RGB_TO_YUV[index]
+    return picture.convert("RGB").convert("L", (red, green, blue, base))
 
 
-def _bytes(plane: npt.NDArray[np.float32]) -> Plane:
-    return np.ascontiguousarray(plane.round().clip(0, 255).astype(np.uint8))
+def _plane(channel: Pillow.Image) -> Plane:
+    return np.array(channel, dtype=np.uint8)
 
 
 def _rgb(colour: int) -> tuple[int, int, int]:

@@ -68,7 +68,7 @@ def test_cropping_keeps_the_middle_and_the_shape() -> None:
 
 
 def test_blank_leaves_bars_on_both_sides() -> None:
-    shown = fit(640, 360, Rect(0, 0, 360, 360), RenderMode.BLANK)
+    shown = fit(640, 360, Rect(0, 0, 360, 360), RenderMode.FIT)
     assert shown.crop == Rect(0, 0, 640, 360)
     assert (shown.target.left, shown.target.width, shown.target.height) == (0, 360, 202)
     assert abs(shown.target.top * 2 + shown.target.height - 360) <= 2
@@ -101,7 +101,7 @@ def test_every_fit_stays_inside_source_and_cell(
 
 def test_a_source_is_asked_for_in_the_size_it_is_shown() -> None:
     assert source_size(Rect(0, 0, 320, 360), RenderMode.CROP, 1280, 720) == (640, 360)
-    assert source_size(Rect(0, 0, 320, 360), RenderMode.BLANK, 1280, 720) == (320, 180)
+    assert source_size(Rect(0, 0, 320, 360), RenderMode.FIT, 1280, 720) == (320, 180)
     assert source_size(Rect(0, 0, 320, 360), RenderMode.CROP, 0, 0) == (320, 360)
 
 
