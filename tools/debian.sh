@@ -14,6 +14,8 @@ has_cmake() { command -v cmake; }
 has_jdk() { command -v java && command -v javac; }
 has_ip() { command -v ip || [ -x /usr/sbin/ip ]; }
 has_maven() { command -v mvn; }
+has_nginx() { command -v nginx || [ -x /usr/sbin/nginx ]; }
+has_rtmp_module() { [ -e /usr/lib/nginx/modules/ngx_rtmp_module.so ]; }
 
 want fonts-noto-cjk has_cjk_font
 want build-essential has_compiler
@@ -24,6 +26,8 @@ if [ "${1:-}" != run ]; then
   want default-jdk-headless has_jdk
   want maven has_maven
   want iproute2 has_ip
+  want nginx has_nginx
+  want libnginx-mod-rtmp has_rtmp_module
 fi
 
 [ ${#missing[@]} -gt 0 ] || exit 0
@@ -34,9 +38,26 @@ fi
 if [ "$(id -u)" != 0 ]; then
   echo "setup: some Debian packages are missing; please run this once and repeat:" >&2
   echo "  sudo apt-get update && sudo apt-get install -y --no-install-recommends ${missing[*]}" >&2
+  case " ${missing[*]} " in
+    *' nginx '*) echo "  sudo systemctl disable --now nginx   # tests start their own" >&2 ;;
+  esac
   exit 2
 fi
 echo "installing Debian packages: ${missing[*]}"
 export DEBIAN_FRONTEND=noninteractive
 install() { apt-get install -y -q --no-install-recommends "${missing[@]}" >/dev/null; }
+# Tests start an nginx of their own: the package's service must not take port 80, now or at the next boot.
+case " ${missing[*]} " in
+  *' nginx '*)
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e "$policy" ]; then
+      trap 'rm -f "$policy"' EXIT
+      printf '#!/bin/sh\nexit 101\n' >"$policy"
+      chmod 755 "$policy"
+    fi
+    ;;
+esac
 install 2>/dev/null || { apt-get update -q >/dev/null && install; }
+case " ${missing[*]} " in
+  *' nginx '*) ! command -v systemctl >/dev/null || systemctl --quiet disable nginx >/dev/null 2>&1 || true ;;
+esac

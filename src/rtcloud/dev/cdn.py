@@ -18,7 +18,7 @@ from rtcloud.dev.origin import FOLDERS, Origin, configuration, page
 from rtcloud.errors import ConfigError
 
 READY_SECONDS = 10.0
-INSTALL = "sudo apt-get install nginx-light libnginx-mod-rtmp"
+INSTALL = "sudo apt-get install nginx libnginx-mod-rtmp"
 
 _MODULE = "ngx_rtmp_module.so"
 _MODULE_FOLDERS = (

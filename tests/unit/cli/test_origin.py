@@ -18,10 +18,10 @@ def test_missing_nginx_or_module_names_what_to_install(monkeypatch: pytest.Monke
         return None
 
     monkeypatch.setattr(shutil, "which", nowhere)
-    with pytest.raises(ConfigError, match="apt-get install nginx-light libnginx-mod-rtmp"):
+    with pytest.raises(ConfigError, match="apt-get install nginx libnginx-mod-rtmp"):
         cdn.nginx()
     monkeypatch.setattr(Path, "exists", lambda _path: False)
-    with pytest.raises(ConfigError, match="no RTMP module .* apt-get install nginx-light libnginx-mod-rtmp"):
+    with pytest.raises(ConfigError, match="no RTMP module .* apt-get install nginx libnginx-mod-rtmp"):
         cdn.rtmp_module()
 
 
