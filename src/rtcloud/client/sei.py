@@ -6,6 +6,7 @@ access units in Annex B. A message is user data with a type of its own (243 unle
 under a UUID. Pure; any bytes are read without an error, and no more than a frame's head is looked at.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -27,6 +28,7 @@ UUID_SIZE = 16
 Codec = Literal["h264", "h265"]
 
 _START = b"\x00\x00\x01"
+_ZEROS = re.compile(b"\x00\x00(?=[\x00-\x03])")
 #: Units before a frame's first picture; more is not a frame.
 _MAX_UNITS = 64
 #: Bytes of one unit that are looked at.
@@ -156,15 +158,7 @@ def _read_number(content: bytes, at: int) -> tuple[int, int]:
 
 def _escape(content: bytes) -> bytes:
     """No start code within: after two zeros a byte of 0 to 3 is preceded by a 3."""
-    escaped = bytearray()
-    zeros = 0
-    for byte in content:
-        if zeros >= 2 and byte <= 3:
-            escaped.append(3)
-            zeros = 0
-        escaped.append(byte)
-        zeros = zeros + 1 if byte == 0 else 0
-    return bytes(escaped)
+    return _ZEROS.sub(b"\x00\x00\x03", content)
 
 
 def _unescape(content: bytes) -> bytes:

@@ -110,3 +110,28 @@ def test_frames_without_a_picture_are_refused() -> None:
     with pytest.raises(ValueError, match="at most"):
         sei.insert(frame(SLICE), [SeiMessage(b"x")] * 33)
     assert sei.insert(b"no frame", []) == b"no frame"
+
+
+@given(st.lists(st.binary(min_size=1, max_size=300), max_size=5))
+def test_messages_stand_before_the_first_picture_of_h265_too(sent: list[bytes]) -> None:
+    parameters = b"\0\0\0\1\x40\1vps\0\0\0\1\x42\1sps\0\0\0\1\x44\1pps"
+    picture = b"\0\0\0\1\x26\1" + b"picture" * 9
+    messages = [SeiMessage(data) for data in sent]
+    frame = sei.insert(parameters + picture, messages, codec="h265")
+    assert sei.read(frame, codec="h265") == messages
+    assert frame.startswith(parameters)
+    assert frame.endswith(picture)
+    assert frame.count(b"\0\0\0\1\x4e\1") == len(messages)
+
+
+def test_an_h264_frame_has_no_picture_in_h265_terms() -> None:
+    with pytest.raises(ValueError, match="h265"):
+        sei.insert(b"\0\0\0\1\x44\1pps", [SeiMessage(b"a")], codec="h265")
+
+
+def test_the_servers_own_messages_may_be_larger() -> None:
+    message = SeiMessage(bytes(20_000), 100)
+    frame = b"\0\0\0\1\x65picture"
+    with pytest.raises(ValueError, match="at most 1000"):
+        sei.insert(frame, [message])
+    assert sei.read(sei.insert(frame, [message], max_data=sei.MAX_OWN_DATA)) == [message]

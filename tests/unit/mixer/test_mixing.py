@@ -75,7 +75,8 @@ class Output:
     def pictures(self) -> list[Any]:
         decoder = av.VideoCodecContext.create("h264", "r")
         decoder.options = {"flags": "+low_delay"}
-        frames = [frame for packet in self.of("video") for frame in decoder.decode(av.Packet(packet.data))]
+        packets = [packet for packet in self.packets if packet.codec == "h264"]
+        frames = [frame for packet in packets for frame in decoder.decode(av.Packet(packet.data))]
         return [frame.to_ndarray()[:HEIGHT] for frame in [*frames, *decoder.decode(None)]]
 
 
