@@ -33,7 +33,7 @@ CLOSE_WITHIN = 5.0
 MAX_WAITING = 100
 MAX_LINE = 4 << 20
 #: kind of order → "module:coroutine function", which gets the shell and returns the exit status
-KINDS = {"recording": "rtcloud.egress.recording.job:run"}
+KINDS = {"recording": "rtcloud.egress.recording.job:run", "relay": "rtcloud.egress.publishing.job:run"}
 
 _log = logging.getLogger(__name__)
 _instructions = msgspec.json.Decoder(AnyInstruction)
