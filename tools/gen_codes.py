@@ -255,15 +255,19 @@ def _reached(run: Callable[..., object]) -> list[ast.stmt]:
         if node is None or (module, name) in seen:
             continue
         if isinstance(node, ast.ImportFrom):
-            if (node.module or "").startswith("rtcloud.actions"):
+            if (node.module or "").startswith("rtcloud.actions."):
                 todo.append((node.module or "", name))
             continue
         seen[module, name] = node
         for part in ast.walk(node):
             if isinstance(part, ast.Name):
                 todo.append((module, part.id))
-            elif isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name) and part.value.id == "errors":
-                todo.append(("rtcloud.errors", part.attr))
+            elif isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name):
+                held = _definitions(module).get(part.value.id)
+                if part.value.id == "errors":
+                    todo.append(("rtcloud.errors", part.attr))
+                elif isinstance(held, ast.ImportFrom) and held.module == "rtcloud.actions":
+                    todo.append((f"rtcloud.actions.{part.value.id}", part.attr))
     return list(seen.values())
 
 

@@ -9,6 +9,7 @@ GATEWAY = "contract/test_gateway_codes.py"
 CAM = "unit/actions/test_cam.py"
 STS = "unit/actions/test_sts.py"
 RECORDING = "unit/actions/test_recording_actions.py"
+PUBLISHING = "unit/actions/test_publishing.py"
 CONSOLE = "unit/actions/test_console.py"
 ROOM = "unit/actions/test_room_actions.py"
 
@@ -22,6 +23,7 @@ SEEN_BY = {
     "AuthFailure.TokenFailure": f"{GATEWAY}::test_who_signs_and_the_signature",
     "AuthFailure.UnauthorizedOperation": f"{GATEWAY}::test_authorisation_comes_before_whether_the_action_is_built",
     "FailedOperation.CRUnsupportMethod": f"{RECORDING}::test_refused_requests_change_nothing",
+    "FailedOperation.NotAbility": f"{PUBLISHING}::test_what_this_version_does_not_do_is_said",
     "FailedOperation.PolicyFull": f"{CAM}::test_quotas_are_told_with_their_code",
     "FailedOperation.PolicyNameInUse": f"{CAM}::test_a_name_is_taken_once",
     "FailedOperation.RestrictedConcurrency": f"{RECORDING}::test_concurrency_is_limited_also_for_calls_at_once",

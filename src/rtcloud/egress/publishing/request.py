@@ -136,7 +136,7 @@ class WaterMarkText(_Part, frozen=True, kw_only=True):
     background_color: str = msgspec.field(default="", name="BackGroundColor")
     dynamic_pos_type: int = 0
     z_order: int = msgspec.field(default=0, name="ZOrder")
-    font: str = ""
+    font: str = "Tencent"  # or SourceHanSans
 
 
 class WaterMark(_Part, frozen=True, kw_only=True):
