@@ -132,8 +132,10 @@ class _Story:
             return  # its end was told already
         if status == CdnStatus.CONNECTING and last in _RAN:
             status = CdnStatus.RECOVERING
-        elif status == CdnStatus.CONNECTING and last in (CdnStatus.FAILURE, CdnStatus.DISCONNECTING):
-            self.end({event.url})  # the job that should have said so is dead
+        elif status in (CdnStatus.CONNECTING, CdnStatus.RECOVERING) and last not in _RAN:
+            status = CdnStatus.CONNECTING
+            if last in (CdnStatus.FAILURE, CdnStatus.DISCONNECTING):
+                self.end({event.url})  # the job that should have said so is dead
         self._tell(event.url, status, event.code, event.message)
 
     def end(self, urls: set[str]) -> None:

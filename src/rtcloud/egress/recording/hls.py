@@ -9,7 +9,7 @@ import os
 import shutil
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rtcloud.egress.recording.mpegts import TsMuxer
@@ -18,11 +18,16 @@ from rtcloud.mixer.encoding import TICKS, EncodedPacket
 from rtcloud.tasks.protocol import FileClosed, FileOpened
 
 SEGMENT_SECONDS = 10
+LONGEST_SECONDS = 30
 FLUSH_TICKS = TICKS
 #: closed segments stay reachable here until the MP4 is made, whatever the uploader does with them
 KEEP = "keep"
 
 Report = Callable[[FileOpened | FileClosed], None]
+
+
+#: a width or height that is not known yet
+UNKNOWN = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +39,14 @@ class Segment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tracks:
-    """What the stream consists of; a width of 0 means no video, a rate of 0 no audio."""
+    """What the stream consists of; a width of 0 means no video, a rate of 0 no audio. Where a size is not known before
+    the picture comes, it is ``UNKNOWN``."""
 
     width: int = 0
     height: int = 0
     sample_rate: int = 0
     channels: int = 0
+    codec: str = "h264"  # or h265
 
     @property
     def track_type(self) -> str:
@@ -58,7 +65,7 @@ def render_index(begin_ms: int, tracks: Tracks, segments: list[Segment], *, ende
         f"#EXT-X-TARGETDURATION:{-(-longest // 1000)}",
         f"#EXT-X-TRTC-START-REC-TIME:{begin_ms}",
     ]
-    if tracks.width:
+    if tracks.width > 0:
         lines.append(f"#EXT-X-TRTC-VIDEO-METADATA:WIDTH:{tracks.width} HEIGHT:{tracks.height}")
     for segment in segments:
         lines += [f"#EXTINF:{(segment.end_ms - segment.begin_ms) / 1000:.3f}", segment.name]
@@ -118,7 +125,9 @@ class HlsWriter:
         self._report = report
         self._keep = keep
         self._now_ms = now_ms
-        self._muxer = TsMuxer(video=tracks.width > 0, sample_rate=tracks.sample_rate, channels=tracks.channels)
+        self._muxer = TsMuxer(
+            video=tracks.width != 0, sample_rate=tracks.sample_rate, channels=tracks.channels, codec=tracks.codec
+        )
         self._segments: list[Segment] = []
         self._open: _OpenSegment | None = None
         self._flusher = ThreadPoolExecutor(1, "hls-flush")
@@ -126,8 +135,7 @@ class HlsWriter:
             (directory / KEEP).mkdir(exist_ok=True)
 
     def write(self, packet: EncodedPacket) -> None:
-        cuts = packet.keyframe and (packet.kind == "video" or not self._tracks.width)
-        if self._open is None or (cuts and packet.time - self._open.start >= SEGMENT_SECONDS * TICKS):
+        if self._open is None or self._cuts(packet, packet.time - self._open.start):
             if self._open is not None:
                 self._close_segment(packet.time)
                 self._write_index(ended=False)
@@ -150,6 +158,16 @@ class HlsWriter:
             self._write_index(ended=True)
         self._flusher.shutdown()
 
+    def set_size(self, width: int, height: int) -> None:
+        """What the picture turned out to be: in the index from now on."""
+        self._tracks = replace(self._tracks, width=width, height=height)
+
+    def _cuts(self, packet: EncodedPacket, length: int) -> bool:
+        """At a keyframe; where there should be pictures but none come, at a sound."""
+        if packet.kind == "video" or not self._tracks.width:
+            return packet.keyframe and length >= SEGMENT_SECONDS * TICKS
+        return length >= LONGEST_SECONDS * TICKS
+
     def _open_segment(self, start: int) -> _OpenSegment:
         begin_ms = self._ms(start)
         name = self._names.segment(begin_ms)
@@ -159,6 +177,7 @@ class HlsWriter:
                 name=name,
                 kind="segment",
                 begin_ms=begin_ms,
+                user_id=self._names.user_id,
                 track_type=self._tracks.track_type,
             )
         )
@@ -198,7 +217,9 @@ class HlsWriter:
                 begin_ms=closed.begin_ms,
                 end_ms=closed.end_ms,
                 size=segment.size,
+                user_id=self._names.user_id,
                 track_type=self._tracks.track_type,
+                media_id=self._names.media_id,
             )
         )
 
@@ -213,7 +234,9 @@ class HlsWriter:
                 begin_ms=self._begin_ms,
                 end_ms=self._segments[-1].end_ms,
                 size=len(text),
+                user_id=self._names.user_id,
                 track_type=self._tracks.track_type,
+                media_id=self._names.media_id,
             )
         )
 

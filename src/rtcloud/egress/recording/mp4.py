@@ -1,7 +1,8 @@
 """Makes the MP4 files (or AAC files) of a finished recording from its HLS segments, without encoding again.
 
 The segments of all attempts stand at their wall times, so a break between two attempts keeps its length. A file is
-split at ``MAX_BYTES`` or at the wanted duration, at a keyframe. Each file appears under its name only when complete.
+split at ``MAX_BYTES`` or at the wanted duration, at a keyframe, and where pictures come to what had sound only. Each
+file appears under its name only when complete.
 """
 
 import os
@@ -64,7 +65,11 @@ class _Writer:
         if part is None or (
             cuts
             and time > part.begin
-            and (time - part.begin >= self._max_ticks or part.size + packet.size >= self._max_bytes)
+            and (
+                time - part.begin >= self._max_ticks
+                or part.size + packet.size >= self._max_bytes
+                or packet.stream.type not in part.streams
+            )
         ):
             part = self._next(packet, time)
         stream = part.streams.get(packet.stream.type)
@@ -94,8 +99,10 @@ class _Writer:
         source = packet.stream.container
         assert source is not None
         for stream in source.streams:
-            if self._extension == "mp4" or stream.type == "audio":
-                streams[stream.type] = container.add_stream_from_template(cast(Any, stream))
+            if stream.type == "audio" or (self._extension == "mp4" and _is_seen(stream)):
+                streams[stream.type] = added = container.add_stream_from_template(cast(Any, stream))
+                if stream.codec_context.name == "hevc":
+                    added.codec_context.codec_tag = "hvc1"  # Apple's players take no other
         part = _Part(path, time, time, cast(Any, container), streams)
         self.parts.append(part)
         self._open = part
@@ -120,8 +127,12 @@ def make_whole(
     try:
         for source in sources:
             for packet, time in _packets(source, (source.attempt_begin_ms - begin_ms) * TICKS // 1000):
+                if extension == "aac":
+                    if packet.stream.type == "audio":
+                        writer.write(packet, time, True)
+                    continue
                 is_cut = packet.is_keyframe and (packet.stream.type == "video" or _has_no_video(packet))
-                writer.write(packet, time, is_cut or extension == "aac")
+                writer.write(packet, time, is_cut)
     finally:
         writer.close()
     products = []
@@ -156,4 +167,9 @@ def _packets(source: Source, offset: int) -> Iterator[tuple["av.Packet[Any]", in
 
 def _has_no_video(packet: "av.Packet[Any]") -> bool:
     container = packet.stream.container
-    return container is None or not any(stream.type == "video" for stream in container.streams)
+    return container is None or not any(_is_seen(stream) for stream in container.streams)
+
+
+def _is_seen(stream: Any) -> bool:
+    """A video stream that has pictures: a segment may announce one that never came."""
+    return bool(stream.type == "video" and stream.codec_context.width > 0)

@@ -17,22 +17,26 @@ CLOCK_EVERY = 3_600
 TIME_MASK = (1 << 33) - 1
 
 _VIDEO_STREAM, _AUDIO_STREAM = 0xE0, 0xC0
-_H264, _AAC = 0x1B, 0x0F
+_STREAM_TYPES, _AAC = {"h264": 0x1B, "h265": 0x24}, 0x0F
+_DELIMITERS = {"h264": b"\0\0\0\1\x09\xf0", "h265": b"\0\0\0\1\x46\x01\x50"}
 _AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
 
 
 class TsMuxer:
     """``time`` of each unit counts 1/90000 s from the beginning of the whole stream."""
 
-    def __init__(self, *, video: bool, sample_rate: int = 0, channels: int = 0) -> None:
+    def __init__(self, *, video: bool, sample_rate: int = 0, channels: int = 0, codec: str = "h264") -> None:
         self._video = video
+        self._delimiter = _DELIMITERS[codec]
         self._audio = sample_rate > 0
         self._adts_head = _AAC_RATES.index(sample_rate) if self._audio else 0
         self._channels = channels
         self._counters = {0: 0, PMT_PID: 0, VIDEO_PID: 0, AUDIO_PID: 0}
         self._last_clock: int | None = None
         self._pat = _section(0x00, 1, _u16(1) + _u16(0xE000 | PMT_PID))
-        streams = (((_H264, VIDEO_PID),) if video else ()) + (((_AAC, AUDIO_PID),) if self._audio else ())
+        streams = (((_STREAM_TYPES[codec], VIDEO_PID),) if video else ()) + (
+            ((_AAC, AUDIO_PID),) if self._audio else ()
+        )
         clock_pid = VIDEO_PID if video else AUDIO_PID
         self._pmt = _section(
             0x02,
@@ -48,7 +52,10 @@ class TsMuxer:
         return b"".join(self._packets(pid, b"\0" + section, is_table=True) for pid, section in sections)
 
     def video(self, data: bytes, time: int, *, keyframe: bool) -> bytes:
-        """One Annex B access unit that starts with a delimiter; its decoding and presentation times are the same."""
+        """One Annex B access unit, whose decoding and presentation times are the same. It gets the delimiter that it
+        must start with, if it lacks it."""
+        if not data.startswith((self._delimiter[:5], self._delimiter[1:5])):
+            data = self._delimiter + data
         flags = 0x50 if keyframe else 0x10  # random access, clock reference
         return self._packets(VIDEO_PID, _pes(_VIDEO_STREAM, data, time), bytes([flags]) + _clock(time))
 

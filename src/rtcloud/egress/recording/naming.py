@@ -1,6 +1,8 @@
-"""The documented names of a mixed recording's files.
+"""The documented names of a recording's files.
 
-``<SdkAppId>_<RoomId>_<UTC>.ts``, ``<SdkAppId>_<RoomId>.m3u8``, ``<SdkAppId>_<RoomId>[_<Index>].mp4``; attempt n > 0
+Mixed: ``<SdkAppId>_<RoomId>_<UTC>.ts``, ``<SdkAppId>_<RoomId>.m3u8``, ``<SdkAppId>_<RoomId>[_<Index>].mp4``. One
+user's stream: ``…_UserId_s_<UserId>_UserId_e_<MediaId>`` after the room, with ``_<Type>`` behind it in segments and
+index, and ``[_<Index>]`` in the rest. Attempt n > 0
 puts ``ha<n>_`` before segments and index, so nothing of an earlier attempt is overwritten. MP4 files are made once, at
 the end, from the media of all attempts; the documents give them no such prefix.
 """
@@ -19,13 +21,16 @@ class FileNames:
     numeric: bool
     room_id: str
     attempt: int = 0
+    user_id: str = ""  # of a single stream; "" for a mix
+    media_id: str = "mix"  # main or aux of a single stream
+    media: str = ""  # a single stream's Type: audio, video, audiovideo
 
     @property
     def index(self) -> str:
-        return f"{self._prefix}{self._stem}.m3u8"
+        return f"{self._prefix}{self._stem}{self._type}.m3u8"
 
     def segment(self, begin_ms: int) -> str:
-        return f"{self._prefix}{self._stem}_{utc(begin_ms)}.ts"
+        return f"{self._prefix}{self._stem}{self._type}_{utc(begin_ms)}.ts"
 
     def whole(self, part: int | None, extension: str = "mp4") -> str:
         """``part`` counts from 1 and is None when the recording was not split."""
@@ -33,7 +38,12 @@ class FileNames:
 
     @property
     def _stem(self) -> str:
-        return f"{self.sdk_app_id}_{self.room_id if self.numeric else encode_id(self.room_id)}"
+        room = f"{self.sdk_app_id}_{self.room_id if self.numeric else encode_id(self.room_id)}"
+        return f"{room}_UserId_s_{encode_id(self.user_id)}_UserId_e_{self.media_id}" if self.user_id else room
+
+    @property
+    def _type(self) -> str:
+        return f"_{self.media}" if self.user_id else ""
 
     @property
     def _prefix(self) -> str:

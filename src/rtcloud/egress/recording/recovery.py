@@ -68,7 +68,9 @@ def recover(directory: Path, now_ms: int) -> list[AnyJobEvent]:
             begin_ms=facts.begin_ms,
             end_ms=segments[-1].end_ms,
             size=len(text),
+            user_id=facts.names.user_id,
             track_type=facts.tracks.track_type,
+            media_id=facts.names.media_id,
         )
     )
     with Journal(directory) as journal:
@@ -117,7 +119,9 @@ def _complete(directory: Path, opened: FileOpened, facts: AttemptFacts, now_ms: 
         begin_ms=opened.begin_ms,
         end_ms=opened.begin_ms + length_ms,
         size=size,
+        user_id=facts.names.user_id,
         track_type=opened.track_type,
+        media_id=facts.names.media_id,
     )
 
 
