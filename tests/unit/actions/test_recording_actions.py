@@ -11,7 +11,7 @@ import pytest
 
 from rtcloud.accounts.entities import Application, ApplicationSettings, Caller
 from rtcloud.accounts.usersig import make_user_sig
-from rtcloud.actions import recording
+from rtcloud.actions import recording, weighing
 from rtcloud.actions.context import Call, Services
 from rtcloud.actions.recording import CreateCloudRecordingRequest, TaskRequest
 from rtcloud.actions.tasks import new_task_id
@@ -258,6 +258,22 @@ def test_concurrency_is_limited_also_for_calls_at_once() -> None:
         assert {e.code for e in errors} == {"FailedOperation.RestrictedConcurrency"}
         world.tasks.move(next(iter(world.tasks.accepted)), "ended")
         await world.create()
+
+    run(scenario)
+
+
+def test_recordings_take_their_part_of_the_cores() -> None:
+    async def scenario(world: World) -> None:
+        sound = {"RecordMode": 2, "StreamType": 1}
+        size = {"VideoParams": {"Width": 1280, "Height": 720, "Fps": 30, "BitRate": 1_550_000, "Gop": 10}}
+        params = {"AudioParams": {"SampleRate": 1, "Channel": 2, "BitRate": 64_000}}
+        world.tasks.capacity = 500
+        assert world.tasks.accepted[await world.create(RecordParams=sound)].load == weighing.JOB
+        with pytest.raises(ServiceError, match=r"RestrictedConcurrency.*0\.48 cores, and 0\.05 of 0\.50"):
+            await world.create(MixTranscodeParams=size | params)
+        world.tasks.capacity = 0  # no limit
+        task_id = await world.create(MixTranscodeParams=size | params)
+        assert world.tasks.accepted[task_id].load == weighing.JOB + weighing.PICTURE
 
     run(scenario)
 

@@ -236,6 +236,8 @@ async def test_settings_of_an_application_change_one_by_one(operator: Operator) 
     assert (shown["name"], shown["auto_recording"]) == ("classes", "single, hls, waits 60 s")
     assert (await operator.does("applications set classes --auto-recording off"))["auto_recording"] == "off"
     await operator.fails("applications set classes --auto-recording-wait 60", "automatic recording is off")
+    assert shown["relay_codec"] == "h264"
+    assert (await operator.does("applications set classes --relay-codec h265"))["relay_codec"] == "h265"
     await operator.fails("applications set classes --concurrent-recordings -1", "concurrent_recordings")
     await operator.fails("applications set classes --scenes none", "scenes")
     await operator.fails("applications set classes", "nothing to change")

@@ -148,12 +148,14 @@ async def test_a_room_is_not_opened_by_whom_may_not(database: SqliteDatabase) ->
         assert scene.rooms.counts == (0, 0)
         await scene.enter("PA_a", "alice")
         assert scene.rooms.is_open(REF)
+        assert [scene.rooms.has_user(REF, name) for name in ("alice", "bob")] == [True, False]
         assert scene.rooms.refusal(REF, "rtc", "bob", Role.ANCHOR, may_create=False) is None
         bob = Heard()
         await scene.rooms.enter(REF, "rtc", fact, bob)
         assert bob.kinds()[0] is commands.Welcome
         await scene.rooms.dismiss(REF)
         assert not scene.rooms.is_open(REF)
+        assert not scene.rooms.has_user(REF, "alice")
 
 
 async def test_an_unknown_room_is_said_to_be_unknown(database: SqliteDatabase) -> None:
