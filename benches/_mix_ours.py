@@ -1,4 +1,4 @@
-"""Our side of the mixing benchmark: the recorder's pipeline without the room, fed from files at full speed."""
+"""Our side of the mixing benchmark: the mixer without rooms, fed from files at full speed, writing HLS."""
 
 import sys
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import av
 
-from benches.mix import AUDIO_BITRATE, BITRATE, FPS, GOP_SECONDS, HEIGHT, WIDTH
+from benches.mix import AUDIO_BITRATE, FACES, FPS, GOP_SECONDS, Case
 from rtcloud.egress.recording.hls import HlsWriter, Tracks
 from rtcloud.egress.recording.naming import FileNames
 from rtcloud.mixer import layout
@@ -27,12 +27,14 @@ class FileFrame:
 
 
 def main() -> None:
-    directory, people = Path(sys.argv[1]), int(sys.argv[2])
+    directory = Path(sys.argv[1])
+    people, width, height, seconds = map(int, sys.argv[2:])
+    case = Case(people, width, height)
     form = MixFormat(
-        width=WIDTH,
-        height=HEIGHT,
+        width=width,
+        height=height,
         fps=FPS,
-        video_bitrate=BITRATE,
+        video_bitrate=case.bitrate,
         gop_seconds=GOP_SECONDS,
         sample_rate=48_000,
         channels=2,
@@ -40,20 +42,20 @@ def main() -> None:
     )
     out = directory / "ours"
     out.mkdir(exist_ok=True)
-    tracks = Tracks(width=WIDTH, height=HEIGHT, sample_rate=48_000, channels=2)
+    tracks = Tracks(width=width, height=height, sample_rate=48_000, channels=2)
     hls = HlsWriter(out, FileNames(1, True, "1"), tracks, 0, lambda event: None, keep=False, now_ms=lambda: 0)
     write = hls.write
     mixer = Mixer(form, write, lambda wish: None)
     videos, sounds = [], []
     for person in range(people):
-        mixer.add_video(f"v{person}", str(person), WIDTH, HEIGHT)
+        mixer.add_video(f"v{person}", str(person), 1280, 720)
         mixer.add_audio(f"a{person}", str(person))
-        videos.append(av.open(str(directory / f"{person}.h264"), format="h264").demux(video=0))
-        sounds.append(av.open(str(directory / f"{person}.ogg")).demux(audio=0))
-    cells = [Cell(rect, f"v{person}") for person, rect in enumerate(layout.grid(people, WIDTH, HEIGHT))]
+        videos.append(av.open(str(directory / f"{person % FACES}.h264"), format="h264").demux(video=0))
+        sounds.append(av.open(str(directory / f"{person % FACES}.ogg")).demux(audio=0))
+    cells = [Cell(rect, f"v{person}") for person, rect in enumerate(layout.grid(people, width, height))]
     mixer.show(Scene(layout.BLACK, cells=tuple(cells)), 0)
     now, block, ended = 0, 0, False
-    while not ended:
+    while not ended and now < seconds * 1_000_000:
         for person, video in enumerate(videos):
             packet = next(video, None)
             if packet is None or packet.size == 0:
