@@ -187,6 +187,13 @@ def count_open(connection: Connection, sdk_app_id: int, kind: str) -> int:
     return connection.execute(statement.where(*conditions)).scalar_one()
 
 
+def has_robot(connection: Connection, room: RoomRef, user_id: str) -> bool:
+    where = (tasks.c.sdk_app_id == room.sdk_app_id, tasks.c.numeric == room.numeric, tasks.c.room_id == room.room_id)
+    runs = tasks.c.state.in_((State.ACCEPTED, State.RUNNING)) & (tasks.c.desired_state == Desired.RUNNING)
+    found = select(tasks.c.task_id).where(*where, tasks.c.user_id == user_id, runs).limit(1)
+    return connection.execute(found).scalar_one_or_none() is not None
+
+
 def open_params(connection: Connection, sealer: Sealer, kind: str) -> list[bytes]:
     """What all tasks of a kind that have not ended were asked to do, opened."""
     statement = select(tasks.c.params_sealed).where(tasks.c.kind == kind, tasks.c.state.in_(LIVE_STATES))

@@ -19,6 +19,7 @@ from rtcloud.callbacks import outbox
 from rtcloud.store.database import DatabaseClosedError
 from rtcloud.tasks import lifecycle, records
 from rtcloud.tasks.attempts import GivenUpError, is_sound, sole, write_pid
+from rtcloud.tasks.cleaning import clean_spool
 from rtcloud.tasks.context import WorkerContext
 from rtcloud.tasks.journal import read_journal
 from rtcloud.tasks.kinds import TaskKind
@@ -61,6 +62,11 @@ class Runner:
 
     async def run(self) -> None:
         """Until no job is needed any more, the worker drains, or the task is another worker's."""
+        await self._run_jobs()
+        with contextlib.suppress(DatabaseClosedError):
+            await clean_spool(self._context, self._task_id)  # nothing is uploaded of a task without files
+
+    async def _run_jobs(self) -> None:
         while not self._draining:
             try:
                 if await self._step():

@@ -1,6 +1,7 @@
 """Tasks for those who ask for them (the API): accept, find, change, stop, count. Everything answered is durable."""
 
 from rtcloud.clock import Clock
+from rtcloud.rooms.ids import RoomRef
 from rtcloud.store.bus import Bus
 from rtcloud.store.database import Database
 from rtcloud.store.sealing import Sealer
@@ -41,6 +42,10 @@ class TaskStore:
     async def params(self, task_id: str, sdk_app_id: int) -> bytes | None:
         """The request as it is now. None as ``update`` says."""
         return await self._database.read(lambda c: records.params(c, self._sealer, task_id, sdk_app_id))
+
+    async def has_robot(self, room: RoomRef, user_id: str) -> bool:
+        """Whether a task that was not stopped is in that room, or will be, with a robot of that name."""
+        return await self._database.read(lambda connection: records.has_robot(connection, room, user_id))
 
     async def load(self) -> tuple[int, int]:
         """What all running tasks use, and what there is, in thousandths of a core; 0 there: no limit."""

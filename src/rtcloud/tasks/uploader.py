@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -21,8 +20,9 @@ from rtcloud.callbacks import outbox
 from rtcloud.store.database import DatabaseClosedError
 from rtcloud.store.objects import Objects, StorageError
 from rtcloud.tasks import records
+from rtcloud.tasks.cleaning import clean_spool
 from rtcloud.tasks.context import WorkerContext
-from rtcloud.tasks.lifecycle import State, TaskFile
+from rtcloud.tasks.lifecycle import TaskFile
 
 CONCURRENCY = 4
 BATCH = 512
@@ -126,17 +126,7 @@ class Uploader:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(source)
         context.bus.publish(outbox.TOPIC)
-        await self._clean(file.task_id)
-
-    async def _clean(self, task_id: str) -> None:
-        """Remove the spool of a task that has ended."""
-        directory = self._context.directory(task_id)
-
-        def has_ended(connection: Connection) -> bool:
-            return records.state(connection, task_id) is State.ENDED
-
-        if await self._context.database.read(has_ended):
-            await asyncio.get_running_loop().run_in_executor(None, lambda: shutil.rmtree(directory, ignore_errors=True))
+        await clean_spool(context, file.task_id)
 
     async def _refused(self, task_id: str, error: StorageError) -> None:
         context = self._context
@@ -168,7 +158,7 @@ class Uploader:
         try:
             directories = await asyncio.get_running_loop().run_in_executor(None, _directories, self._context.spool)
             for directory in directories:
-                await self._clean(directory.name)
+                await clean_spool(self._context, directory.name)
         except Exception:
             _log.exception("looking for left spool directories failed")
 

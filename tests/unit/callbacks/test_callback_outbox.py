@@ -249,13 +249,14 @@ def test_no_statement_of_the_delivery_reads_more_than_its_index_gives(connection
 
 
 def test_targets_are_set_for_each_group_and_replaced(connection: Connection) -> None:
-    set_targets(connection, SEALER, APP, url=URL, key="secret", groups=[1, 3])
+    set_targets(connection, SEALER, APP, url=URL, key="secret", groups=[1, 3, 4])
     set_targets(connection, SEALER, APP, url="https://other", groups=[3], events=[310, 304], trusted=False)
     assert list_targets(connection, APP) == [
         Target(APP, 1, URL),
         Target(APP, 3, "https://other", trusted=False, events=(304, 310)),
+        Target(APP, 4, URL),
     ]
-    remove_targets(connection, APP, groups=[1])
+    remove_targets(connection, APP, groups=[1, 4])
     assert [target.group for target in list_targets(connection)] == [3]
 
 

@@ -31,6 +31,20 @@ def test_string_room_is_base64_without_what_paths_cannot_carry() -> None:
     assert FileNames(1, False, "room-1").index == "1_cm9vbS0x.m3u8"
 
 
+def test_a_single_stream_carries_whose_it_is() -> None:
+    names = FileNames(1400123456, True, "12345", 0, "1686119", "main", "audiovideo")
+    stem = "1400123456_12345_UserId_s_MTY4NjExOQ.._UserId_e_main"
+    assert names.index == f"{stem}_audiovideo.m3u8"
+    assert names.segment(0) == f"{stem}_audiovideo_19700101000000000.ts"
+    assert names.whole(None) == f"{stem}.mp4"
+    assert names.whole(1, "aac") == f"{stem}_1.aac"
+
+
+def test_the_longest_name_is_a_file_name() -> None:
+    names = FileNames(4294967295, False, "\N{GRINNING FACE}" * 16, 99, "u" * 64, "main", "audiovideo")
+    assert len(names.segment(2**42)) <= 250
+
+
 @given(st.text(min_size=1, max_size=64).filter(lambda text: text.isprintable()))
 def test_any_room_gives_one_path_component(room_id: str) -> None:
     assert re.fullmatch(r"1_[A-Za-z0-9+.-]+\.m3u8", FileNames(1, False, room_id).index)

@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from rtcloud.egress.recording.hls import HlsWriter, Segment, Tracks, render_index
+from rtcloud.egress.recording.hls import UNKNOWN, HlsWriter, Segment, Tracks, render_index
 from rtcloud.egress.recording.mp4 import make_whole
 from rtcloud.egress.recording.mpegts import PACKET, TsMuxer
 from rtcloud.egress.recording.naming import FileNames
@@ -29,7 +29,16 @@ def encode(
     seconds: float, *, video: bool = True, audio: bool = True, codec: VideoCodec = "h264"
 ) -> Iterator[EncodedPacket]:
     """Ten seconds between keyframes; sound and picture interleaved as the mixer does it."""
-    form = MixFormat(WIDTH, HEIGHT, FPS, 200_000, 10, 48_000, 2, 64_000)
+    form = MixFormat(
+        width=WIDTH,
+        height=HEIGHT,
+        fps=FPS,
+        video_bitrate=200_000,
+        gop_seconds=10,
+        sample_rate=48_000,
+        channels=2,
+        audio_bitrate=64_000,
+    )
     encoder = VideoEncoder(codec, form)
     black = av.VideoFrame.from_ndarray(np.zeros((HEIGHT, WIDTH, 3), np.uint8)).reformat(format="yuv420p")
     aac = AacEncoder(48_000, 2, 64_000)
@@ -65,8 +74,8 @@ class Attempt:
         self.journal.append(event)
         self.events.append(event)
 
-    def record(self, seconds: float, *, video: bool = True, audio: bool = True) -> None:
-        for packet in encode(seconds, video=video, audio=audio):
+    def record(self, seconds: float, *, video: bool = True, audio: bool = True, codec: VideoCodec = "h264") -> None:
+        for packet in encode(seconds, video=video, audio=audio, codec=codec):
             self.writer.write(packet)
 
     def close(self, seconds: float) -> None:
@@ -148,12 +157,15 @@ def test_continuity_counters_run_on_across_segments(tmp_path: Path) -> None:
             counters[pid] = data[at + 3] & 15
 
 
-@pytest.mark.parametrize("size", [1, 100, 146, 147, 157, 158, 165, 166, 167, 168, 169, 170, 182, 183, 184, 350, 70_000])
+@pytest.mark.parametrize(
+    "size", [1, 100, 140, 141, 146, 147, 157, 158, 165, 166, 167, 168, 169, 170, 182, 183, 184, 350, 70_000]
+)
 def test_every_unit_fills_whole_packets(size: int) -> None:
     muxer = TsMuxer(video=True, sample_rate=48_000, channels=2)
     sound = min(size, 6_000)
+    unit = b"\0\0\0\1\x09\xf0" + bytes(size)
     for data, carried in (
-        (muxer.video(bytes(size), 0, keyframe=True), size + 14),
+        (muxer.video(unit, 0, keyframe=True), len(unit) + 14),
         (muxer.audio(bytes(sound), 0), sound + 14 + 7),
     ):
         assert len(data) % PACKET == 0
@@ -248,6 +260,47 @@ def test_times_wrap_after_a_day_without_a_trace(tmp_path: Path) -> None:
     (product,) = make_whole([first, second], tmp_path, NAMES, max_minutes=10**6)
     assert abs(product.end_ms - product.begin_ms - 20_000) < 60
     assert decode_everything(tmp_path / product.name)["video"] == 200
+
+
+@pytest.mark.parametrize(("codec", "delimiter"), [("h264", b"\0\0\0\1\x09\xf0"), ("h265", b"\0\0\0\1\x46\x01\x50")])
+def test_a_unit_without_delimiter_gets_one(codec: str, delimiter: bytes) -> None:
+    def muxed(data: bytes) -> bytes:
+        return TsMuxer(video=True, codec=codec).video(data, 0, keyframe=True)
+
+    assert muxed(b"\0\0\0\1\x26picture") == muxed(delimiter + b"\0\0\0\1\x26picture")
+    assert muxed(b"\0\0\1" + delimiter[4:]).count(delimiter[4:]) == 1
+
+
+def test_h265_plays_as_segments_and_as_mp4(tmp_path: Path) -> None:
+    tracks = Tracks(width=WIDTH, height=HEIGHT, sample_rate=48_000, channels=2, codec="h265")
+    attempt = Attempt(tmp_path / "0", tracks=tracks)
+    attempt.record(12, codec="h265")
+    attempt.close(12)
+    counts = decode_everything(attempt.directory / attempt.names.index)
+    assert counts["video"] == 12 * FPS
+    (product,) = make_whole(sources(attempt.directory), tmp_path, NAMES)
+    with av.open(str(tmp_path / product.name)) as container:
+        (stream,) = container.streams.video
+        assert (stream.codec_context.name, stream.codec_context.codec_tag) == ("hevc", "hvc1")
+    assert decode_everything(tmp_path / product.name)["video"] == 12 * FPS
+
+
+def test_pictures_that_come_late_or_go_away_are_in_the_files(tmp_path: Path) -> None:
+    """A single stream may announce pictures and send sound only; segments do not grow for ever of it."""
+    tracks = Tracks(width=UNKNOWN, height=UNKNOWN, sample_rate=48_000, channels=2)
+    attempt = Attempt(tmp_path / "0", tracks=tracks)
+    both = list(encode(20))
+    for packet in encode(70, video=False):
+        attempt.writer.write(packet)
+    for packet in both:
+        attempt.writer.write(replace(packet, time=packet.time + 70 * 90_000))
+    attempt.close(90)
+    segments = [event for event in attempt.events if isinstance(event, FileClosed) and event.kind == "segment"]
+    assert max(event.end_ms - event.begin_ms for event in segments) < 31_000
+    products = make_whole(sources(attempt.directory), tmp_path, NAMES)
+    assert [product.name for product in products] == ["1400123456_12345_1.mp4", "1400123456_12345_2.mp4"]
+    assert list(decode_everything(tmp_path / products[0].name)) == ["audio"]
+    assert decode_everything(tmp_path / products[1].name)["video"] == 20 * FPS
 
 
 def test_aac_alone_can_be_the_product(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from rtcloud.tasks.protocol import FileClosed, FileOpened
 
 SEGMENT_SECONDS = 10
 LONGEST_SECONDS = 30
+LATE_SECONDS = 1
 FLUSH_TICKS = TICKS
 #: closed segments stay reachable here until the MP4 is made, whatever the uploader does with them
 KEEP = "keep"
@@ -101,6 +102,7 @@ class _OpenSegment:
     descriptor: int
     size: int = 0
     flushed: int = 0  # ticks
+    has_video: bool = False
     pending: list[Future[None]] = field(default_factory=list)
 
 
@@ -141,6 +143,7 @@ class HlsWriter:
                 self._write_index(ended=False)
             self._open = self._open_segment(packet.time)
         if packet.kind == "video":
+            self._open.has_video = True
             data = self._muxer.video(packet.data, packet.time, keyframe=packet.keyframe)
         else:
             data = self._muxer.audio(packet.data, packet.time)
@@ -163,9 +166,12 @@ class HlsWriter:
         self._tracks = replace(self._tracks, width=width, height=height)
 
     def _cuts(self, packet: EncodedPacket, length: int) -> bool:
-        """At a keyframe; where there should be pictures but none come, at a sound."""
+        """At a keyframe; where there should be pictures but none come, at a sound. Pictures that come late begin a
+        segment: whoever opens one looks only at its beginning for what it holds."""
+        assert self._open is not None
         if packet.kind == "video" or not self._tracks.width:
-            return packet.keyframe and length >= SEGMENT_SECONDS * TICKS
+            is_late = packet.kind == "video" and not self._open.has_video
+            return packet.keyframe and length >= (LATE_SECONDS if is_late else SEGMENT_SECONDS) * TICKS
         return length >= LONGEST_SECONDS * TICKS
 
     def _open_segment(self, start: int) -> _OpenSegment:

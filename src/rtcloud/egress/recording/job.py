@@ -10,12 +10,11 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from rtcloud.aio import spawn
 from rtcloud.client.types import ClientRoom, Disconnected
-from rtcloud.egress.recording import mp4, recovery
+from rtcloud.egress.recording import products
 from rtcloud.egress.recording.naming import FileNames
 from rtcloud.egress.recording.pipeline import Pipeline
 from rtcloud.egress.recording.placing import Plan, Roster, grid_scene
@@ -23,7 +22,7 @@ from rtcloud.egress.recording.request import RecordingRequest, decode
 from rtcloud.mixer import layout
 from rtcloud.mixer.mixing import KeyframeWanted, Mixer, MixFormat, Wish
 from rtcloud.tasks.job import JobShell
-from rtcloud.tasks.protocol import Ended, FileClosed, Left, Noted, Started, Stop
+from rtcloud.tasks.protocol import Ended, Left, Started, Stop
 
 Connect = Callable[[str, str], Awaitable[ClientRoom]]
 
@@ -238,40 +237,22 @@ class Recorder:
     def _makes_whole(self) -> bool:
         return self._request.record_params.output_format != 0
 
-    def _earlier_attempts(self) -> list[Path]:
-        task = self._shell.directory.parent
-        return [task / str(attempt) for attempt in range(self._shell.order.attempt)]
-
     async def _make_products(self) -> None:
         """The files made from the whole recording, of all attempts."""
         params = self._request.record_params
-        if not self._makes_whole:
-            return
-        extension = "mp4" if params.makes_mp4 else "aac"
-        products = await asyncio.to_thread(self._remux, extension, params.max_media_file_duration)
-        if not products:
-            self._shell.report(Noted(at_ms=self._now_ms(), code="NothingRecorded", message="no media came"))
-        for product in products:
-            self._shell.report(
-                FileClosed(
-                    at_ms=self._now_ms(),
-                    name=product.name,
-                    kind="mp4",
-                    begin_ms=product.begin_ms,
-                    end_ms=product.end_ms,
-                    size=product.size,
-                    track_type="audio" if extension == "aac" else self._track_type,
-                )
+        if self._makes_whole:
+            extension = "mp4" if params.makes_mp4 else "aac"
+            await products.make_products(
+                self._shell,
+                self._names,
+                [extension],
+                track_type=self._track_type,
+                max_minutes=params.max_media_file_duration,
             )
 
     @property
     def _track_type(self) -> str:
         return ("audio_video", "audio", "video")[self._request.record_params.stream_type]
-
-    def _remux(self, extension: str, max_minutes: int) -> list[mp4.Product]:
-        directories = [*self._earlier_attempts(), self._shell.directory]
-        sources = [source for directory in directories for source in recovery.sources(directory)]
-        return mp4.make_whole(sources, self._shell.directory, self._names, extension=extension, max_minutes=max_minutes)
 
     def _now_ms(self) -> int:
         return self._shell.clock.now_ms()

@@ -102,7 +102,7 @@ def product(name: str) -> TaskFile:
 
 
 def test_each_report_of_an_address_is_told_with_its_moment() -> None:
-    event = OutputChanged(sequence=1, at_ms=NOW, url=ONE, status=3, code=7, message="reset by the peer")
+    event = OutputChanged(sequence=1, at_ms=NOW, url=ONE, status=4, code=7, message="reset by the peer")
     (told,) = KIND.on_event(task(request()), 0, event).callbacks
     assert (told.group, told.type) == (4, 401)
     assert told.info == {
@@ -111,7 +111,7 @@ def test_each_report_of_an_address_is_told_with_its_moment() -> None:
         "EventMsTs": NOW,
         "UserId": "robot",
         "TaskId": "T",
-        "Payload": {"Url": ONE, "Status": 3, "ErrorCode": 7, "ErrorMsg": "reset by the peer"},
+        "Payload": {"Url": ONE, "Status": 4, "ErrorCode": 7, "ErrorMsg": "reset by the peer"},
     }
 
 

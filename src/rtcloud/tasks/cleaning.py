@@ -1,0 +1,21 @@
+"""The spool of a task goes when the task has ended: with its last upload, or with its last job."""
+
+import asyncio
+import shutil
+
+from sqlalchemy import Connection
+
+from rtcloud.tasks import records
+from rtcloud.tasks.context import WorkerContext
+from rtcloud.tasks.lifecycle import State
+
+
+async def clean_spool(context: WorkerContext, task_id: str) -> None:
+    """Nothing is removed of a task that has not ended, or that is not known."""
+    directory = context.directory(task_id)
+
+    def has_ended(connection: Connection) -> bool:
+        return records.state(connection, task_id) is State.ENDED
+
+    if await context.database.read(has_ended):
+        await asyncio.get_running_loop().run_in_executor(None, lambda: shutil.rmtree(directory, ignore_errors=True))
