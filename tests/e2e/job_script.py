@@ -61,6 +61,8 @@ def wait_for_stop() -> None:
     while line := sys.stdin.buffer.readline():
         instruction = json.loads(line)
         (spool / "instructions").open("a").write(instruction["type"] + "\n")
+        if instruction["type"] == "update":
+            (spool / "update.json").write_text(json.dumps(instruction))
         if instruction["type"] == "stop":
             state["leave_code"] = instruction.get("leave_code", 0)
             return
@@ -86,6 +88,11 @@ for word in os.environ["JOB_SCRIPT"].split():
             file("mp4", "a.mp4")
         case "hidden":  # in the journal only, as when the worker died before it read the pipe
             file("segment", "hidden.ts", journal_only=True)
+        case "order":
+            (spool / "order.json").write_text(json.dumps(order))
+        case "connecting" | "pushing":
+            status = 1 if act == "connecting" else 2
+            send({"type": "output_changed", "url": "rtmp://cdn/live/x", "status": status})
         case "stop?":
             wait_for_stop()
         case "left":

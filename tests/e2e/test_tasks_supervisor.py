@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from sqlalchemy import Connection, insert, select
 
 from rtcloud.callbacks.targets import set_targets
 from rtcloud.clock import SystemClock
+from rtcloud.egress.publishing.events import RelayKind
 from rtcloud.egress.recording.events import RecordingKind
 from rtcloud.rooms.ids import RoomRef
 from rtcloud.store import tables
@@ -89,6 +90,20 @@ class House:
         ref = RoomRef(APP, True, "77")
         new = NewTask(TASK, "recording", ref, "robot", params, now_ms + 10**8, now_ms)
         await self.tasks.accept(new)
+
+    async def accept_relay(self) -> None:
+        somebody = {"UserInfo": {"UserId": "somebody", "RoomId": "other", "RoomIdType": 1}}
+        request = {
+            "SdkAppId": APP,
+            "RoomId": "77",
+            "AgentParams": {"UserId": "robot"},
+            "AudioParams": {"SubscribeAudioList": [somebody]},
+            "PublishCdnParams": [{"PublishCdnUrl": "rtmp://cdn/live/x"}],
+            "FeedBackRoomParams": [{"RoomId": "88", "UserId": "feeder"}],
+        }
+        now_ms, params = SystemClock().now_ms(), json.dumps(request).encode()
+        ref = RoomRef(APP, True, "77")
+        await self.tasks.accept(NewTask(TASK, "relay", ref, "robot", params, now_ms + 10**8, now_ms, load=250))
 
     async def told(self) -> list[tuple[int, dict[str, Any]]]:
         def work(connection: Connection) -> list[tuple[int, dict[str, Any]]]:
@@ -341,6 +356,91 @@ def test_draining_closes_files_and_the_next_worker_goes_on(tmp_path: Path) -> No
         types = await house.types()
         assert (types[-1], types.count(301), types.count(306), types.count(302)) == (305, 1, 1, 1)
         assert (house.files / "last.ts").read_text() == "segment 0"
+
+    play(tmp_path, scenario)
+
+
+def test_orderly_restarts_use_up_no_attempt(tmp_path: Path) -> None:
+    async def scenario(house: House) -> None:
+        await house.accept(output_format=0)
+        script = "start segment index stop? left end"
+        for number in range(6):
+            async with running(house.supervisor(script)):
+                await house.until_told(304, times=number + 1)
+        row = await house.row()
+        assert (row.state, row.attempts, row.spent) == ("accepted", 6, 0)
+        async with running(house.supervisor("start segment index die")):
+            await house.until_ended()
+        row = await house.row()
+        assert (row.leave_code, row.attempts) == (3, 10)
+        names = {path.name for path in house.files.iterdir()}
+        assert {"a.ts", "ha1_a.ts", "ha9_a.ts"} <= names
+
+    play(tmp_path, scenario)
+
+
+def test_a_job_that_cannot_be_started_uses_up_no_attempt(tmp_path: Path) -> None:
+    async def scenario(house: House) -> None:
+        await house.accept(output_format=0)
+        command = [str(tmp_path / "job"), str(tmp_path / "job_script.py")]
+        async with running(house.supervisor("start segment index stop? left end", command=command)):
+            await asyncio.sleep(0.5)  # several tries
+            assert (await house.row()).attempts == 0
+            command[:] = JOB
+            await house.until_told(301)
+            assert (await house.row()).attempts == 1
+
+    play(tmp_path, scenario)
+
+
+def test_a_relay_goes_on_however_often_its_job_dies_and_tells_of_each_address(tmp_path: Path) -> None:
+    async def scenario(house: House) -> None:
+        await house.accept_relay()
+        dying = " ".join(f"{attempt}:die" for attempt in range(5))
+        timing = replace(QUICK, steady=0.0)  # each does well enough to be forgotten
+        script = f"start order connecting pushing {dying} stop? left end"
+        async with running(house.supervisor(script, timing=timing, kinds=[RelayKind()])):
+            await house.until_told(401, times=12)
+            assert await house.tasks.load() == (250, 0)
+            orders = [house.path / "spool" / TASK / str(number) / "order.json" for number in (0, 5)]
+            for order in orders:
+                passes = [(one["room_id"], one["user_id"]) for one in json.loads(order.read_text())["passes"]]
+                assert passes == [("other", "robot"), ("88", "feeder")]
+            await house.tasks.stop(TASK)
+            await house.until_ended()
+            assert await house.tasks.load() == (0, 0)
+
+            async def is_clean() -> bool:
+                return not (house.path / "spool" / TASK).exists()
+
+            await house.until(is_clean)
+        statuses = [payload["Status"] for _, payload in await house.told()]
+        assert statuses == [1, 2, *[3, 2] * 5, 5, 0]
+        assert set(await house.types()) == {401}
+
+    play(tmp_path, scenario)
+
+
+def test_a_changed_request_reaches_the_job_with_passes_for_its_new_rooms(tmp_path: Path) -> None:
+    async def scenario(house: House) -> None:
+        await house.accept_relay()
+        async with running(house.supervisor("start connecting stop? left end", kinds=[RelayKind()])):
+            await house.until_told(401)
+
+            def change(params: bytes) -> tuple[bytes, None, int]:
+                return params.replace(b'"other"', b'"third"'), None, 300
+
+            assert await house.tasks.update(TASK, APP, change) is not None
+            update = house.path / "spool" / TASK / "0" / "update.json"
+
+            async def is_told() -> bool:
+                return update.exists()
+
+            await house.until(is_told)
+            told = json.loads(update.read_text())
+            assert (told["revision"], [one["room_id"] for one in told["passes"]]) == (1, ["third", "88"])
+            assert b"topsecret" not in update.read_bytes()
+        assert await house.tasks.load() == (300, 0)
 
     play(tmp_path, scenario)
 
