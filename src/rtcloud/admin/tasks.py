@@ -132,7 +132,7 @@ def _status(status: int) -> str:
 
 
 def _shown(address: str) -> str:
-    """Without what may be a key."""
+    """Without what may be a key. Jobs leave it out, too; this is for those that forget."""
     if "://" not in address:
         return address
     try:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from rtcloud.watermarks.image import MAX_BYTES, Picture, PictureError, check_picture
+from rtcloud.watermarks.image import FETCHED, MAX_BYTES, MAX_FETCHED_BYTES, Picture, PictureError, check_picture
 
 
 def made(kind: str, size: tuple[int, int] = (40, 30), mode: str = "RGB", **options: Any) -> bytes:
@@ -89,3 +89,53 @@ def test_broken_pictures_never_raise_anything_else(kind: str, data: st.DataObjec
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     with contextlib.suppress(PictureError):
         check_picture(bytes(content))
+
+
+@pytest.mark.parametrize(
+    ("content", "picture"),
+    [
+        (made("GIF", mode="P"), Picture("gif", 40, 30)),
+        (made("GIF", mode="P", save_all=True, append_images=[Image.new("P", (40, 30), 1)]), Picture("gif", 40, 30)),
+        (made("WEBP"), Picture("webp", 40, 30)),
+        (made("WEBP", mode="RGBA", lossless=True), Picture("webp", 40, 30)),
+        (made("PNG"), Picture("png", 40, 30)),
+    ],
+)
+def test_what_is_fetched_may_be_of_more_kinds_than_what_is_uploaded(content: bytes, picture: Picture) -> None:
+    assert check_picture(content, FETCHED) == picture
+    if picture.format != "png":
+        with pytest.raises(PictureError, match="is not a whole PNG, JPEG or BMP picture"):
+            check_picture(content)
+
+
+def test_what_is_fetched_may_be_larger_and_is_bounded_too() -> None:
+    large = made("BMP", (1200, 700))
+    assert MAX_BYTES < len(large) < MAX_FETCHED_BYTES
+    assert check_picture(large, FETCHED).width == 1200
+    with pytest.raises(PictureError, match="more than 5242880 bytes"):
+        check_picture(bytes(MAX_FETCHED_BYTES + 1), FETCHED)
+
+
+@pytest.mark.parametrize(
+    ("content", "at", "sides"),
+    [
+        (made("GIF", mode="P"), 6, struct.pack("<HH", 65_535, 65_535)),
+        (made("WEBP", lossless=True), 21, struct.pack("<I", 16_382 | 16_382 << 14)),  # 14 bits each, less one
+    ],
+    ids=["GIF", "WebP"],
+)
+def test_pictures_that_claim_to_be_huge_are_refused_before_they_are_decoded(
+    content: bytes, at: int, sides: bytes
+) -> None:
+    with pytest.raises(PictureError, match="pixels"):
+        check_picture(content[:at] + sides + content[at + len(sides) :], FETCHED)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(["GIF", "WEBP"]), st.data())
+def test_broken_pictures_that_are_fetched_never_raise_anything_else(kind: str, data: st.DataObject) -> None:
+    content = bytearray(made(kind))
+    for _ in range(data.draw(st.integers(1, 5))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    with contextlib.suppress(PictureError):
+        check_picture(bytes(content), FETCHED)
