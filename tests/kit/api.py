@@ -89,6 +89,10 @@ class FakeTasks:
             if task.ref.sdk_app_id == sdk_app_id and task.kind == kind
         )
 
+    async def has_robot(self, room: RoomRef, user_id: str) -> bool:
+        tasks = [task for task in self.accepted.values() if (task.ref, task.user_id) == (room, user_id)]
+        return any([await self.params(task.task_id, room.sdk_app_id) is not None for task in tasks])
+
     async def load(self) -> tuple[int, int]:
         open_ones = (task for task_id, task in self.accepted.items() if self.views[task_id].state != "ended")
         return sum(task.load for task in open_ones), self.capacity

@@ -57,6 +57,10 @@ class Tasks(Protocol):
         """How many tasks of that kind the application has that have not ended."""
         ...
 
+    async def has_robot(self, room: RoomRef, user_id: str) -> bool:
+        """Whether a task that was not stopped is in that room, or will be, with a robot of that name."""
+        ...
+
     async def load(self) -> tuple[int, int]:
         """What open tasks are expected to take, and what they may take: thousandths of a core. 0 may: no limit."""
         ...

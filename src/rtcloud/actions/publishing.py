@@ -93,6 +93,8 @@ async def start_publish_cdn_stream(services: Services, call: Call, request: Star
     )
     check_stopping(services)
     async with services.accepting:
+        if await services.tasks.has_robot(task.ref, task.user_id):
+            raise faults.invalid(action, "AgentParams.UserId", "is the robot of another task in this room")
         await check_load(services, task.load)
         await services.tasks.accept(task)
     return TaskResult(task.task_id)

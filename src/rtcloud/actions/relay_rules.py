@@ -20,6 +20,7 @@ from rtcloud.egress.publishing.request import (
     WaterMark,
 )
 from rtcloud.rooms.ids import RoomRef
+from rtcloud.rtmp.address import AddressError, parse_address
 
 FLOATING, SHARING, GRID, CUSTOM = 1, 2, 3, 4
 WATERMARKS = 25
@@ -123,8 +124,10 @@ def _check_outputs(action: Action, request: RelayRequest) -> None:
         if url in seen:
             raise faults.invalid(action, path, "is in the list twice")
         seen.add(url)
-        if "/" not in url.partition("://")[2].partition("/")[2].strip("/"):
-            raise faults.invalid(action, path, "must name an application and a stream, as rtmp://host/live/stream")
+        try:
+            parse_address(url)
+        except AddressError as error:
+            raise faults.invalid(action, path, f"cannot be published to: {error}") from None
 
 
 # sound ------------------------------------------------------------------------------------------------------------

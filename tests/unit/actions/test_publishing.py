@@ -83,11 +83,13 @@ class World:
         return make_user_sig(self.app, self.world.app.secret_key, user_id, now_ms=NOW_MS)
 
     def parameters(self, changes: dict[str, Any]) -> dict[str, Any]:
+        """Each task has a robot of its own."""
+        robot = f"robot{len(self.tasks.accepted) or ''}"
         whole = {
             "SdkAppId": self.app,
             "RoomId": "3560",
             "RoomIdType": 0,
-            "AgentParams": {"UserId": "robot", "UserSig": self.sig("robot")},
+            "AgentParams": {"UserId": robot, "UserSig": self.sig(robot)},
             "WithTranscoding": 1,
             "AudioParams": AUDIO,
             "PublishCdnParams": [{"PublishCdnUrl": URL}],
@@ -340,8 +342,8 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"PublishCdnParams": [{"PublishCdnUrl": f"{URL}{n}"} for n in range(11)]}, VALUE, "PublishCdnParams must have at"),
     ({"PublishCdnParams": [{"PublishCdnUrl": URL}] * 2}, INVALID, "PublishCdnParams.1.PublishCdnUrl is in the list"),
     ({"PublishCdnParams": [{"PublishCdnUrl": "http://host/live/a"}]}, INVALID, "PublishCdnParams.0.PublishCdnUrl must"),
-    ({"PublishCdnParams": [{"PublishCdnUrl": "rtmp://host/live"}]}, INVALID, "PublishCdnParams.0.PublishCdnUrl must"),
-    ({"PublishCdnParams": [{"PublishCdnUrl": "rtmp://host"}]}, INVALID, "PublishCdnParams.0.PublishCdnUrl must"),
+    ({"PublishCdnParams": [{"PublishCdnUrl": "rtmp://host/live"}]}, INVALID, "PublishCdnParams.0.PublishCdnUrl cannot"),
+    ({"PublishCdnParams": [{"PublishCdnUrl": "rtmp://host"}]}, INVALID, "PublishCdnParams.0.PublishCdnUrl cannot"),
     # layouts
     (layout(4), MISSING, "VideoParams.LayoutParams.MixLayoutList is required"),
     (layout(2), MISSING, "VideoParams.LayoutParams.MaxVideoUser is required"),
@@ -552,6 +554,20 @@ def test_a_robot_of_a_task_stopped_just_now_is_waited_for() -> None:
     run(scenario)
 
 
+def test_a_robot_of_another_task_is_taken_before_it_is_in_the_room() -> None:
+    async def scenario(world: World) -> None:
+        same: dict[str, Any] = {"AgentParams": {"UserId": "robot"}}
+        task_id = await world.start(**same)
+        error = await refusal(world.start(**same))
+        assert (error.code, error.message.split()[0]) == ("InvalidParameter", "AgentParams.UserId")
+        await world.start(RoomIdType=1, **same)
+        await world.stop(task_id)
+        first, second = await asyncio.gather(world.start(**same), world.start(**same), return_exceptions=True)
+        assert {type(first), type(second)} == {str, ServiceError}
+
+    run(scenario)
+
+
 def test_a_dead_picture_is_told_with_its_field() -> None:
     async def scenario(world: World) -> None:
         world.images.dead = {"https://host/dead.png": "answers with status 404"}
@@ -626,7 +642,8 @@ def test_calls_at_once_do_not_take_the_same_place() -> None:
             await slow(task)
 
         world.tasks.accept = accept  # type: ignore[method-assign]
-        results = await asyncio.gather(*(world.start(**video()) for _ in range(5)), return_exceptions=True)
+        starts = [world.start(AgentParams={"UserId": f"robot{number}"}, **video()) for number in range(5)]
+        results = await asyncio.gather(*starts, return_exceptions=True)
         refused = [each.code for each in results if isinstance(each, ServiceError)]
         assert refused == ["FailedOperation.RestrictedConcurrency"] * 3
 

@@ -232,6 +232,15 @@ def test_a_request_is_changed_sealed_and_numbered(rows: Rows) -> None:
     assert outputs(rows) == [(2_000, "h264", 640), (2_000, "h264", 1280)]
 
 
+def test_a_robot_is_known_until_its_task_is_stopped(rows: Rows) -> None:
+    room, robot = RoomRef(1400, True, "77"), "robot"
+    assert records.has_robot(rows.connection, room, robot)
+    assert not records.has_robot(rows.connection, room, "other")
+    assert not records.has_robot(rows.connection, RoomRef(room.sdk_app_id, not room.numeric, room.room_id), robot)
+    records.stop(rows.connection, "T", 0, 1_500)
+    assert not records.has_robot(rows.connection, room, robot)
+
+
 def test_a_change_that_is_refused_changes_nothing(rows: Rows) -> None:
     def refuse(params: bytes) -> tuple[bytes, None, int]:
         raise ValueError("stale")
