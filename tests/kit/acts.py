@@ -32,11 +32,11 @@ FLASH = Region(0.34, 0.12, 0.66, 0.40)
 CLOCK = Region(0.10, 0.48, 0.90, 0.64)
 _MOVING = Region(0.10, 0.72, 0.90, 0.88)
 
-#: Colours that stay apart after lossy video, in the order in which people get them.
+#: Colours that stay apart after lossy video, in the order in which people get them: full hues, since where a colour
+#: meets black or white there is a line of its shades and tints.
 PALETTE = (
-    *((208, 32, 32), (32, 160, 32), (32, 48, 208), (208, 192, 32), (192, 32, 192), (32, 176, 192)),
-    *((240, 112, 32), (112, 112, 240), (240, 144, 240), (144, 176, 112), (240, 208, 144), (112, 240, 32)),
-    *((112, 208, 208), (112, 32, 240), (240, 32, 112), (144, 112, 32)),
+    *((216, 24, 24), (24, 216, 24), (24, 24, 216), (216, 216, 24), (216, 24, 216), (24, 216, 216)),
+    *((216, 120, 24), (24, 120, 216), (120, 216, 24), (216, 24, 120), (120, 24, 216), (24, 216, 120)),
 )
 Pixels = npt.NDArray[np.uint8]
 

@@ -4,6 +4,7 @@ Who is where is found by colour alone, who is heard by tone alone; nothing is ta
 """
 
 import json
+import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -13,6 +14,7 @@ from typing import Any
 
 import av
 import numpy as np
+import numpy.typing as npt
 
 from rtcloud.client import sei
 from tests.kit import probes
@@ -130,6 +132,13 @@ class Aired:
             (stream,) = [each for each in container.streams if each.type == kind]
             return [_seconds(packet) for packet in container.demux(stream) if packet.size]
 
+    def complaints(self) -> str:
+        """What FFmpeg says when it plays everything. Frame rates may change on the way: times are looked at apart."""
+        times = ["-fps_mode", "passthrough", "-enc_time_base", "-1"]
+        command = ["ffmpeg", "-v", "warning", "-xerror", "-i", str(self.path), *times, "-f", "null", "-"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        return done.stderr.strip() if done.returncode == 0 else f"status {done.returncode}: {done.stderr.strip()}"
+
     def offset_ms(self, region: Region) -> list[float]:
         """For each beep how much later its flash in the region is."""
         apart = probes.offsets(probes.beeps(self.path), probes.flashes(self.path, region))
@@ -137,15 +146,23 @@ class Aired:
 
 
 def box_of(picture: Picture, color: tuple[int, int, int], least: int = 6, share: float = 0.1) -> Box | None:
-    """The bounding box of a colour. Rows and columns with few pixels of it do not count: where other colours meet there
-    are all colours between them."""
+    """The bounding box of a colour. Rows and columns with few pixels of it do not count, nor do those that stand apart:
+    where other colours meet there are all colours between them."""
     mask = (np.abs(picture.astype(np.int16) - np.array(color, np.int16)) <= TOLERANCE).all(axis=2)
     across, down = mask.sum(axis=1), mask.sum(axis=0)
     if min(across.max(), down.max()) < least:
         return None
-    rows = np.nonzero(across >= max(least, share * across.max()))[0]
-    columns = np.nonzero(down >= max(least, share * down.max()))[0]
-    return Box(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+    top, bottom = _longest(across >= max(least, share * across.max()))
+    left, right = _longest(down >= max(least, share * down.max()))
+    return Box(left, top, right, bottom)
+
+
+def _longest(marked: npt.NDArray[np.bool_], gap: int = 8) -> tuple[int, int]:
+    """Begin and end of the longest run, small gaps included."""
+    at = np.nonzero(marked)[0]
+    runs = np.split(at, np.nonzero(np.diff(at) > gap)[0] + 1)
+    run = max(runs, key=lambda each: int(each[-1] - each[0]))
+    return int(run[0]), int(run[-1]) + 1
 
 
 def boxes(picture: Picture, acts: dict[str, Act]) -> dict[str, Box]:
