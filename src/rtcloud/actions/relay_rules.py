@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from rtcloud.apimodel import faults
 from rtcloud.apimodel.model import Action
 from rtcloud.egress.publishing.request import (
+    CUSTOM,
+    FLOATING,
+    SCREEN_SHARING,
     AudioParams,
     Layout,
     LayoutParams,
@@ -22,7 +25,6 @@ from rtcloud.egress.publishing.request import (
 from rtcloud.rooms.ids import RoomRef
 from rtcloud.rtmp.address import AddressError, parse_address
 
-FLOATING, SHARING, GRID, CUSTOM = 1, 2, 3, 4
 WATERMARKS = 25
 #: Rooms that one task may join (our bound): as many as there are places in a layout.
 ROOMS = 16
@@ -48,15 +50,11 @@ def check(action: Action, request: RelayRequest) -> None:
     _check_recording(action, request)
 
 
-def room_of(request: RelayRequest, user: MixUserInfo) -> RoomRef:
-    return RoomRef(request.sdk_app_id, user.room_id_type == 0, user.room_id)
-
-
 def rooms(request: RelayRequest) -> dict[RoomRef, str]:
     """Every room whose streams are relayed, the main room first, with the path that names it."""
     found = {request.ref: "RoomId"}
     for path, user in _wanted(request):
-        found.setdefault(room_of(request, user), path)
+        found.setdefault(request.ref_of(user), path)
     return found
 
 
@@ -162,7 +160,7 @@ def _check_video(action: Action, video: VideoParams, *, is_single: bool) -> None
 
 def _check_layout(action: Action, layout: LayoutParams, canvas: VideoEncode) -> None:
     path = "VideoParams.LayoutParams"
-    if layout.mix_layout_mode == SHARING and (
+    if layout.mix_layout_mode == SCREEN_SHARING and (
         layout.max_video_user is None or layout.max_video_user.user_media_stream.user_info is None
     ):
         why = f"{path}.MaxVideoUser is required, with its UserInfo: MixLayoutMode is 2 (screen sharing)"
@@ -249,7 +247,7 @@ def _check_rooms(action: Action, request: RelayRequest) -> None:
 def _check_robots(action: Action, request: RelayRequest) -> None:
     """Robots have names of their own wherever they are: who enters a room twice is thrown out there."""
     agent = request.agent_params.user_id
-    named = {(room_of(request, user), user.user_id): path for path, user in _wanted(request)}
+    named = {(request.ref_of(user), user.user_id): path for path, user in _wanted(request)}
     for (_, user_id), path in named.items():
         if user_id == agent:
             raise faults.invalid(action, "AgentParams.UserId", f"is the robot's, and cannot be that of {path}, too")
@@ -276,7 +274,7 @@ def _wanted(request: RelayRequest) -> Iterator[Named]:
             for path, place in _places(layout):
                 if place.user_media_stream is not None and place.user_media_stream.user_info is not None:
                     yield f"{path}.UserMediaStream.UserInfo", place.user_media_stream.user_info
-        elif layout.mix_layout_mode in (FLOATING, SHARING) and layout.max_video_user is not None:
+        elif layout.mix_layout_mode in (FLOATING, SCREEN_SHARING) and layout.max_video_user is not None:
             user = layout.max_video_user.user_media_stream.user_info
             if user is not None:
                 yield "VideoParams.LayoutParams.MaxVideoUser.UserMediaStream.UserInfo", user

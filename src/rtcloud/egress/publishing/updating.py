@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from rtcloud.egress.publishing.request import AudioEncode, RelayRequest
 from rtcloud.errors import ServiceError
@@ -50,8 +51,14 @@ def merge(current: RelayRequest, changes: Mapping[str, Any]) -> RelayRequest:
 
 
 def convert(members: Mapping[str, Any]) -> RelayRequest:
-    """Empty texts are the defaults, as they are wherever the API takes text."""
-    return msgspec.convert(_without_empty_texts(members), RelayRequest)
+    """Empty texts are the defaults, as they are wherever the API takes text; a big picture of nobody is none."""
+    made = msgspec.convert(_without_empty_texts(members), RelayRequest)
+    video = made.video_params
+    big = None if video is None else video.layout_params.max_video_user
+    if video is None or big is None or big.user_media_stream.user_info is not None:
+        return made
+    layout = replace(video.layout_params, max_video_user=None)
+    return replace(made, video_params=replace(video, layout_params=layout))
 
 
 def _check_media(current: RelayRequest, changes: Mapping[str, Any]) -> None:

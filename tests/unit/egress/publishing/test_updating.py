@@ -221,3 +221,19 @@ def test_a_single_stream_forgets_what_was_mixed(before: RelayRequest) -> None:
     assert single.publish_cdn_params == before.publish_cdn_params
     mixed = merge(single, {"WithTranscoding": 1, "SequenceNumber": 2})
     assert (mixed.single_subscribe_params, mixed.video_params) == (None, single.video_params)
+
+
+def test_a_big_picture_of_nobody_resets_it() -> None:
+    def big(stream: dict[str, Any]) -> dict[str, Any]:
+        return {"LayoutParams": {"MaxVideoUser": {"UserMediaStream": stream}}}
+
+    start = {"SdkAppId": 1, "RoomId": "7", "AgentParams": {"UserId": "r"}}
+    encode = {"Width": 16, "Height": 16, "Fps": 1, "BitRate": 1, "Gop": 1}
+    before = convert(
+        start | {"VideoParams": {"VideoEncode": encode} | big({"UserInfo": {"UserId": "a", "RoomId": "7"}})}
+    )
+    after = merge(before, {"WithTranscoding": 1, "SequenceNumber": 1, "VideoParams": big({})})
+    assert before.video_params is not None
+    assert before.video_params.layout_params.max_video_user is not None
+    assert after.video_params is not None
+    assert after.video_params.layout_params.max_video_user is None
