@@ -82,7 +82,9 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=Tr
     mixing_cores: Annotated[
         float,
         Meta(
-            description="cores of this machine that relay tasks may use; 0: no limit, -1: three quarters of them", ge=-1
+            description="cores of this machine that relay tasks may use; 0: no limit, -1: three quarters of them",
+            ge=-1,
+            le=65_536,
         ),
     ] = -1.0
     log_level: Annotated[str, Meta(description="debug, info, warning or error")] = "info"

@@ -260,6 +260,26 @@ async def test_a_task_tells_what_went_in_and_out(database: SqliteDatabase) -> No
     assert made == [task_reading.TaskOutputStretch(NOW, None, "h264", 1280, 720, True)]
 
 
+async def test_what_a_mix_takes_from_other_rooms_went_in_too(database: SqliteDatabase) -> None:
+    other = RoomRef(APP, False, "other")
+    task = NewTask("T1", "relay", RoomRef(APP, True, "1"), "robot", b"{}", NOW + DAY_MS, NOW)
+
+    def work(connection: Connection) -> None:
+        records.accept(connection, Sealer(bytes(32)), task)
+        call(connection)
+        for number, ref in (("2", other), ("3", RoomRef(APP, False, "unrelated"))):
+            values = {"sdk_app_id": APP, "numeric": False, "room_id": ref.room_id, "created_ms": NOW}
+            connection.execute(tables.rooms.insert().values(id=f"RM_{number}", **values))
+            stay(connection, f"PA_{number}", f"RM_{number}", "robot", NOW + 1000, NOW + 60_000)
+            receives(connection, f"PA_{number}", "carol", "audio", NOW + 2000, NOW + 6_000)
+        for _ in range(2):
+            records.note_rooms(connection, "T1", [task.ref, other])
+
+    await database.write(work)
+    received = [Received(NOW + 2000, NOW + 6000, 0, True)]
+    assert await database.read(lambda c: task_reading.inputs_of_task(c, "T1")) == received
+
+
 @pytest.mark.parametrize(
     ("query", "tables_searched"),
     [

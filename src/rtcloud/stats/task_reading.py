@@ -5,11 +5,11 @@ The input is what its robot received; the output is noted when the task is accep
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, and_, func, or_, select
 
 from rtcloud.stats.counting import Received, received_areas
 from rtcloud.stats.reading import received
-from rtcloud.store.tables import presences, rooms, task_outputs, tasks
+from rtcloud.store.tables import presences, rooms, task_outputs, task_rooms, tasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +25,17 @@ class TaskOutputStretch:
 
 
 def inputs_of_task(connection: Connection, task_id: str) -> list[Received]:
-    """In the order of time, over all stays of its robot; times between have no input."""
+    """In the order of time, over all stays of its robot in each of the task's rooms; times between have no input."""
     task = connection.execute(select(tasks).where(tasks.c.task_id == task_id)).one_or_none()
     if task is None:
         return []
-    here = (rooms.c.sdk_app_id == task.sdk_app_id, rooms.c.numeric == task.numeric, rooms.c.room_id == task.room_id)
-    stays = select(presences.c.id).join(rooms, rooms.c.id == presences.c.room).where(*here)
+    elsewhere = connection.execute(
+        select(task_rooms.c.numeric, task_rooms.c.room_id).where(task_rooms.c.task_id == task_id)
+    )
+    names = {(task.numeric, task.room_id), *((numeric, room_id) for numeric, room_id in elsewhere)}
+    named = [and_(rooms.c.numeric == numeric, rooms.c.room_id == room_id) for numeric, room_id in sorted(names)]
+    here = and_(rooms.c.sdk_app_id == task.sdk_app_id, or_(*named))
+    stays = select(presences.c.id).join(rooms, rooms.c.id == presences.c.room).where(here)
     stays = stays.where(presences.c.user_id == task.user_id, presences.c.joined_ms >= task.created_ms)
     if task.ended_ms is not None:
         stays = stays.where(presences.c.joined_ms <= task.ended_ms)

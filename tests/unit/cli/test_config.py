@@ -1,4 +1,5 @@
 import argparse
+import os
 import tomllib
 from pathlib import Path
 
@@ -33,6 +34,10 @@ def test_a_flag_wins_over_the_environment_over_the_file(tmp_path: Path) -> None:
         ('roles = ["api", "worker"]', "roles"),
         ('media_addresses = ["here"]', "media_addresses"),
         ('log_level = "loud"', "log_level"),
+        ("mixing_cores = -0.5", "mixing_cores"),
+        ("mixing_cores = -2", "mixing_cores"),
+        ("mixing_cores = nan", "mixing_cores"),
+        ("mixing_cores = inf", "mixing_cores"),
         ("unheard_of = 1", "unheard_of"),
         ("[[callbacks]]\nkey = 'k'", "url"),
         ("= 1", "rtcloud.toml"),
@@ -50,6 +55,19 @@ def test_a_bad_flag_and_a_bad_variable_are_named() -> None:
         config.load(flags("--media-port", "x"), {})
     with pytest.raises(ConfigError, match="RTCLOUD_DEMO"):
         config.load(flags(), {"RTCLOUD_DEMO": "perhaps"})
+
+
+def test_cores_are_a_number_with_or_without_fraction() -> None:
+    assert config.load(flags("--mixing-cores", "2.5"), {}).mixing_cores == 2.5
+    assert config.load(flags(), {"RTCLOUD_MIXING_CORES": "0"}).mixing_cores == 0
+    with pytest.raises(ConfigError, match="--mixing-cores"):
+        config.load(flags("--mixing-cores", "many"), {})
+
+
+def test_cores_for_relays_are_three_quarters_of_the_machine_unless_set() -> None:
+    own = config.thousandths(config.Config().mixing_cores)
+    assert own == 750 * len(os.sched_getaffinity(0))
+    assert (config.thousandths(0), config.thousandths(1.5)) == (0, 1500)
 
 
 def test_the_example_holds_every_key_with_its_default() -> None:
