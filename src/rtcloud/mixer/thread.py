@@ -89,7 +89,8 @@ class MixingThread(Generic[M]):
         looked: Callable[[], None] = lambda: None,
     ) -> None:
         self._driven = driven
-        self._pace = pace
+        #: changed on the thread only
+        self.pace = pace
         self._clock = clock
         self._close = close
         self._after_look = looked
@@ -147,7 +148,7 @@ class MixingThread(Generic[M]):
     def replace(self, driven: M, pace: Pace) -> None:
         """From a ``change``: what comes from now on is driven so."""
         self._driven = driven
-        self._pace = pace
+        self.pace = pace
 
     def _run(self) -> None:
         try:
@@ -163,14 +164,14 @@ class MixingThread(Generic[M]):
             self._looked = self._clock.monotonic()
             self._empty_inbox()
             end = self._end
-            until = now - self._pace.patience_us
+            until = now - self.pace.patience_us
             if end is not None and (not end.drains or until >= end.at_us):
                 self._close(self._driven, end.at_us)
                 return
             self._driven.advance(until if end is None else min(until, end.at_us), hurry=True)
             self._after_look()
             spent = self._local.now_us() - now
-            self._wake.wait(max(2_000, self._pace.interval_us - spent) / 1_000_000)
+            self._wake.wait(max(2_000, self.pace.interval_us - spent) / 1_000_000)
             if self._end is not None:
                 time.sleep(0.005)  # the event stays set while draining
 

@@ -51,6 +51,8 @@ class Carrier:
         self._lock = threading.Lock()
         self._waiting = 0
         self._is_dropping = False
+        #: what is written is thrown away
+        self.is_muted = False
         #: whether packets were dropped since the last look; a keyframe is wanted
         self.dropped = False
 
@@ -60,6 +62,8 @@ class Carrier:
         self._offset = None
 
     def write(self, packet: EncodedPacket) -> None:
+        if self.is_muted:
+            return
         source = self._source
         assert source is not None
         origin = source.origin_us
@@ -72,6 +76,8 @@ class Carrier:
         moment = source.server_clock.to_server(origin) + packet.time * 1_000_000 // TICKS
         last = self._last.get(packet.codec)
         if last is not None and time <= last:
+            if packet.kind == "audio":
+                return  # where one source goes on from another, both may have the same piece
             time = last + 1
         self._last[packet.codec] = time
         placed = packet if time == packet.time else replace(packet, time=time)

@@ -31,6 +31,7 @@ from rtcloud.egress.publishing.outputs import Outputs
 from rtcloud.egress.publishing.producing import Production
 from rtcloud.egress.publishing.recorder import FileRecorder, make_products
 from rtcloud.egress.publishing.request import RelayRequest, decode
+from rtcloud.egress.publishing.statuses import Fault
 from rtcloud.mixer.encoding import EncodedPacket
 from rtcloud.mixer.form import Wish
 from rtcloud.outgoing.dialing import Dialer
@@ -154,7 +155,7 @@ class Relay:
         return 0
 
     async def _let_go(self, mixing: asyncio.Future[None]) -> None:
-        self._outputs.drop()
+        self._outputs.cut()
         leaving = spawn(self._leave(), name="relay-leave")
         if not mixing.done():
             await self._production.stop(drains=False)
@@ -293,13 +294,14 @@ class Relay:
 
     def _refuse(self, codec: str) -> None:
         """A single stream's video cannot be relayed as it is; "" when it can again."""
-        if codec:
-            self._shell.report(
-                Noted(at_ms=self._now_ms(), code="VideoCodec", message=f"{codec} cannot be relayed without mixing")
-            )
-            if not self._outputs_begun:
-                self._push()
-            self._outputs.refuse()
+        if not codec:
+            self._push(retry=True)
+            return
+        message = f"{codec} cannot be relayed without mixing"
+        self._shell.report(Noted(at_ms=self._now_ms(), code="VideoCodec", message=message))
+        if not self._outputs_begun:
+            self._push()
+        self._outputs.refuse(Fault.CODEC_NOT_CARRIED, codec)
 
     def _open_outputs(self) -> Outputs:
         order, form = self._shell.order, mix_format(self._request)

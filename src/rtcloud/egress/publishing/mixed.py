@@ -5,6 +5,7 @@ mixer has been told of. One mixer goes on through every update that leaves the k
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from rtcloud.client.types import RemoteTrack
 from rtcloud.clock import Clock
@@ -15,7 +16,6 @@ from rtcloud.mixer import layout
 from rtcloud.mixer.encoding import EncodedPacket
 from rtcloud.mixer.form import MixFormat, Wish
 from rtcloud.mixer.mixing import Mixer
-from rtcloud.mixer.scene import Scene
 from rtcloud.mixer.thread import MixingThread, Pace
 
 #: how long late frames are waited for
@@ -77,37 +77,38 @@ class Mixed:
         self._told = Cast()
         self._names: dict[str, str] = {}
 
-    def follow(self, cast: Cast, thread: MixingThread[Mixer], at_us: int) -> None:
+    def follow(self, cast: Cast, thread: MixingThread[Any], at_us: int) -> None:
         """The people, or what is made of them, are so from ``at_us`` on."""
         before, self._told = self._told, cast
-        if self.form.audio:
-            self._follow_sound(before, cast, thread)
-        if self.form.video:
-            for key, track in cast.video.items():
-                if before.video.get(key) != track:
-                    thread.change(_adding(key, _person(cast, key, track), track.width, track.height))
-        for key in (before.audio.keys() | before.video.keys()) - cast.audio.keys() - cast.video.keys():
-            thread.change(_removing(key, at_us))
-        if cast.scene is not None and self.form.video and cast.scene != before.scene:
-            thread.change(_showing(cast.scene, at_us))
-        self._names = {_person(cast, key, track): track.user_id for key, (track, _) in cast.audio.items()}
-        thread.change(lambda _: self._place(cast.regions))
+        mixer = self.driven
 
-    def _follow_sound(self, before: Cast, cast: Cast, thread: MixingThread[Mixer]) -> None:
+        def tell(method: Callable[..., None], *args: object) -> None:
+            thread.change(lambda _: method(*args))
+
         for key, (track, gain) in cast.audio.items():
             if key not in before.audio:
-                thread.change(_hearing(key, _person(cast, key, track), gain))
+                tell(mixer.add_audio, key, _person(cast, key, track), gain)
             elif before.audio[key][1] != gain:
-                thread.change(_louder(key, gain))
+                tell(mixer.set_gain, key, gain)
+        for key, track in cast.video.items():
+            if before.video.get(key) != track:
+                tell(mixer.add_video, key, _person(cast, key, track), track.width, track.height)
+        for key in (before.audio.keys() | before.video.keys()) - cast.audio.keys() - cast.video.keys():
+            tell(mixer.remove, key, at_us)
+        if cast.scene is not None and cast.scene != before.scene:
+            tell(mixer.show, cast.scene, at_us)
+        self._names = {_person(cast, key, track): track.user_id for key, (track, _) in cast.audio.items()}
+        tell(self._place, cast.regions)
 
-    def update(self, form: MixFormat, messages: SeiParams, thread: MixingThread[Mixer], at_us: int) -> None:
-        def change(mixer: Mixer) -> None:
-            mixer.reform(form, at_us)
-            thread.replace(mixer, pace(form))
+    def update(self, form: MixFormat, messages: SeiParams, thread: MixingThread[Any], at_us: int) -> None:
+        def change(_: object) -> None:
+            self.driven.reform(form, at_us)
+            thread.pace = self.pace
             self._messages.resize(form.width, form.height)
             self._messages.update(messages)
 
         self.form = form
+        self.pace = pace(form)
         thread.change(change)
 
     # On the mixing thread -------------------------------------------------------------------------------------------
@@ -132,23 +133,3 @@ def pace(form: MixFormat) -> Pace:
 def _person(cast: Cast, key: str, track: RemoteTrack) -> str:
     """Whose clock the track runs on. The same id in two rooms is two people."""
     return f"{cast.refs[key].ordering}/{track.user_id}"
-
-
-def _adding(key: str, user_id: str, width: int, height: int) -> Callable[[Mixer], None]:
-    return lambda mixer: mixer.add_video(key, user_id, width, height)
-
-
-def _hearing(key: str, user_id: str, gain: float) -> Callable[[Mixer], None]:
-    return lambda mixer: mixer.add_audio(key, user_id, gain)
-
-
-def _louder(key: str, gain: float) -> Callable[[Mixer], None]:
-    return lambda mixer: mixer.set_gain(key, gain)
-
-
-def _removing(key: str, at_us: int) -> Callable[[Mixer], None]:
-    return lambda mixer: mixer.remove(key, at_us)
-
-
-def _showing(scene: Scene, at_us: int) -> Callable[[Mixer], None]:
-    return lambda mixer: mixer.show(scene, at_us)

@@ -12,6 +12,7 @@ from rtcloud.aio import spawn
 from rtcloud.clock import Clock
 from rtcloud.egress.publishing.flv import AudioFormat, FlvMaker, FlvTag, Interleaver
 from rtcloud.egress.publishing.pushing import Pusher, PushFigures, Source, Timing
+from rtcloud.egress.publishing.statuses import Fault
 from rtcloud.mixer.encoding import EncodedPacket, VideoCodec
 from rtcloud.outgoing.dialing import Dialer
 from rtcloud.tasks.protocol import OutputChanged
@@ -53,17 +54,28 @@ class Outputs:
     def set_urls(self, urls: Iterable[str], *, retry: bool = False) -> None:
         """Push to these and no others. What was given up stays so, unless ``retry``."""
         wanted = dict.fromkeys(urls)
-        for url in [url for url in self._pushers if url not in wanted]:
-            self._leave(url, self._pushers.pop(url))
+        for url, pusher in list(self._pushers.items()):
+            if url not in wanted or (retry and pusher.has_ended):
+                self._leave(url, self._pushers.pop(url))
         for url in wanted:
-            pusher = self._pushers.get(url)
-            if pusher is None or (retry and pusher.has_ended):
+            if url not in self._pushers:
                 self._pushers[url] = self._begin(url)
         self._resumes = False
 
     def put(self, packet: EncodedPacket) -> None:
         for made in self._maker.make(packet):
             self._send(self._order.put(made))
+
+    def refuse(self, fault: Fault, detail: str = "") -> None:
+        """What would be pushed cannot be: every address fails, until it is set again with ``retry``."""
+        for pusher in self._pushers.values():
+            pusher.refuse(fault, detail)
+
+    def cut(self) -> None:
+        """End all at once without a word: another attempt of the task goes on with them."""
+        for pusher in self._pushers.values():
+            pusher.cut()
+        self._pushers.clear()
 
     async def close(self) -> None:
         """All at once, each within its time; then nothing is pushed any more."""

@@ -1,8 +1,8 @@
 """What a relay makes, through all its updates: the mixing thread, and on it a mix or a single stream.
 
 One output clock runs from the first packet to the last. A mix begins at once, with nobody in it; a single stream with
-the first media. An update that keeps to the kinds of media goes on with the same mixer; one that turns a mix into a
-single stream, or the other way round, ends the one and begins the other at the same moment.
+the first media. An update that keeps to the form goes on with the same mixer; one that turns a mix into a single
+stream, or the other way round, hands the output over at one moment (``handover``).
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from rtcloud.client.types import EncodedFrame
 from rtcloud.clock import Clock
 from rtcloud.egress.publishing.carrying import Batch, Carrier
 from rtcloud.egress.publishing.cast import Cast
+from rtcloud.egress.publishing.handover import Handover
 from rtcloud.egress.publishing.mixed import Mixed, mix_format
 from rtcloud.egress.publishing.request import RelayRequest
 from rtcloud.egress.publishing.single import Single
@@ -86,15 +87,26 @@ class Production:
         self._made = new
 
         def exchange(driven: Any) -> None:
-            at_us = self.now_us() - old.pace.patience_us
-            origin_us = driven.origin_us
-            driven.finish(at_us)
-            if origin_us is not None:  # one clock: the new one begins where the old one ends
-                new.driven.begin(max(at_us, origin_us))
-            elif not request.is_single:
-                new.driven.begin(at_us)
-            self._carrier.follow(new.driven)
-            self._thread.replace(new.driven, new.pace)
+            now_us = self.now_us()
+            if isinstance(driven, Handover):  # two updates at once
+                driven.complete(now_us - old.pace.patience_us)
+                driven = old.driven
+            if driven.origin_us is None:  # nothing came out yet
+                driven.finish(now_us)
+                if not request.is_single:
+                    new.driven.begin(now_us - new.pace.patience_us)
+                self._carrier.follow(new.driven)
+                self._thread.replace(new.driven, new.pace)
+                return
+            handover = Handover(
+                driven,
+                new.driven,
+                now_us,
+                self._carrier,
+                lambda: self._thread.replace(new.driven, new.pace),
+                waits=request.is_single and new.form.video,
+            )
+            self._thread.replace(handover, old.pace)
 
         self._thread.change(exchange)
 

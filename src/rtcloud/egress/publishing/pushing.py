@@ -21,7 +21,7 @@ from rtcloud.aio import spawn
 from rtcloud.clock import Clock
 from rtcloud.egress.publishing.backlog import Backlog
 from rtcloud.egress.publishing.flv import FlvTag
-from rtcloud.egress.publishing.statuses import LIMIT, REPEAT, Change, Fault, Statuses
+from rtcloud.egress.publishing.statuses import LIMIT, REPEAT, Change, Fault, Status, Statuses
 from rtcloud.outgoing.dialing import AddressRefusedError, Dialer
 from rtcloud.rtmp import chunks
 from rtcloud.rtmp.address import Address, AddressError, parse_address
@@ -104,7 +104,9 @@ class Pusher:
         self._backlog: Backlog | None = None
         self._wake, self._changed, self._closing = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._refusal: tuple[Fault, str] | None = None
         self._bytes = self._dropped = self._connections = 0
+        self._over = False
 
     @property
     def figures(self) -> PushFigures:
@@ -115,8 +117,8 @@ class Pusher:
 
     @property
     def has_ended(self) -> bool:
-        """It was given up, or closed."""
-        return self._task is not None and self._task.done()
+        """It was given up, or closed: 0 was said."""
+        return self._over
 
     def start(self, after: "asyncio.Task[None] | None" = None) -> None:
         """Begin, or as soon as ``after`` is done: an earlier use of the same address."""
@@ -138,6 +140,16 @@ class Pusher:
         if self._task is not None:
             await asyncio.wait({self._task})
 
+    def refuse(self, fault: Fault, detail: str = "") -> None:
+        """There is nothing to push there: say 4 and 0, and end."""
+        self._refusal = fault, detail
+        self._changed.set()
+
+    def cut(self) -> None:
+        """End at once, and say nothing: another attempt of the task goes on with the address."""
+        if self._task is not None:
+            self._task.cancel()
+
     @property
     def _place(self) -> str:
         return self._address.place if self._address else "an unusable address"
@@ -156,6 +168,8 @@ class Pusher:
                     async with asyncio.timeout(None if deadline is None else deadline - self._now()):
                         await self._changed.wait()
                 self._changed.clear()
+                if self._refusal is not None:
+                    self._tell(self._statuses.refuse(self._now(), *self._refusal))
                 self._tell(self._statuses.tick(self._now()))
             self._tell(self._statuses.closing(self._now()))
             if self._backlog is not None:
@@ -318,6 +332,7 @@ class Pusher:
 
     def _tell(self, changes: Sequence[Change]) -> None:
         for change in changes:
+            self._over = change.status == Status.IDLE
             self._report(
                 OutputChanged(
                     at_ms=self._clock.now_ms(),

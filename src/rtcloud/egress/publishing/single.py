@@ -86,6 +86,11 @@ class SingleStream:
     def origin_us(self) -> int | None:
         return self._origin_us if self._sound is None else self._sound.origin_us
 
+    @property
+    def first_us(self) -> int | None:
+        """The moment of the first access unit that waits."""
+        return self._queue[0].placed_us if self._queue else None
+
     def begin(self, origin_us: int) -> None:
         """The output begins now, whether or not there is anything."""
         self._origin_us = origin_us
@@ -112,6 +117,15 @@ class SingleStream:
     def remove(self, track_id: str, at_us: int) -> None:
         if self._sound is not None and track_id != self._video_id:
             self._sound.remove(track_id, at_us)
+
+    def ask(self, now_us: int) -> None:
+        """For a keyframe, if one is missing or wanted, and not too often."""
+        if self._video_id is None or not (self._is_waiting or self._keyframe_is_wanted):
+            return
+        if self._asked_us is None or now_us - self._asked_us >= ASK_EVERY_US:
+            self._asked_us = now_us
+            self._keyframe_is_wanted = False
+            self._wish(KeyframeWanted(self._video_id))
 
     def want_keyframe(self) -> None:
         self._keyframe_is_wanted = True
@@ -151,10 +165,9 @@ class SingleStream:
     def advance(self, until_us: int, *, hurry: bool = False) -> None:
         if self._sound is not None:
             self._sound.advance(until_us, hurry=hurry)
-        while self._queue and self._queue[0].placed_us <= until_us:
+        while self._queue and self._queue[0].placed_us < until_us:
             self._give(self._queue.popleft())
-        if self._video_id is not None and (self._is_waiting or self._keyframe_is_wanted):
-            self._ask(self._video_id, until_us)
+        self.ask(until_us)
 
     def finish(self, end_us: int) -> int:
         self.advance(end_us)
@@ -211,12 +224,6 @@ class SingleStream:
             self._keyframe = unit.data
         self._write(EncodedPacket("video", data, time, unit.keyframe, codec="h264"))
 
-    def _ask(self, track_id: str, now_us: int) -> None:
-        if self._asked_us is None or now_us - self._asked_us >= ASK_EVERY_US:
-            self._asked_us = now_us
-            self._keyframe_is_wanted = False
-            self._wish(KeyframeWanted(track_id))
-
 
 def nal_units(data: bytes) -> list[bytes]:
     """Of an access unit in Annex B."""
@@ -268,37 +275,33 @@ class Single:
         self.driven = SingleStream(form, write, wish, self._messages, refuse)
         self._sound: set[str] = set()
 
-    def follow(self, cast: Cast, thread: MixingThread[SingleStream], at_us: int) -> None:
+    def follow(self, cast: Cast, thread: MixingThread[Any], at_us: int) -> None:
         video = next(iter(cast.video), None) if self.form.video else None
         whole = Rect(0, 0, self.form.width, self.form.height)
         regions = tuple(Region(cast.video[key].user_id, key, whole, 0) for key in cast.video if key == video)
-        thread.change(lambda stream: self._watch(stream, video, regions))
+
+        def tell(method: Callable[..., None], *args: object) -> None:
+            thread.change(lambda _: method(*args))
+
+        tell(self._watch, video, regions)
         for key, (track, gain) in cast.audio.items():
             if key not in self._sound:
-                thread.change(_listening(key, track.user_id, gain))
+                tell(self.driven.listen, key, track.user_id, gain)
         for key in self._sound - cast.audio.keys():
-            thread.change(_removing(key, at_us))
+            tell(self.driven.remove, key, at_us)
         self._sound = set(cast.audio)
 
-    def update(self, form: MixFormat, messages: SeiParams, thread: MixingThread[SingleStream], at_us: int) -> None:
+    def update(self, form: MixFormat, messages: SeiParams, thread: MixingThread[Any], at_us: int) -> None:
         """The stream itself has the format that its publisher gives it."""
 
-        def change(stream: SingleStream) -> None:
-            stream.reform(form, at_us)
+        def change(_: object) -> None:
+            self.driven.reform(form, at_us)
             self._messages.resize(form.width, form.height)
             self._messages.update(messages)
 
         self.form = form
         thread.change(change)
 
-    def _watch(self, stream: SingleStream, track_id: str | None, regions: tuple[Region, ...]) -> None:
-        stream.watch(track_id)
+    def _watch(self, track_id: str | None, regions: tuple[Region, ...]) -> None:
+        self.driven.watch(track_id)
         self._messages.regions = regions
-
-
-def _listening(key: str, user_id: str, gain: float) -> Callable[[SingleStream], None]:
-    return lambda stream: stream.listen(key, user_id, gain)
-
-
-def _removing(key: str, at_us: int) -> Callable[[SingleStream], None]:
-    return lambda stream: stream.remove(key, at_us)

@@ -4,6 +4,7 @@
     running → 2
     broken  → 3, again each 5 s                      (while connecting: only the fault is remembered)
     60 s in 1 or 3 → 4, 0: given up
+    refuse  → 4, 0                                   (nothing that could be pushed)
     closing → 5; closed → 0
 
 After 0 nothing follows. 1, 3 and 4 carry the last fault, the others none.
@@ -118,6 +119,13 @@ class Statuses:
         # a late tick says it once, and the rhythm goes on
         self._said += self._repeat * max(1, (now - self._said) // self._repeat)
         return [self._change()]
+
+    def refuse(self, now: float, fault: Fault, detail: str = "") -> list[Change]:
+        """There is nothing that could be pushed: given up at once."""
+        if self.has_ended or self.status == Status.DISCONNECTING:
+            return []
+        self._fault, self._detail = fault, detail
+        return [self._enter(Status.FAILED, now), Change(Status.IDLE)]
 
     def closing(self, now: float) -> list[Change]:
         if self.has_ended or self.status == Status.DISCONNECTING:
