@@ -1,4 +1,4 @@
-"""Our side of the mixing benchmark: the mixer without rooms, fed from files at full speed, writing HLS."""
+"""Our side of the mixing benchmark: the mixer without rooms, fed from files at full speed."""
 
 import sys
 from dataclasses import dataclass
@@ -7,8 +7,6 @@ from pathlib import Path
 import av
 
 from benches.mix import AUDIO_BITRATE, FACES, FPS, GOP_SECONDS, Case
-from rtcloud.egress.recording.hls import HlsWriter, Tracks
-from rtcloud.egress.recording.naming import FileNames
 from rtcloud.mixer import layout
 from rtcloud.mixer.mixing import Mixer, MixFormat
 from rtcloud.mixer.scene import Cell, Scene
@@ -40,12 +38,7 @@ def main() -> None:
         channels=2,
         audio_bitrate=AUDIO_BITRATE,
     )
-    out = directory / "ours"
-    out.mkdir(exist_ok=True)
-    tracks = Tracks(width=width, height=height, sample_rate=48_000, channels=2)
-    hls = HlsWriter(out, FileNames(1, True, "1"), tracks, 0, lambda event: None, keep=False, now_ms=lambda: 0)
-    write = hls.write
-    mixer = Mixer(form, write, lambda wish: None)
+    mixer = Mixer(form, lambda packet: None, lambda wish: None)
     videos, sounds = [], []
     for person in range(people):
         mixer.add_video(f"v{person}", str(person), 1280, 720)
@@ -71,7 +64,7 @@ def main() -> None:
             block += 1
         now += STEP_US
         mixer.advance(now - form.patience_us)
-    hls.close(mixer.finish(now))
+    mixer.finish(now)
 
 
 if __name__ == "__main__":

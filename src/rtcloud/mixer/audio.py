@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import av
 import numpy as np
+from av.audio.frame import AudioFrame
 
 from rtcloud.mixer.timeline import RATE, Samples
 
@@ -37,17 +38,24 @@ class OpusDecoder:
             self.errors += 1
             self._context = self._open()
             return None
-        pieces: list[Samples] = [cast(Any, frame.to_ndarray()) for frame in frames if frame.sample_rate == RATE]
-        pieces = [piece for piece in pieces if piece.shape[0] == self._channels]
+        pieces = [_samples(frame) for frame in frames if frame.sample_rate == RATE and self._is_expected(frame)]
         if not pieces:
             return None
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces, axis=1)
+
+    def _is_expected(self, frame: AudioFrame) -> bool:
+        return frame.format.name == "fltp" and len(frame.planes) == self._channels
 
     def _open(self) -> av.AudioCodecContext:
         context = av.AudioCodecContext.create("opus", "r")
         context.sample_rate = RATE
         context.layout = "stereo" if self._channels == 2 else "mono"
         return context
+
+
+def _samples(frame: AudioFrame) -> Samples:
+    planes = [np.frombuffer(cast(Any, plane), np.float32, frame.samples) for plane in frame.planes]
+    return planes[0][np.newaxis] if len(planes) == 1 else np.stack(planes)
 
 
 class Limiter:
@@ -58,7 +66,7 @@ class Limiter:
         self._gain = 1.0
 
     def apply(self, samples: Samples) -> Samples:
-        peak = float(np.max(np.abs(samples), initial=0.0))
+        peak = max(float(samples.max(initial=0.0)), -float(samples.min(initial=0.0)))
         if not np.isfinite(peak):
             return np.zeros_like(samples)
         wanted = 1.0 if peak <= CEILING else CEILING / peak
@@ -88,11 +96,13 @@ def bend(samples: Samples) -> Samples:
 
 def add(blocks: Iterable[Samples | None], channels: int, count: int) -> Samples:
     """The sum of the blocks; silent ones are None."""
-    total = np.zeros((channels, count), np.float32)
+    total: Samples | None = None
     for block in blocks:
-        if block is not None:
+        if total is None:
+            total = None if block is None else block.copy()
+        elif block is not None:
             total += block
-    return total
+    return np.zeros((channels, count), np.float32) if total is None else total
 
 
 def ramped(samples: Samples, before: float, after: float) -> Samples:

@@ -140,18 +140,34 @@ class AacEncoder:
         self._context = context
         self._rate = rate
         # also cuts the sound into the encoder's frames
-        self._resampler = AudioResampler("fltp", self._layout, rate, AAC_FRAME)
+        self._resampler = AudioResampler("fltp", self._layout, rate, AAC_FRAME) if rate != RATE else None
+        self._gathered = np.zeros((channels, AAC_FRAME), np.float32)
+        self._filled = 0
+        self._end = 0  # position behind what is gathered
 
     def encode(self, samples: Samples, position: int) -> list[EncodedPacket]:
         """``position`` is the first sample's, at 48 kHz from the mix's beginning, and continues the last call's."""
-        frame = AudioFrame.from_ndarray(np.ascontiguousarray(samples), format="fltp", layout=self._layout)
-        frame.sample_rate = RATE
-        frame.pts = position
-        frame.time_base = Fraction(1, RATE)
-        return self._packets(self._resampler.resample(frame))
+        if self._resampler is not None:
+            return self._packets(self._resampler.resample(_frame(samples, position, self._layout)))
+        frames: list[AudioFrame] = []
+        used, count = 0, samples.shape[1]
+        while used < count:
+            taken = min(AAC_FRAME - self._filled, count - used)
+            self._gathered[:, self._filled : self._filled + taken] = samples[:, used : used + taken]
+            self._filled += taken
+            used += taken
+            if self._filled == AAC_FRAME:
+                frames.append(_frame(self._gathered, position + used - AAC_FRAME, self._layout))
+                self._filled = 0
+        self._end = position + count
+        return self._packets(frames)
 
     def flush(self) -> list[EncodedPacket]:
-        return self._packets([*self._resampler.resample(None), None])
+        rest: list[AudioFrame] = self._resampler.resample(None) if self._resampler is not None else []
+        if self._filled:
+            rest.append(_frame(self._gathered[:, : self._filled], self._end - self._filled, self._layout))
+            self._filled = 0
+        return self._packets([*rest, None])
 
     def _packets(self, frames: Iterable[AudioFrame | None]) -> list[EncodedPacket]:
         packets = []
@@ -162,6 +178,14 @@ class AacEncoder:
                     time = packet.pts * TICKS // self._rate
                     packets.append(EncodedPacket("audio", bytes(packet), time, True, "aac"))
         return packets
+
+
+def _frame(samples: Samples, position: int, layout: str) -> AudioFrame:
+    frame = AudioFrame.from_ndarray(np.ascontiguousarray(samples), format="fltp", layout=layout)
+    frame.sample_rate = RATE
+    frame.pts = position
+    frame.time_base = Fraction(1, RATE)
+    return frame
 
 
 class OpusEncoder:
