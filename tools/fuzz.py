@@ -38,6 +38,10 @@ from rtcloud.gateway.decoding.fields import Field, parse_form, parse_multipart  
 from rtcloud.gateway.decoding.unflattening import decode_json, unflatten  # noqa: E402
 from rtcloud.gateway.signing import v1  # noqa: E402
 from rtcloud.gateway.signing.tc3 import parse_authorization  # noqa: E402
+from rtcloud.rtmp import amf, chunks  # noqa: E402
+from rtcloud.rtmp.address import AddressError, parse_address  # noqa: E402
+from rtcloud.rtmp.errors import RtmpError  # noqa: E402
+from rtcloud.rtmp.publishing import Publisher  # noqa: E402
 from rtcloud.signal.joining import JoinRequestError, parse_v0, parse_v1  # noqa: E402
 from tests.kit.server import Server, resident_mib  # noqa: E402
 
@@ -110,6 +114,31 @@ def _v1_signature(data: bytes) -> object:
     return v1.verify({"Signature": ""} | texts, "k", method="GET", host="h")
 
 
+def _rtmp_address(data: bytes) -> object:
+    return parse_address(data.decode("latin-1"))
+
+
+def _rtmp_publisher(data: bytes) -> object:
+    """The server's side of a connection, in two pieces."""
+    publisher = Publisher(parse_address("rtmp://a/live/x"), noise=bytes(1528))
+    publisher.begin()
+    half = len(data) // 2
+    return publisher.receive(b"\3" + bytes(3072) + data[:half]), publisher.receive(data[half:])
+
+
+def _rtmp_answers() -> bytes:
+    writer = chunks.ChunkWriter()
+    said = [
+        (chunks.WINDOW_SIZE, bytes.fromhex("00000400")),
+        (chunks.SET_CHUNK_SIZE, bytes.fromhex("00001000")),
+        (chunks.COMMAND, amf.encode("_result", 1.0, {"fmsVer": "x"}, {"code": "NetConnection.Connect.Success"})),
+        (chunks.COMMAND, amf.encode("_result", 4.0, None, 1.0)),
+        (chunks.USER_CONTROL, bytes.fromhex("000600001234")),
+        (chunks.COMMAND, amf.encode("onStatus", 0.0, None, {"level": "status", "code": "NetStream.Publish.Start"})),
+    ]
+    return b"".join(writer.write(chunks.Message(kind, data), 3) for kind, data in said)
+
+
 def _part(name: str, value: str) -> bytes:
     return f'--B\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
 
@@ -149,6 +178,8 @@ TARGETS = [
         (ServiceError,),
         [_part("SdkAppId", "14") + _part("RecordParams", '{"RecordMode":2}') + b"--B--\r\n"],
     ),
+    Target("RTMP address", _rtmp_address, (AddressError,), [b"rtmps://[::1]:1935/app/instance/stream?key=1"]),
+    Target("RTMP publisher", _rtmp_publisher, (RtmpError,), [_rtmp_answers()]),
     Target("API v1 signature", _v1_signature, (ServiceError,), [_FORM + b"&Signature=7RAM2xfNMO9EiVTNmPg06MRnCvQ%3D"]),
 ]
 
