@@ -93,6 +93,13 @@ class FakeTasks:
         tasks = [task for task in self.accepted.values() if (task.ref, task.user_id) == (room, user_id)]
         return any([await self.params(task.task_id, room.sdk_app_id) is not None for task in tasks])
 
+    async def has_leaving(self, sdk_app_id: int) -> bool:
+        mine = [self.views[task_id] for task_id, task in self.accepted.items() if task.ref.sdk_app_id == sdk_app_id]
+        return any(
+            view.state == "ending" or (view.desired_state == "stopped" and view.state in ("accepted", "running"))
+            for view in mine
+        )
+
     async def load(self) -> tuple[int, int]:
         open_ones = (task for task_id, task in self.accepted.items() if self.views[task_id].state != "ended")
         return sum(task.load for task in open_ones), self.capacity

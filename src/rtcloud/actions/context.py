@@ -61,6 +61,10 @@ class Tasks(Protocol):
         """Whether a task that was not stopped is in that room, or will be, with a robot of that name."""
         ...
 
+    async def has_leaving(self, sdk_app_id: int) -> bool:
+        """Whether a task of the application was stopped, or is at its end, and its robots may still be in rooms."""
+        ...
+
     async def load(self) -> tuple[int, int]:
         """What open tasks are expected to take, and what they may take: thousandths of a core. 0 may: no limit."""
         ...

@@ -24,8 +24,8 @@ from rtcloud.tasks.task import NewTask, TaskOutput
 
 #: All pictures of a call together.
 PICTURES_WITHIN_S = 10.0
-#: A robot leaves its room a moment after its task was stopped; a new task may have the same robot.
-ROBOT_LEAVES_WITHIN_S = 3.0
+#: A robot leaves its room some time after its task was stopped; a new task may have the same robot.
+ROBOT_LEAVES_WITHIN_S = 10.0
 _LOOK_AGAIN_S = 0.1
 #: A relay is asked about as long as it runs.
 _NEVER_MS = 2**53
@@ -174,7 +174,7 @@ async def _check_robots_are_free(services: Services, call: Call, robots: Robots)
     tries = round(ROBOT_LEAVES_WITHIN_S / _LOOK_AGAIN_S)
     for (room, user_id), path in robots.items():
         while services.rooms.has_user(room, user_id):
-            if tries <= 0:
+            if tries <= 0 or not await services.tasks.has_leaving(room.sdk_app_id):
                 reason = f"is in room {room.room_id} already: a robot needs a name of its own"
                 raise faults.invalid(call.action, path, reason)
             tries -= 1

@@ -194,6 +194,13 @@ def has_robot(connection: Connection, room: RoomRef, user_id: str) -> bool:
     return connection.execute(found).scalar_one_or_none() is not None
 
 
+def has_leaving(connection: Connection, sdk_app_id: int) -> bool:
+    stopped = tasks.c.state.in_((State.ACCEPTED, State.RUNNING)) & (tasks.c.desired_state != Desired.RUNNING)
+    leaving = stopped | (tasks.c.state == State.ENDING)
+    found = select(tasks.c.task_id).where(tasks.c.sdk_app_id == sdk_app_id, leaving).limit(1)
+    return connection.execute(found).scalar_one_or_none() is not None
+
+
 def open_params(connection: Connection, sealer: Sealer, kind: str) -> list[bytes]:
     """What all tasks of a kind that have not ended were asked to do, opened."""
     statement = select(tasks.c.params_sealed).where(tasks.c.kind == kind, tasks.c.state.in_(LIVE_STATES))

@@ -47,6 +47,10 @@ class TaskStore:
         """Whether a task that was not stopped is in that room, or will be, with a robot of that name."""
         return await self._database.read(lambda connection: records.has_robot(connection, room, user_id))
 
+    async def has_leaving(self, sdk_app_id: int) -> bool:
+        """Whether a task of the application was stopped, or is at its end, and its robots may still be in rooms."""
+        return await self._database.read(lambda connection: records.has_leaving(connection, sdk_app_id))
+
     async def load(self) -> tuple[int, int]:
         """What all running tasks use, and what there is, in thousandths of a core; 0 there: no limit."""
         now_ms = self._clock.now_ms()

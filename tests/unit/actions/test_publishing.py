@@ -519,9 +519,7 @@ def test_robots_that_feed_back_have_names_of_their_own() -> None:
     run(scenario)
 
 
-def test_a_robot_whose_name_is_taken_in_a_room_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(publishing, "ROBOT_LEAVES_WITHIN_S", 0.0)
-
+def test_a_robot_whose_name_is_taken_in_a_room_is_refused() -> None:
     async def scenario(world: World) -> None:
         main, other = RoomRef(world.app, True, "3560"), RoomRef(world.app, False, "lobby")
         places = layout(4, PLACE | stream("a"), PLACE | stream("b", RoomId="lobby", RoomIdType=1))
@@ -541,15 +539,20 @@ def test_a_robot_whose_name_is_taken_in_a_room_is_refused(monkeypatch: pytest.Mo
     run(scenario)
 
 
-def test_a_robot_of_a_task_stopped_just_now_is_waited_for() -> None:
+def test_a_robot_of_a_task_stopped_just_now_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario(world: World) -> None:
-        main = RoomRef(world.app, True, "3560")
+        main, same = RoomRef(world.app, True, "3560"), {"AgentParams": {"UserId": "robot"}}
+        task_id = await world.start(**same)
         world.rooms.open = {main: {"robot"}}
-        starting = asyncio.ensure_future(world.start())
+        await world.stop(task_id)
+        starting = asyncio.ensure_future(world.start(**same))
         await asyncio.sleep(0)
         assert not starting.done()
         await world.rooms.remove_users(main, ["robot"])
         await starting
+        monkeypatch.setattr(publishing, "ROBOT_LEAVES_WITHIN_S", 0.2)
+        world.rooms.open = {main: {"robot"}}  # somebody else took its name
+        assert (await refusal(world.start(**same))).code == "InvalidParameter"
 
     run(scenario)
 
@@ -794,9 +797,7 @@ def test_pictures_that_a_task_has_need_not_be_there_any_more() -> None:
     run(scenario)
 
 
-def test_robots_of_the_task_itself_are_no_strangers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(publishing, "ROBOT_LEAVES_WITHIN_S", 0.0)
-
+def test_robots_of_the_task_itself_are_no_strangers() -> None:
     async def scenario(world: World) -> None:
         echo = {"RoomId": "8", "RoomIdType": 0, "UserId": "echo", "UserSig": world.sig("echo")}
         task_id = await world.start(FeedBackRoomParams=[echo])

@@ -237,8 +237,11 @@ def test_a_robot_is_known_until_its_task_is_stopped(rows: Rows) -> None:
     assert records.has_robot(rows.connection, room, robot)
     assert not records.has_robot(rows.connection, room, "other")
     assert not records.has_robot(rows.connection, RoomRef(room.sdk_app_id, not room.numeric, room.room_id), robot)
+    assert not records.has_leaving(rows.connection, 1400)
     records.stop(rows.connection, "T", 0, 1_500)
     assert not records.has_robot(rows.connection, room, robot)
+    assert records.has_leaving(rows.connection, 1400)
+    assert not records.has_leaving(rows.connection, 1401)
 
 
 def test_a_change_that_is_refused_changes_nothing(rows: Rows) -> None:
