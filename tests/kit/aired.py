@@ -157,9 +157,9 @@ def box_of(picture: Picture, color: tuple[int, int, int], least: int = 6, share:
     return Box(left, top, right, bottom)
 
 
-def _longest(marked: npt.NDArray[np.bool_], gap: int = 8) -> tuple[int, int]:
-    """Begin and end of the longest run, small gaps included."""
-    at = np.nonzero(marked)[0]
+def _longest(marked: npt.NDArray[np.bool_]) -> tuple[int, int]:
+    """Begin and end of the longest run. What is drawn into a picture may cross all of it, and is no end."""
+    at, gap = np.nonzero(marked)[0], len(marked) / 5
     runs = np.split(at, np.nonzero(np.diff(at) > gap)[0] + 1)
     run = max(runs, key=lambda each: int(each[-1] - each[0]))
     return int(run[0]), int(run[-1]) + 1
