@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from rtcloud.mixer import layout
 from rtcloud.mixer.layout import Rect, RenderMode, even
 
-MIN_SIDE = 32
+MIN_SIDE = 16
+MIN_RECORDED_SIDE = 20
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,20 @@ from hypothesis import strategies as st
 
 from rtcloud.mixer import templates
 from rtcloud.mixer.layout import Rect, RenderMode
-from rtcloud.mixer.templates import MIN_SIDE, RECORDING, RELAY, Place, Rules, floating, grid, screen_sharing
+from rtcloud.mixer.templates import (
+    MIN_RECORDED_SIDE,
+    MIN_SIDE,
+    RECORDING,
+    RELAY,
+    Place,
+    Rules,
+    floating,
+    grid,
+    screen_sharing,
+)
 
 #: divides by everything the documents divide by
 WIDTH, HEIGHT = 5040, 3360
-SIZES = st.integers(MIN_SIDE, 1920).map(lambda size: size & ~1)
-RULES = st.sampled_from([RELAY, RECORDING])
 
 
 def parts(place: Place) -> tuple[Fraction, Fraction]:
@@ -156,10 +164,13 @@ def test_the_big_one_may_stand_on_the_right() -> None:
 
 
 @pytest.mark.parametrize("make", [grid, floating, screen_sharing])
-@given(rules=RULES, count=st.integers(0, 30), width=SIZES, height=SIZES)
+@pytest.mark.parametrize(("rules", "least"), [(RELAY, MIN_SIDE), (RECORDING, MIN_RECORDED_SIDE)])
+@given(data=st.data(), count=st.integers(0, 30))
 def test_places_are_even_inside_and_do_not_overlap(
-    make: Callable[..., list[Place]], rules: Rules, count: int, width: int, height: int
+    make: Callable[..., list[Place]], rules: Rules, least: int, count: int, data: st.DataObject
 ) -> None:
+    sizes = st.integers(least, 1920).map(lambda size: size & ~1)
+    width, height = data.draw(sizes), data.draw(sizes)
     places = make(rules, count, width, height)
     for place in places:
         rect = place.rect

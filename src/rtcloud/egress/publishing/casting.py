@@ -6,7 +6,7 @@ rooms take part only when the request names them.
 
 **Preset layouts** show streams in the order of entry, again at every change. Who sends only sound takes no place unless
 ``PureAudioHoldPlaceMode`` says so. The big place is the named stream's and empty without it; unnamed, floating gives it
-to the first stream, screen sharing to nobody. A ``MaxVideoUser`` without a user means the first stream of that type.
+to the first stream, screen sharing to nobody.
 
 **Custom layouts**: a named place waits for its stream, an unnamed one keeps its stream until that ends, and no stream
 is shown twice. "When the preset positions are full, no other users' screens and sounds will be mixed": without an audio
@@ -127,7 +127,7 @@ class Casting:
         params = self._request.single_subscribe_params
         wanted = None
         if params is not None:
-            wanted = find(params.user_media_stream, streams, self._request.ref, self._user)
+            wanted = find(params.user_media_stream, streams, self._user)
         cast = Draft()
         if wanted is not None:
             if self._request.video_params is not None and wanted.picture is not None:

@@ -19,19 +19,12 @@ def is_named(wanted: UserMediaStream | None) -> bool:
     return wanted is not None and wanted.user_info is not None and wanted.user_info.user_id != ""
 
 
-def find(wanted: UserMediaStream, streams: Sequence[Stream], room: RoomRef, user_of: _Naming) -> Stream | None:
-    """The named stream, or else the first of this type in ``room`` that has a picture."""
-    if wanted.user_info is not None and wanted.user_info.user_id:
-        key = (*user_of(wanted.user_info), wanted.stream_type)
-        return next((stream for stream in streams if stream.key == key), None)
-    return next(
-        (
-            stream
-            for stream in streams
-            if stream.ref == room and stream.kind == wanted.stream_type and stream.picture is not None
-        ),
-        None,
-    )
+def find(wanted: UserMediaStream, streams: Sequence[Stream], user_of: _Naming) -> Stream | None:
+    """The named stream, sent or not; None when its user is not there."""
+    if wanted.user_info is None:
+        return None
+    key = (*user_of(wanted.user_info), wanted.stream_type)
+    return next((stream for stream in streams if stream.key == key), None)
 
 
 def place_preset(
@@ -41,7 +34,7 @@ def place_preset(
     has_big = params.mix_layout_mode != GRID
     big = None
     if has_big and params.max_video_user is not None:
-        big = find(params.max_video_user.user_media_stream, streams, room, user_of)
+        big = find(params.max_video_user.user_media_stream, streams, user_of)
     holds = params.pure_audio_hold_place_mode == 1
     shown = [
         stream

@@ -191,11 +191,6 @@ def test_the_named_stream_has_the_big_place_and_nobody_else(mode: int) -> None:
     assert all(rect.width < 320 for rect in where(gone).values())
 
 
-def test_the_big_place_may_be_for_whoever_shares_a_screen() -> None:
-    layout = {"MixLayoutMode": 2, "MaxVideoUser": {"UserMediaStream": {"StreamType": 1}}}
-    assert seen(plan(request(layout), both("a"), person("b", "camera", "screen_share")))[0] == "b-screen_share"
-
-
 def test_screen_sharing_with_nobody_named_leaves_the_big_place_empty() -> None:
     cast = plan(request({"MixLayoutMode": 2}), both("a"), both("b"))
     assert where(cast) == {"a": Rect(1024, 0, 256, 180), "b": Rect(1024, 180, 256, 180)}
