@@ -28,6 +28,7 @@ from rtcloud.tasks.protocol import (
     AnyJobEvent,
     Ended,
     Figures,
+    FileClosed,
     Instruction,
     Left,
     Noted,
@@ -386,8 +387,7 @@ async def test_a_mix_becomes_a_single_stream_and_a_mix_again_on_one_clock(tmp_pa
         assert await running == 0
         path = await asyncio.to_thread(cdn.wait)
     times = packet_times(path)
-    for kind, stream in times.items():
-        print(kind, [(round(a, 3), round(b, 3)) for a, b in itertools.pairwise(stream) if b - a > 0.1])
+    for stream in times.values():
         assert all(later > earlier for earlier, later in itertools.pairwise(stream))
         assert max(np.diff(stream)) < 0.2
     middle = times["video"][-1] - 2.5
@@ -567,3 +567,23 @@ async def test_it_says_how_it_does_and_shows_its_picture(tmp_path: Path) -> None
         picture = next(container.decode(video=0)).to_ndarray(format="yuv420p")
     assert picture.shape == (HEIGHT * 3 // 2, WIDTH)
     assert near(int(picture[HEIGHT // 2, WIDTH // 2]), RED)
+
+
+async def test_what_is_relayed_is_recorded_from_its_beginning_to_its_end(tmp_path: Path) -> None:
+    room = FakeClientRoom([Person("ann", RED, 440)])
+    storage = {"CloudStorage": {"Vendor": 0, "Region": "r", "Bucket": "b"}}
+    recording = {"RecordFormat": ["hls", "mp4"], "McuStorageParams": storage}
+    relay = Job(order(tmp_path, request(FeedBackRoomParams=[], RecordParams=recording)), {"main": room})
+    began = room.now()
+    running = asyncio.ensure_future(relay.run())
+    await room.until(6.0)
+    length = room.now() - began
+    relay.tell(Stop())
+    assert await running == 0
+    (mp4,) = [event for event in relay.events if isinstance(event, FileClosed) and event.kind == "mp4"]
+    aired = Aired.read(relay.directory / mp4.name)
+    assert aired.errors == 0
+    assert aired.pictures[-1][0] - aired.pictures[0][0] == pytest.approx(length, abs=0.4)
+    assert len(aired.sound) / 48_000 == pytest.approx(length, abs=0.4)
+    assert mp4.end_ms - mp4.begin_ms == pytest.approx(length * 1000, abs=400)
+    assert near(aired.luma(-1, 0.5, 0.5), RED)
