@@ -6,7 +6,7 @@ times rise strictly; ``Interleaver`` brings both kinds into one order.
 """
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from io import BytesIO
 from typing import Literal, TypeAlias
@@ -88,7 +88,8 @@ class FlvMaker:
                 self._video, self._parameters = None, ()
             return []
         self._last[packet.kind] = time_ms
-        return [*headers, *tags]
+        # FLV's own time has 31 bits, which is 24 days
+        return [replace(tag, time_ms=time_ms) for tag in (*headers, *tags)]
 
     def _begin_video(self, keyframe: bytes) -> bool:
         """Whether there are new headers."""
@@ -122,9 +123,7 @@ class Interleaver:
         self._newest = 0
 
     def put(self, tag: FlvTag) -> list[FlvTag]:
-        if tag.kind == "script":
-            return [tag]
-        self._waiting[tag.kind].append(tag)
+        self._waiting["audio" if tag.kind == "audio" else "video"].append(tag)
         self._newest = max(self._newest, tag.time_ms)
         released = []
         audio, video = self._waiting["audio"], self._waiting["video"]

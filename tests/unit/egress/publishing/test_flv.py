@@ -65,6 +65,21 @@ def test_the_headers_come_before_the_first_keyframe_and_again_when_the_picture_c
     assert metadata["width"] == 640
 
 
+def test_headers_on_the_way_have_the_time_of_their_picture() -> None:
+    maker = FlvMaker("h264", None)
+    for width, time_ms in ((320, 0), (640, 7000)):
+        first = pictures("h264", width, 180, 1)[0]
+        tags = maker.make(EncodedPacket("video", first.data, time_ms * 90, True, "h264"))
+        assert [tag.time_ms for tag in tags] == [time_ms] * 3
+
+
+def test_a_month_is_no_bound() -> None:
+    maker, data = FlvMaker(None, STEREO), sound(1)[0].data
+    for time_ms in (2**31 - 1, 2**31 + 20, 2**32 + 20):
+        (tag,) = maker.make(EncodedPacket("audio", data, time_ms * 90, True, "aac"))
+        assert tag.time_ms == time_ms
+
+
 def test_sound_goes_before_any_picture() -> None:
     maker = FlvMaker("h264", AudioFormat(16_000, 1))
     assert [tag.kind for packet in sound(3, rate=16_000, channels=1) for tag in maker.make(packet)] == ["audio"] * 3
