@@ -21,8 +21,6 @@ from rtcloud.mixer.sounds import BLOCK_US, Sounds
 
 __all__ = ["KeyframeWanted", "MixCounts", "MixFormat", "Mixer", "SubscriptionWanted", "Wish"]
 
-#: in a hurry, pictures further behind than this are not composed
-SKIP_BEHIND_US = 500_000
 #: changes whose moment has not come; over it the next one is made at once
 MAX_CHANGES = 1_000
 
@@ -166,8 +164,8 @@ class Mixer:
                 self._sounds.mix()
             elif self._pictures is not None and picture_us is not None and picture_us < until_us:
                 self._apply_changes(picture_us)
-                may_skip = hurry and until_us - picture_us > SKIP_BEHIND_US
-                self._made_pictures += self._pictures.compose(picture_us, self.server_clock, may_skip=may_skip)
+                behind_us = until_us - picture_us if hurry else 0
+                self._made_pictures += self._pictures.compose(picture_us, self.server_clock, behind_us=behind_us)
             else:
                 return
 

@@ -2,7 +2,8 @@
 tick and encoded, with its messages.
 
 Ticks may change their pace on the way (``reform``); their times only grow. Decoding and scaling are spread over threads
-when there are many tracks, as each has a decoder, a scaler and cells of its own; drawing and encoding are not.
+while the mixer is behind and has many tracks, as each has a decoder, a scaler and cells of its own; drawing and encoding
+are not. What is still too far behind is left out.
 """
 
 import io
@@ -25,6 +26,10 @@ from rtcloud.mixer.scene import Cell, Scene
 from rtcloud.mixer.timeline import VideoTimeline
 from rtcloud.mixer.video import VideoDecoder
 
+#: pictures further behind than this are not composed
+SKIP_BEHIND_US = 500_000
+#: behind by this, decoding is spread over threads; it costs some CPU time more
+SPREAD_BEHIND_US = 80_000
 #: decoding is spread over threads when each gets at least so many tracks
 TRACKS_PER_THREAD = 4
 THREADS = min(4, os.cpu_count() or 1)
@@ -165,12 +170,13 @@ class Pictures:
         if track is not None:
             track.decoder.reset()
 
-    def compose(self, at_us: int, clock: ServerClock, *, may_skip: bool) -> bool:
+    def compose(self, at_us: int, clock: ServerClock, *, behind_us: int) -> bool:
         """Makes the next picture, which is shown at local time ``at_us``; False when it was skipped."""
         now_us, keyframe = self.position_us, self._is_keyframe()
-        skips = may_skip and not keyframe
+        skips = behind_us > SKIP_BEHIND_US and not keyframe
         # a picture is shown at the tick nearest to it
-        self._prepare(at_us + min(500_000 // self._form.fps, self._form.patience_us // 2), paints=not skips)
+        due_us = at_us + min(500_000 // self._form.fps, self._form.patience_us // 2)
+        self._prepare(due_us, paints=not skips, spreads=behind_us > SPREAD_BEHIND_US)
         index = self._index
         self._index += 1
         if skips:
@@ -205,7 +211,7 @@ class Pictures:
             return True
         return self._keyframe_asked and self.position_us - (self._keyframe_us or 0) >= KEYFRAME_EVERY_US
 
-    def _prepare(self, due_us: int, *, paints: bool) -> None:
+    def _prepare(self, due_us: int, *, paints: bool, spreads: bool) -> None:
         """Decodes what is due and scales what is new."""
         views: dict[str, list[CellView]] = {}
         for view in self._compositor.views:
@@ -216,7 +222,7 @@ class Pictures:
             return [track_id for track_id in share if self._advance(track_id, due_us, views.get(track_id, ()), paints)]
 
         tracks = list(self._tracks)
-        threads = min(THREADS, len(tracks) // TRACKS_PER_THREAD)
+        threads = min(THREADS, len(tracks) // TRACKS_PER_THREAD) if spreads else 1
         if threads > 1:
             others = [self._pool.submit(work, tracks[index::threads]) for index in range(1, threads)]
             opened = work(tracks[::threads])

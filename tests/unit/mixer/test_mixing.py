@@ -162,6 +162,24 @@ def test_everyone_is_in_the_own_cell(people: int) -> None:
         assert abs(centre(last, cell) - (40 + 12 * person)) <= 6
 
 
+def test_a_mixer_that_is_behind_catches_up_with_the_same_picture() -> None:
+    stage = Stage(mix_format(audio=False))
+    for person in range(16):
+        stage.add(f"p{person}", 40 + 12 * person)
+    stage.arrange([f"p{person}" for person in range(16)], START)
+    stage.run(0.2)
+    for _ in range(4):
+        for name, source in stage.sources.items():
+            data, keyframe = next(source)
+            stage.mixer.push(name, Frame(data, stage.now * 9 // 100, stage.now, stage.now, keyframe), stage.now)
+        stage.now += TICK
+    stage.mixer.advance(stage.now - 200_000, hurry=True)
+    last = stage.finish()[-1]
+    assert stage.mixer.counts.skipped_pictures == 0
+    for person, cell in enumerate(layout.grid(16, WIDTH, HEIGHT)):
+        assert abs(centre(last, cell) - (40 + 12 * person)) <= 6
+
+
 def test_people_come_and_go_at_their_moments() -> None:
     stage = Stage(mix_format(audio=False))
     stage.add("a", 100)
