@@ -18,6 +18,7 @@ import signal
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
 from pathlib import Path
 
 import msgspec
@@ -75,12 +76,18 @@ class JobShell:
         self._stdin = stdin
         self._events_fd = events_fd
         self._journal = Journal(self.directory)
-        self._outbox: queue.SimpleQueue[AnyJobEvent | None] = queue.SimpleQueue()
+        self._outbox: queue.SimpleQueue[AnyJobEvent | Future[None] | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write_events, name="job-events", daemon=True)
         self.gone = threading.Event()
 
     def report(self, event: AnyJobEvent) -> None:
         self._outbox.put(event)
+
+    async def reported(self) -> None:
+        """Returns when everything reported so far is in the journal: whoever reads it then finds it there."""
+        written: Future[None] = Future()
+        self._outbox.put(written)
+        await asyncio.wrap_future(written)
 
     async def run(self, work: Callable[["JobShell"], Awaitable[int]]) -> int:
         loop = asyncio.get_running_loop()
@@ -122,6 +129,10 @@ class JobShell:
         """Journals and sends. When nobody reads the pipe any more, the journal alone goes on."""
         reader_gone = False
         while (event := self._outbox.get()) is not None:
+            if isinstance(event, Future):
+                if event.set_running_or_notify_cancel():
+                    event.set_result(None)
+                continue
             is_beat = isinstance(event, Heartbeat)
             line = msgspec.json.encode(event) + b"\n" if is_beat else self._journal.append(event)
             if reader_gone or (is_beat and self.gone.is_set()):

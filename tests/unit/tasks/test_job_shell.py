@@ -103,6 +103,32 @@ async def test_events_are_numbered_in_the_journal_and_on_the_pipe_alike(tmp_path
     assert read_journal(tmp_path) == events
 
 
+async def test_what_was_reported_can_be_read_in_the_journal_before_the_files_are_made_of_it(
+    tmp_path: Path, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shell, sync = JobShell(order(tmp_path), worker.stdin, worker.events_fd, SystemClock()), os.fsync
+    slow = threading.Event()
+
+    def wait_for_the_disk(descriptor: int) -> None:
+        slow.wait(10)
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", wait_for_the_disk)
+
+    async def work(shell: JobShell) -> int:
+        for number in range(3):
+            shell.report(Noted(at_ms=number, code="C", message="m"))
+        asyncio.get_running_loop().call_soon(slow.set)
+        given_up = asyncio.ensure_future(shell.reported())
+        await asyncio.sleep(0)
+        given_up.cancel()
+        await shell.reported()
+        assert len(read_journal(tmp_path)) == 3
+        return 0
+
+    assert await shell.run(work) == 0
+
+
 async def test_an_unhealthy_job_stops_its_heartbeat(tmp_path: Path, worker: Worker) -> None:
     shell = JobShell(order(tmp_path), worker.stdin, worker.events_fd, SystemClock())
     shell.is_healthy = lambda: False

@@ -13,6 +13,7 @@ async def make_products(
     shell: JobShell, names: FileNames, extensions: Iterable[str], *, track_type: str, max_minutes: int
 ) -> None:
     """``extensions``: mp4, aac."""
+    await shell.reported()  # the last segment is found in the journal
     for extension in extensions:
         products = await asyncio.to_thread(_remux, shell, names, extension, max_minutes)
         now_ms = shell.clock.now_ms()

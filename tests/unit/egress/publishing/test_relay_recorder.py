@@ -84,6 +84,9 @@ class Shell:
             journal.append(event)
             self.reports.append(event)
 
+    async def reported(self) -> None:
+        """It is, always."""
+
     def record(self, asked: RelayRequest, seconds: int = 4, *, codec: VideoCodec = "h264") -> "Shell":
         recorder = FileRecorder(asked, self.order, self.directory, self.report, self.clock)
         for packet in packets(seconds, codec=codec):
