@@ -2,8 +2,8 @@
 tick and encoded, with its messages.
 
 Ticks may change their pace on the way (``reform``); their times only grow. Decoding and scaling are spread over threads
-while the mixer is behind and has many tracks, as each has a decoder, a scaler and cells of its own; drawing and encoding
-are not. What is still too far behind is left out.
+while the mixer is behind and has many tracks, as each has a decoder, a scaler and cells of its own; drawing and
+encoding are not. What is still too far behind is left out.
 """
 
 import io
