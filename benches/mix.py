@@ -153,7 +153,8 @@ def ffmpeg_command(ffmpeg: str, directory: Path, case: Case, seconds: int) -> li
     cells = "|".join(f"{n % case.side * width}_{n // case.side * height}" for n in range(people))
     pictures = "".join(f"[v{n}]" for n in range(people))
     sounds = "".join(f"[{people + n}:a]" for n in range(people))
-    stack = f"{pictures}xstack=inputs={people}:layout={cells}[v]" if people > 1 else "[v0]null[v]"
+    whole = f",pad={case.width}:{case.height}" if width * case.side < case.width else ""
+    stack = f"{pictures}xstack=inputs={people}:layout={cells}{whole}[v]" if people > 1 else "[v0]null[v]"
     filters += [stack, f"{sounds}amix=inputs={people}:normalize=0,aformat=channel_layouts=stereo[a]"]
     return [
         *command,
