@@ -2,7 +2,7 @@
 
 The old one makes the output up to one moment, the new one from there on. To a mix that is the moment of the update; to
 a single stream its first keyframe, for which is waited ``WAIT_US`` at most. What comes in meanwhile goes to both; of
-the new one's output what lies before the moment is thrown away.
+the new one's sound what lies before the moment is thrown away, of its video nothing is: it is a chain.
 """
 
 from collections.abc import Callable
@@ -77,9 +77,10 @@ class Handover:
         self._is_over = True
         self._old.finish(at_us)
         self._carrier.follow(self._new)
-        self._carrier.is_muted = True
-        self._new.advance(at_us)
-        self._carrier.is_muted = False
+        if self._waits:
+            self._carrier.is_muted = True
+            self._new.skip_sound(at_us)
+            self._carrier.is_muted = False
         self._done()
 
     def finish(self, end_us: int) -> int:

@@ -169,6 +169,11 @@ class SingleStream:
             self._give(self._queue.popleft())
         self.ask(until_us)
 
+    def skip_sound(self, until_us: int) -> None:
+        """Pictures that are older come at once when they may."""
+        if self._sound is not None:
+            self._sound.advance(until_us)
+
     def finish(self, end_us: int) -> int:
         self.advance(end_us)
         length = self._last + 1
