@@ -11,17 +11,19 @@ import random
 from collections.abc import Container
 from dataclasses import replace
 
+import numpy as np
 from av.video.frame import VideoFrame
 
 from rtcloud.mixer import layout, stills
 from rtcloud.mixer.canvas import Canvas, Content, Layer, Opaque, blended, uncovered
-from rtcloud.mixer.layout import Fit, Rect, RenderMode
+from rtcloud.mixer.layout import Colour, Fit, Rect, RenderMode
 from rtcloud.mixer.scene import Cell, Overlay, Scene, Text
 from rtcloud.mixer.stills import Mask, Still
-from rtcloud.mixer.video import Scaler, planes
+from rtcloud.mixer.video import Plane, Scaler, planes
 
 #: how long a bouncing overlay takes across its free way, each direction with a time of its own
 BOUNCE_MS = (11_000, 7_000)
+OPAQUE = 255
 
 
 class Compositor:
@@ -74,12 +76,12 @@ def visible(scene: Scene, has_picture: Container[str]) -> dict[str, Cell]:
     seen: dict[str, Cell] = {}
     covers: list[Rect] = []
     for cell in reversed(sorted(scene.cells, key=lambda cell: cell.z)):
-        if cell.track_id is None or not uncovered(cell.rect, covers):
+        if cell.track_id is None or cell.opacity == 0 or not uncovered(cell.rect, covers):
             continue
         other = seen.get(cell.track_id)
         if other is None or other.rect.width * other.rect.height < cell.rect.width * cell.rect.height:
             seen[cell.track_id] = cell
-        is_full = cell.mode is not RenderMode.FIT or cell.bars is not None
+        is_full = cell.opacity == OPAQUE and (cell.mode is not RenderMode.FIT or cell.bars is not None)
         if cell.mask is None and is_full and cell.track_id in has_picture:
             covers.append(cell.rect)
     return seen
@@ -108,7 +110,7 @@ class CellView:
     @property
     def key(self) -> object:
         """Cells alike in this differ at most in what lies around and beneath the picture."""
-        return replace(self.cell, z=0, bars=None, holder=None)
+        return _key(self.cell)
 
     @property
     def has_picture(self) -> bool:
@@ -148,19 +150,21 @@ class CellView:
             if cell.bars is None:
                 return [self._picture]
             bars = uncovered(cell.rect, [self._picture.rect])
-            return [*(Layer(bar, cell.bars) for bar in bars), self._picture]
-        if cell.holder is None:
-            return []
-        return _still_layers(cell.rect, stills.load_holder(cell.holder, *_size(cell.rect)))
+            return [*(_plain(bar, cell.bars, cell.opacity) for bar in bars), self._picture]
+        still = stills.load_holder(cell.holder, *_size(cell.rect)) if cell.holder is not None else None
+        if still is not None:
+            return _still_layers(cell.rect, still, cell.opacity)
+        return [] if cell.fill is None else [_plain(cell.rect, cell.fill, cell.opacity)]
 
     def _content(self, scaled: VideoFrame, target: Rect) -> Content:
         picture = planes(scaled)
+        opacity = self.cell.opacity
         if self._mask is None:
-            return Opaque(picture)
+            return Opaque(picture) if opacity == OPAQUE else blended(picture, *_evenly(target, opacity))
         left, top = target.left - self.cell.rect.left, target.top - self.cell.rect.top
         alpha = self._mask.alpha[top : top + target.height, left : left + target.width]
         half = self._mask.alpha_uv[top >> 1 : top + target.height >> 1, left >> 1 : left + target.width >> 1]
-        return blended(picture, alpha, half)
+        return blended(picture, _thinned(alpha, opacity), _thinned(half, opacity))
 
 
 class _OverlayView:
@@ -232,24 +236,49 @@ def _bounded(crop: Rect, width: int, height: int) -> Rect:
     return Rect(max(0, left), max(0, top), layout.even(inner_width), layout.even(inner_height))
 
 
+def _key(cell: Cell) -> Cell:
+    return replace(cell, z=0, bars=None, holder=None, fill=None)
+
+
 def _reused(cell: Cell, kept: dict[object, CellView]) -> CellView:
-    fresh = replace(cell, z=0, bars=None, holder=None)
-    view = kept.pop(fresh, None)
+    view = kept.pop(_key(cell), None)
     if view is None:
         return CellView(cell)
     view.become(cell)
     return view
 
 
-def _still_layers(rect: Rect, still: Still | None) -> list[Layer]:
-    return [] if still is None else [Layer(rect, _still_content(still))]
+def _still_layers(rect: Rect, still: Still | None, opacity: int = OPAQUE) -> list[Layer]:
+    return [] if still is None else [Layer(rect, _still_content(still, opacity))]
 
 
-def _still_content(still: Still) -> Content:
+def _still_content(still: Still, opacity: int = OPAQUE) -> Content:
     picture = (still.y, still.u, still.v)
-    if still.alpha is None or still.alpha_uv is None:
+    if still.alpha is not None and still.alpha_uv is not None:
+        return blended(picture, _thinned(still.alpha, opacity), _thinned(still.alpha_uv, opacity))
+    if opacity == OPAQUE:
         return Opaque(picture)
-    return blended(picture, still.alpha, still.alpha_uv)
+    return blended(picture, *_evenly(Rect(0, 0, still.width, still.height), opacity))
+
+
+def _plain(rect: Rect, colour: Colour, opacity: int) -> Layer:
+    if opacity == OPAQUE:
+        return Layer(rect, colour)
+    alpha, half = _evenly(rect, opacity)
+    picture = [np.full_like(plane, part) for plane, part in ((alpha, colour.y), (half, colour.u), (half, colour.v))]
+    return Layer(rect, blended(picture, alpha, half))
+
+
+def _evenly(rect: Rect, opacity: int) -> tuple[Plane, Plane]:
+    """Alpha of the same value everywhere, for each pixel and for each 2×2."""
+    alpha = np.full((rect.height, rect.width), opacity, np.uint8)
+    return alpha, alpha[::2, ::2]
+
+
+def _thinned(alpha: Plane, opacity: int) -> Plane:
+    if opacity == OPAQUE:
+        return alpha
+    return (alpha.astype(np.uint16) * opacity // OPAQUE).astype(np.uint8)
 
 
 def _size(rect: Rect) -> tuple[int, int]:

@@ -103,6 +103,13 @@ def parse_colour(text: str) -> Colour | None:
     return from_rgb(*(int(text[index : index + 2], 16) for index in (1, 3, 5)))
 
 
+def inside(left: int, top: int, width: int, height: int, canvas: Rect) -> Rect | None:
+    """The even part of such a rectangle that lies in the canvas; None when there is nothing of it."""
+    right, bottom = min(left + width, canvas.width) & ~1, min(top + height, canvas.height) & ~1
+    left, top = max(left, 0) & ~1, max(top, 0) & ~1
+    return Rect(left, top, right - left, bottom - top) if right > left and bottom > top else None
+
+
 #: Of red, green and blue (0 to 255): what is added first, then the shares of each, for Y, U and V
 RGB_TO_YUV = (
     (16, 65.481 / 255, 128.553 / 255, 24.966 / 255),

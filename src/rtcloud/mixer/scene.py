@@ -21,7 +21,8 @@ class Image:
 @dataclass(frozen=True, slots=True)
 class Text:
     """``size`` in pixels; ``colour`` and ``fill`` are 0xRRGGBB, no fill is transparent. With ``clock_zone`` (hours east
-    of UTC) the time of the picture, ``YYYY-MM-DD hh:mm:ss``, stands in place of ``text``."""
+    of UTC) the time of the picture, ``YYYY-MM-DD hh:mm:ss``, stands in place of ``text``. ``outline`` is the colour
+    around the letters."""
 
     text: str
     size: int
@@ -29,6 +30,7 @@ class Text:
     fill: int | None = None
     font: str = ""
     clock_zone: float | None = None
+    outline: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +47,12 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One place. ``track_id`` None (or a track without a picture yet) shows the holder, and without one nothing.
+    """One place. ``track_id`` None (or a track without a picture yet) shows the holder, without one the ``fill``, and
+    without that nothing.
 
     ``crop`` is cut from the source before it is fitted, in its pixels, and is bounded by them. ``mask`` is an image
-    whose alpha, stretched over the rectangle, becomes the picture's.
+    whose alpha, stretched over the rectangle, becomes the picture's. ``opacity`` is of all that the cell shows: 255
+    hides what is beneath, 0 is not to be seen.
     """
 
     rect: Rect
@@ -59,6 +63,8 @@ class Cell:
     crop: Rect | None = None
     mask: Image | None = None
     holder: Holder | None = None
+    fill: Colour | None = None
+    opacity: int = 255
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,7 @@ _CJK = re.compile(
     "[\u1100-\u11ff\u2e80-\ua4cf\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef]|[\U00020000-\U0003ffff]"
 )
 MAX_FONT_SIZE = 1024
+OUTLINE = 1  # pixels
 _SMOOTH = 4  # times as many pixels where a round edge is drawn
 
 
@@ -117,7 +118,10 @@ def render_text(text: Text, width: int, height: int, now_ms: int = 0) -> Still:
         drawing = ImageDraw.Draw(ink)
         font, box = _fitting(drawing, words, text, width, height)
         # Whatever the font says of its letters' height: their ink stands in the middle.
-        drawing.multiline_text((-box[0], (height - box[3] - box[1]) / 2), words, fill=255, font=font)
+        at = (-box[0], (height - box[3] - box[1]) / 2)
+        drawing.multiline_text(at, words, fill=255, font=font)
+        if text.outline is not None:
+            canvas = Pillow.alpha_composite(canvas, _outlined(words, at, font, text.outline, canvas.size))
         colour = Pillow.new("RGBA", (width, height), (*_rgb(text.colour), 255))
         colour.putalpha(ink)
         canvas = Pillow.alpha_composite(canvas, colour)
@@ -128,6 +132,14 @@ def clock_text(zone: float, now_ms: int) -> str:
     """``zone`` is in hours east of UTC."""
     there = timezone(timedelta(hours=max(-23.0, min(23.0, zone))))
     return datetime.fromtimestamp(now_ms / 1000, UTC).astimezone(there).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _outlined(words: str, at: tuple[float, float], font: _Font, colour: int, size: tuple[int, int]) -> Pillow.Image:
+    ink = Pillow.new("L", size, 0)
+    ImageDraw.Draw(ink).multiline_text(at, words, fill=255, font=font, stroke_width=OUTLINE)
+    outline = Pillow.new("RGBA", size, (*_rgb(colour), 255))
+    outline.putalpha(ink)
+    return outline
 
 
 # Decoding -------------------------------------------------------------------------------------------------------------

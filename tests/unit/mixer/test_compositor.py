@@ -218,3 +218,41 @@ def test_a_source_with_a_cut_is_wanted_so_large_that_the_cut_fills_the_cell() ->
     assert wanted_size(cell, 1280, 720) == (320, 180)
     assert wanted_size(Cell(Rect(0, 0, 160, 90), "a", crop=Rect(0, 0, 80, 44)), 1280, 720) == (1280, 720)
     assert wanted_size(cell, 0, 0) == (160, 90)
+
+
+def test_a_cell_may_be_seen_through_with_all_that_it_shows(tmp_path: Path) -> None:
+    half = Cell(Rect(0, 0, 160, 90), "a", mode=RenderMode.FIT, bars=Colour(250, 128, 128), opacity=102)
+    held = Cell(Rect(160, 0, 160, 90), holder=Holder(plain(tmp_path, 255)), opacity=102)
+    filled = Cell(Rect(0, 90, 160, 90), fill=Colour(200, 128, 128), opacity=102)
+    stage = Stage(half, held, filled)
+    stage.take("a", picture(150, 80, 90))
+    luma = stage.luma()
+    assert luma[45, 80] == pytest.approx(50 * 0.6 + 150 * 0.4, abs=1)
+    assert luma[45, 10] == pytest.approx(50 * 0.6 + 250 * 0.4, abs=1)
+    assert luma[45, 240] == pytest.approx(50 * 0.6 + 235 * 0.4, abs=2)
+    assert luma[135, 80] == pytest.approx(50 * 0.6 + 200 * 0.4, abs=1)
+    assert luma[135, 240] == 50
+
+
+def test_a_transparent_cell_hides_nothing() -> None:
+    below = Cell(WHOLE, "below")
+    for opacity, seen in ((255, {"above"}), (100, {"above", "below"}), (0, {"below"})):
+        scene = Scene(GREY, cells=(below, Cell(WHOLE, "above", 1, opacity=opacity)))
+        assert visible(scene, {"above", "below"}).keys() == seen
+
+
+def test_a_fill_stands_while_there_is_neither_picture_nor_holder() -> None:
+    stage = Stage(Cell(WHOLE, "a", fill=layout.BLACK))
+    assert stage.luma()[90, 160] == 16
+    stage.take("a", picture(150))
+    assert stage.luma()[90, 160] == 150
+    stage.compositor.show(Scene(GREY, cells=(Cell(WHOLE, None, fill=layout.BLACK),)))
+    assert stage.luma()[90, 160] == 16
+
+
+def test_outlined_text_can_be_read_on_its_own_colour() -> None:
+    white = Colour(235, 128, 128)
+    words = Text("12:34", 40, outline=0)
+    stage = Stage()
+    stage.compositor.show(Scene(white, overlays=(Overlay(words, Rect(0, 0, 160, 60)),)))
+    assert stage.luma().min() < 60

@@ -11,6 +11,7 @@ from rtcloud.mixer.layout import (
     fit,
     from_rgb,
     grid,
+    inside,
     parse_colour,
     source_size,
 )
@@ -116,3 +117,12 @@ def test_colours_become_limited_range_yuv() -> None:
     red = parse_colour("#ff0000")
     assert red is not None
     assert (red.y, red.u, red.v) == (81, 90, 240)
+
+
+def test_a_rectangle_keeps_its_even_part_inside_the_canvas() -> None:
+    canvas = Rect(0, 0, 100, 60)
+    assert inside(3, 5, 20, 20, canvas) == Rect(2, 4, 20, 20)
+    assert inside(90, 50, 40, 40, canvas) == Rect(90, 50, 10, 10)
+    assert inside(-10, -10, 30, 30, canvas) == Rect(0, 0, 20, 20)
+    for nothing in ((0, 0, 0, 40), (0, 0, 40, 1), (100, 0, 10, 10), (-20, 0, 10, 10)):
+        assert inside(*nothing, canvas) is None

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from rtcloud.egress.publishing.request import Layout, VideoParams, WaterMark, WaterMarkImage, WaterMarkText
-from rtcloud.mixer.layout import BLACK, Colour, Rect, RenderMode, from_rgb
+from rtcloud.mixer.layout import BLACK, Colour, Rect, RenderMode, from_rgb, inside
 from rtcloud.mixer.scene import Cell, Holder, Image, Overlay, Scene, Text
 
 #: RenderMode of a stream → how it is drawn and what stands beside it
@@ -113,11 +113,7 @@ class Scenery:
         return None if name is None else Image(str(self._images / name))
 
     def _inside(self, left: int, top: int, width: int, height: int) -> Rect | None:
-        right, bottom = min(left + width, self.width) & ~1, min(top + height, self.height) & ~1
-        left, top = max(left, 0) & ~1, max(top, 0) & ~1
-        if right <= left or bottom <= top:
-            return None
-        return Rect(left, top, right - left, bottom - top)
+        return inside(left, top, width, height, Rect(0, 0, self.width, self.height))
 
 
 def parse_colour(text: str) -> Colour | None:
