@@ -69,6 +69,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     preview.set_defaults(run=_task_preview)
 
+    _add_merge(verbs)
+
     settings = verbs.add_parser("config", help="check or show the configuration")
     kinds = settings.add_subparsers(required=True, metavar="VERB")
     check = kinds.add_parser("check", help="say what is wrong with the configuration, or what is in force")
@@ -98,6 +100,50 @@ def _parser() -> argparse.ArgumentParser:
     )
     cdn.set_defaults(run=_dev_cdn)
     return parser
+
+
+def _add_merge(verbs: Any) -> None:
+    merge = verbs.add_parser(
+        "merge",
+        help="make one MP4 of the sound and the pictures of each user that was recorded singly",
+        description="Make MP4 files of the segments of single-stream recordings that lie in a directory: of each user "
+        "USERID_TIME_av.mp4, or USERID_TIME.m4a where there is sound only. Segments with more than 15 seconds of "
+        "nothing between them are different sections. The files appear in the same directory.",
+        epilog="example: rtcloud merge -f data/files/bucket/prefix/TASKID -m 1 -r 1280 720",
+    )
+    merge.add_argument("-f", dest="directory", metavar="DIR", required=True, help="where the segments and indexes lie")
+    merge.add_argument(
+        "-m", dest="mode", type=int, choices=(0, 1), default=0, help="0: a file for each section; 1: for each user (0)"
+    )
+    merge.add_argument("-s", dest="saves", action="store_true", help="with -m 1: leave out what is between sections")
+    merge.add_argument(
+        "-a",
+        dest="wanted",
+        type=int,
+        choices=(0, 1, 2),
+        default=0,
+        help="pictures of 0: the main stream; 1: the main or else the sub stream; 2: the sub stream (0)",
+    )
+    merge.add_argument("-p", dest="fps", type=int, default=15, help="pictures per second, 5 to 120 (15)")
+    merge.add_argument(
+        "-r", dest="size", type=int, nargs=2, metavar=("WIDTH", "HEIGHT"), help="size (that of the largest picture)"
+    )
+    merge.add_argument("--json", action="store_true", help="print what was made as JSON")
+    merge.set_defaults(run=_merge)
+
+
+def _merge(arguments: argparse.Namespace) -> int:
+    from rtcloud.recordings import commands
+    from rtcloud.recordings.sections import Choice
+
+    choice = Choice(
+        joined=arguments.mode == 1,
+        saves=arguments.saves,
+        wanted=arguments.wanted,
+        fps=arguments.fps,
+        size=None if arguments.size is None else (arguments.size[0] & ~1, arguments.size[1] & ~1),
+    )
+    return commands.run_merge(Path(arguments.directory), choice, as_json=arguments.json)
 
 
 def _serve(arguments: argparse.Namespace) -> int:

@@ -1,0 +1,1 @@
+"""Offline work on recorded files: what a directory holds, merging single streams, verifying. It needs no server."""
