@@ -16,8 +16,8 @@ import pytest
 from rtcloud.client import ConnectError
 from rtcloud.client.types import KeyframeRequested, RoomEvent
 from rtcloud.clock import SystemClock
+from rtcloud.egress.passing import nal_units
 from rtcloud.egress.publishing import job
-from rtcloud.egress.publishing.single import nal_units
 from rtcloud.egress.publishing.statuses import Fault
 from rtcloud.tasks.job import JobShell, Lines
 from rtcloud.tasks.journal import read_journal

@@ -1,12 +1,13 @@
 """File names as the documents give them."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtcloud.egress.recording.naming import FileNames, encode_id, utc
+from rtcloud.egress.recording.naming import RELAY, FileNames, encode_id, utc
 
 
 def test_numeric_room() -> None:
@@ -33,11 +34,25 @@ def test_string_room_is_base64_without_what_paths_cannot_carry() -> None:
 
 def test_a_single_stream_carries_whose_it_is() -> None:
     names = FileNames(1400123456, True, "12345", 0, "1686119", "main", "audiovideo")
-    stem = "1400123456_12345_UserId_s_MTY4NjExOQ.._UserId_e_main"
+    stem = "1400123456_12345__UserId_s_MTY4NjExOQ..__UserId_e_main"
     assert names.index == f"{stem}_audiovideo.m3u8"
     assert names.segment(0) == f"{stem}_audiovideo_19700101000000000.ts"
     assert names.whole(None) == f"{stem}.mp4"
     assert names.whole(1, "aac") == f"{stem}_1.aac"
+
+
+def test_the_example_of_the_documents() -> None:
+    names = FileNames(1400123456, True, "12345", 0, "1686119", "main", "video")
+    begin_ms = 1_995_788_751_825
+    assert names.segment(begin_ms).startswith("1400123456_12345__UserId_s_MTY4NjExOQ..__UserId_e_main_video_20330")
+    assert names.has_segment(names.segment(begin_ms))
+    assert not replace(names, media="audio").has_segment(names.segment(begin_ms))
+    assert not replace(names, attempt=1).has_segment(names.segment(begin_ms))
+
+
+def test_a_relay_has_one_underscore_where_a_recording_has_two() -> None:
+    names = FileNames(1400123456, True, "12345", 0, "1686119", "main", "audio", RELAY)
+    assert names.index == "1400123456_12345_UserId_s_MTY4NjExOQ.._UserId_e_main_audio.m3u8"
 
 
 def test_the_longest_name_is_a_file_name() -> None:

@@ -13,14 +13,13 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-import av
-
 from rtcloud.clock import Clock
+from rtcloud.egress.passing import picture_size
 from rtcloud.egress.publishing.mixed import mix_format
 from rtcloud.egress.publishing.request import RecordParams, RelayRequest
 from rtcloud.egress.recording import products
 from rtcloud.egress.recording.hls import UNKNOWN, HlsWriter, Report, Tracks
-from rtcloud.egress.recording.naming import FileNames
+from rtcloud.egress.recording.naming import RELAY, FileNames
 from rtcloud.egress.recording.recovery import AttemptFacts
 from rtcloud.mixer.encoding import TICKS, EncodedPacket
 from rtcloud.tasks.job import JobShell
@@ -140,7 +139,7 @@ class FileRecorder:
 
     def _measure(self, hls: HlsWriter, packet: EncodedPacket) -> None:
         """A single stream says in its pictures how large they are."""
-        size = picture_size(packet)
+        size = picture_size(packet.data, packet.codec)
         if size is not None:
             hls.set_size(*size)
             self._tracks = Tracks(
@@ -187,17 +186,8 @@ def file_names(request: RelayRequest, attempt: int) -> FileNames:
         user_id=single.user_media_stream.user_info.user_id,
         media_id="aux" if stream.stream_type == 1 else "main",
         media=media,
+        mark=RELAY,
     )
-
-
-def picture_size(packet: EncodedPacket) -> tuple[int, int] | None:
-    """Of a keyframe with its parameter sets; None when it cannot be told."""
-    try:
-        decoder = av.CodecContext.create("hevc" if packet.codec == "h265" else "h264", "r")
-        frames = [*decoder.decode(av.Packet(packet.data)), *decoder.decode(None)]
-    except av.FFmpegError:
-        return None
-    return next(((frame.width, frame.height) for frame in frames if isinstance(frame, av.VideoFrame)), None)
 
 
 def _tracks(request: RelayRequest, recording: RecordParams) -> Tracks:

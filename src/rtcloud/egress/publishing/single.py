@@ -4,13 +4,11 @@
 the same clock as the sound and given on when their moment has come, so both stay in step. Nothing comes out before the
 first media; from then on sound goes on as silence while the publisher is away, and video pauses.
 
-Invariant: what is given on begins with a keyframe that carries its parameter sets, and has no hole: after a loss
-nothing comes until the next keyframe, which is asked for. Only H.264 can be relayed so; anything else is told once.
+What is given on begins with a keyframe and has no hole (``egress.passing``). Only H.264 can be relayed so.
 """
 
 import contextlib
 import io
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,6 +17,7 @@ from typing import cast as typed
 from rtcloud.client import sei
 from rtcloud.client.types import EncodedFrame
 from rtcloud.clock import Clock
+from rtcloud.egress.passing import PassedVideo, Unit
 from rtcloud.egress.publishing.cast import Cast, Region
 from rtcloud.egress.publishing.request import SeiParams
 from rtcloud.egress.publishing.sei import RelayMessages
@@ -31,20 +30,8 @@ from rtcloud.mixer.pictures import MessageSource
 from rtcloud.mixer.thread import MixingThread, Pace
 from rtcloud.mixer.video import VideoDecoder
 
-#: how often a keyframe is asked for while one is missing, and at most for those who receive
-ASK_EVERY_US = 500_000
-#: access units that wait for their moment; over it everything up to the next keyframe is dropped
-MAX_WAITING = 300
 #: looks per second of the thread
 LOOKS = 40
-_PARAMETER_SETS = (7, 8)
-
-
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    placed_us: int
-    data: bytes
-    keyframe: bool
 
 
 class SingleStream:
@@ -62,18 +49,13 @@ class SingleStream:
         self._write = write
         self._wish = wish
         self._messages = messages
-        self._refuse = refuse
         self._sound = Mixer(replace(form, video=False), write, wish) if form.audio else None
         self._server_clock = ServerClock()
         self._video_id: str | None = None
         self._clock = UserClock(form.patience_us)
         self._origin_us: int | None = None
-        self._queue: deque[_Waiting] = deque()
-        self._is_waiting = True  # for a keyframe
+        self._video = PassedVideo(refuse)
         self._keyframe_is_wanted = False  # by those who receive
-        self._asked_us: int | None = None
-        self._refused = ""
-        self._parameter_sets: dict[int, bytes] = {}
         self._last = -1
         self._pictures = 0
         self._keyframe = b""  # the last one, complete with parameter sets
@@ -89,7 +71,7 @@ class SingleStream:
     @property
     def first_us(self) -> int | None:
         """The moment of the first access unit that waits."""
-        return self._queue[0].placed_us if self._queue else None
+        return self._video.first_us
 
     def begin(self, origin_us: int) -> None:
         """The output begins now, whether or not there is anything."""
@@ -108,9 +90,8 @@ class SingleStream:
         if track_id == self._video_id:
             return
         self._video_id = track_id
-        self._queue.clear()
         self._clock = UserClock(self._form.patience_us)
-        self._is_waiting, self._asked_us = True, None
+        self._video.restart()
         if track_id is not None:
             self._wish(SubscriptionWanted(track_id, True))
 
@@ -120,10 +101,7 @@ class SingleStream:
 
     def ask(self, now_us: int) -> None:
         """For a keyframe, if one is missing or wanted, and not too often."""
-        if self._video_id is None or not (self._is_waiting or self._keyframe_is_wanted):
-            return
-        if self._asked_us is None or now_us - self._asked_us >= ASK_EVERY_US:
-            self._asked_us = now_us
+        if self._video_id is not None and self._video.asks(now_us, wanted=self._keyframe_is_wanted):
             self._keyframe_is_wanted = False
             self._wish(KeyframeWanted(self._video_id))
 
@@ -144,7 +122,7 @@ class SingleStream:
 
     def lost(self, track_id: str) -> None:
         if track_id == self._video_id:
-            self._is_waiting = True
+            self._video.lost()
         elif self._sound is not None:
             self._sound.lost(track_id)
 
@@ -165,8 +143,8 @@ class SingleStream:
     def advance(self, until_us: int, *, hurry: bool = False) -> None:
         if self._sound is not None:
             self._sound.advance(until_us, hurry=hurry)
-        while self._queue and self._queue[0].placed_us < until_us:
-            self._give(self._queue.popleft())
+        for unit in self._video.due(until_us):
+            self._give(unit)
         self.ask(until_us)
 
     def skip_sound(self, until_us: int) -> None:
@@ -185,38 +163,10 @@ class SingleStream:
         arrival = min(now_us, self._server_clock.to_local(frame.arrival_us))
         capture = None if frame.capture_us is None else self._server_clock.to_local(frame.capture_us)
         placed = self._clock.place(capture, arrival)
-        if frame.keyframe:
-            self._start(frame.data)
-        elif not frame.contiguous:
-            self._is_waiting = True
-        if self._is_waiting or self._refused:
-            return
-        if self._origin_us is None:
+        if self._video.push(frame, placed) and self._origin_us is None:
             self.begin(placed if self.origin_us is None else self.origin_us)
-        data = self._with_parameter_sets(frame.data) if frame.keyframe else frame.data
-        if len(self._queue) >= MAX_WAITING:
-            self._queue.clear()
-            self._is_waiting = not frame.keyframe
-        if not self._is_waiting:
-            self._queue.append(_Waiting(placed, data, frame.keyframe))
 
-    def _start(self, data: bytes) -> None:
-        codec = "" if data.startswith((b"\0\0\0\1", b"\0\0\1")) else "VP8" if data[3:6] == b"\x9d\x01\x2a" else "other"
-        if codec != self._refused:
-            self._refused = codec
-            self._refuse(codec)
-        self._is_waiting = bool(codec)
-
-    def _with_parameter_sets(self, keyframe: bytes) -> bytes:
-        """Some publishers send them once; whoever comes in later needs them at each keyframe."""
-        found = {unit[0] & 31: unit for unit in nal_units(keyframe) if unit and unit[0] & 31 in _PARAMETER_SETS}
-        self._parameter_sets |= found
-        missing = [
-            self._parameter_sets[kind] for kind in _PARAMETER_SETS if kind in self._parameter_sets.keys() - found
-        ]
-        return b"".join(b"\0\0\0\1" + unit for unit in missing) + keyframe
-
-    def _give(self, unit: _Waiting) -> None:
+    def _give(self, unit: Unit) -> None:
         assert self._origin_us is not None
         time = max(self._last + 1, (unit.placed_us - self._origin_us) * TICKS // 1_000_000)
         self._last = time
@@ -228,12 +178,6 @@ class SingleStream:
         if unit.keyframe:
             self._keyframe = unit.data
         self._write(EncodedPacket("video", data, time, unit.keyframe, codec="h264"))
-
-
-def nal_units(data: bytes) -> list[bytes]:
-    """Of an access unit in Annex B."""
-    parts = data.replace(b"\0\0\0\1", b"\0\0\1").split(b"\0\0\1")
-    return parts[1:]
 
 
 def png(keyframe: bytes) -> bytes:

@@ -3,12 +3,15 @@
 Every access unit goes to the file at once and the file to the disk every second, so a killed process loses no more than
 that second, and what it left is playable to the last whole packet. Segments start at keyframes; times and continuity
 counters run on across them. The index names closed segments only and is replaced atomically.
+
+Where the stream pauses (``pause``) or its picture changes size (``resize``) a segment ends, and the index says that the
+next one does not continue it. A gap keeps its length: times, and the segments' names, are those of the wall clock.
 """
 
 import os
 import shutil
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -29,13 +32,20 @@ Report = Callable[[FileOpened | FileClosed], None]
 
 #: a width or height that is not known yet
 UNKNOWN = -1
+#: segments further apart than this do not continue each other
+GAP_MS = 40
+
+Size = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
+    """``size`` of the picture, (0, 0) where there is none, None for that of the tracks."""
+
     name: str
     begin_ms: int
     end_ms: int
+    size: Size | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,13 +76,26 @@ def render_index(begin_ms: int, tracks: Tracks, segments: list[Segment], *, ende
         f"#EXT-X-TARGETDURATION:{-(-longest // 1000)}",
         f"#EXT-X-TRTC-START-REC-TIME:{begin_ms}",
     ]
-    if tracks.width > 0:
-        lines.append(f"#EXT-X-TRTC-VIDEO-METADATA:WIDTH:{tracks.width} HEIGHT:{tracks.height}")
+    size = next((segment.size for segment in segments if segment.size and segment.size[0] > 0), None)
+    if size or tracks.width > 0:
+        lines.append(_metadata(size or (tracks.width, tracks.height)))
+    said = size
+    before: Segment | None = None
     for segment in segments:
+        if before and (segment.begin_ms - before.end_ms > GAP_MS or segment.size != before.size):
+            lines.append("#EXT-X-DISCONTINUITY")
+        if segment.size and segment.size[0] > 0 and segment.size != said:
+            said = segment.size
+            lines.append(_metadata(said))
         lines += [f"#EXTINF:{(segment.end_ms - segment.begin_ms) / 1000:.3f}", segment.name]
+        before = segment
     if ended:
         lines.append("#EXT-X-ENDLIST")
     return "\n".join(lines) + "\n"
+
+
+def _metadata(size: Size) -> str:
+    return f"#EXT-X-TRTC-VIDEO-METADATA:WIDTH:{size[0]} HEIGHT:{size[1]}"
 
 
 def replace_file(path: Path, text: str) -> None:
@@ -100,9 +123,12 @@ class _OpenSegment:
     name: str
     start: int  # ticks
     descriptor: int
+    begin_ms: int
     size: int = 0
     flushed: int = 0  # ticks
     has_video: bool = False
+    announces_video: bool = True
+    dimensions: Size | None = None
     pending: list[Future[None]] = field(default_factory=list)
 
 
@@ -119,7 +145,9 @@ class HlsWriter:
         *,
         keep: bool,
         now_ms: Callable[[], int],
+        flusher: Executor | None = None,
     ) -> None:
+        """``flusher`` may be shared by several writers, and is then not shut down here."""
         self._directory = directory
         self._names = names
         self._tracks = tracks
@@ -132,7 +160,13 @@ class HlsWriter:
         )
         self._segments: list[Segment] = []
         self._open: _OpenSegment | None = None
-        self._flusher = ThreadPoolExecutor(1, "hls-flush")
+        self._flusher = flusher or ThreadPoolExecutor(1, "hls-flush")
+        self._owns_flusher = flusher is None
+        #: whether segments that open from now on say that they have pictures
+        self.expects_video = tracks.width != 0
+        self._size: Size | None = None
+        self._is_resized = False
+        self._last_name = ""
         if keep:
             (directory / KEEP).mkdir(exist_ok=True)
 
@@ -141,9 +175,10 @@ class HlsWriter:
             if self._open is not None:
                 self._close_segment(packet.time)
                 self._write_index(ended=False)
-            self._open = self._open_segment(packet.time)
+            self._open = self._open_segment(packet)
         if packet.kind == "video":
             self._open.has_video = True
+            self._open.dimensions = self._size
             data = self._muxer.video(packet.data, packet.time, keyframe=packet.keyframe)
         else:
             data = self._muxer.audio(packet.data, packet.time)
@@ -159,7 +194,25 @@ class HlsWriter:
             self._open = None
         if self._segments:
             self._write_index(ended=True)
-        self._flusher.shutdown()
+        if self._owns_flusher:
+            self._flusher.shutdown()
+
+    def pause(self, end: int) -> None:
+        """Nothing comes for a while: what there is ends here."""
+        if self._open is not None:
+            self._close_segment(max(end, self._open.start + 1))
+            self._open = None
+            self._write_index(ended=False)
+
+    @property
+    def opened(self) -> int | None:
+        """When the segment being written began, in ticks."""
+        return None if self._open is None else self._open.start
+
+    def resize(self, width: int, height: int) -> None:
+        """The next packet is a keyframe whose picture has this size."""
+        self._is_resized = self._size is not None and self._size != (width, height)
+        self._size = (width, height)
 
     def set_size(self, width: int, height: int) -> None:
         """What the picture turned out to be: in the index from now on."""
@@ -169,14 +222,23 @@ class HlsWriter:
         """At a keyframe; where there should be pictures but none come, at a sound. Pictures that come late begin a
         segment: whoever opens one looks only at its beginning for what it holds."""
         assert self._open is not None
-        if packet.kind == "video" or not self._tracks.width:
+        if packet.kind == "video" and (self._is_resized or not self._open.announces_video):
+            return packet.keyframe
+        if packet.kind == "audio" and self._open.announces_video and not self.expects_video:
+            return True
+        if packet.kind == "video" or not self.expects_video:
             is_late = packet.kind == "video" and not self._open.has_video
             return packet.keyframe and length >= (LATE_SECONDS if is_late else SEGMENT_SECONDS) * TICKS
         return length >= LONGEST_SECONDS * TICKS
 
-    def _open_segment(self, start: int) -> _OpenSegment:
+    def _open_segment(self, packet: EncodedPacket) -> _OpenSegment:
+        start = packet.time
         begin_ms = self._ms(start)
         name = self._names.segment(begin_ms)
+        while name <= self._last_name:  # the last one was shorter than a millisecond, or ended after this one begins
+            begin_ms += 1
+            name = self._names.segment(begin_ms)
+        self._last_name = name
         self._report(
             FileOpened(
                 at_ms=self._now_ms(),
@@ -188,8 +250,12 @@ class HlsWriter:
             )
         )
         descriptor = os.open(self._directory / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
-        segment = _OpenSegment(name, start, descriptor, flushed=start)
-        self._append(segment, self._muxer.tables())
+        announces_video = bool(self._tracks.width) and (packet.kind == "video" or self.expects_video)
+        segment = _OpenSegment(name, start, descriptor, begin_ms, flushed=start, announces_video=announces_video)
+        if self._size is not None and not announces_video:
+            segment.dimensions = (0, 0)
+        self._is_resized = False
+        self._append(segment, self._muxer.tables(video=announces_video))
         return segment
 
     def _append(self, segment: _OpenSegment, data: bytes) -> None:
@@ -211,7 +277,7 @@ class HlsWriter:
             flush.result()
         os.fdatasync(segment.descriptor)
         os.close(segment.descriptor)
-        closed = Segment(segment.name, self._ms(segment.start), self._ms(end))
+        closed = Segment(segment.name, segment.begin_ms, max(self._ms(end), segment.begin_ms + 1), segment.dimensions)
         if self._keep:
             keep_file(self._directory, closed.name)
         self._segments.append(closed)

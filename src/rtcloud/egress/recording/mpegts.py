@@ -34,21 +34,17 @@ class TsMuxer:
         self._counters = {0: 0, PMT_PID: 0, VIDEO_PID: 0, AUDIO_PID: 0}
         self._last_clock: int | None = None
         self._pat = _section(0x00, 1, _u16(1) + _u16(0xE000 | PMT_PID))
-        streams = (((_STREAM_TYPES[codec], VIDEO_PID),) if video else ()) + (
-            ((_AAC, AUDIO_PID),) if self._audio else ()
-        )
-        clock_pid = VIDEO_PID if video else AUDIO_PID
-        self._pmt = _section(
-            0x02,
-            1,
-            _u16(0xE000 | clock_pid)
-            + _u16(0xF000)
-            + b"".join(bytes([kind]) + _u16(0xE000 | pid) + _u16(0xF000) for kind, pid in streams),
-        )
+        sound = ((_AAC, AUDIO_PID),) if self._audio else ()
+        self._maps = {
+            True: _map(VIDEO_PID, ((_STREAM_TYPES[codec], VIDEO_PID), *sound), version=0),
+            False: _map(AUDIO_PID, sound, version=1 if video else 0),
+        }
 
-    def tables(self) -> bytes:
-        """What a segment starts with."""
-        sections = ((0, self._pat), (PMT_PID, self._pmt))
+    def tables(self, *, video: bool | None = None) -> bytes:
+        """What a segment starts with. ``video``: whether there are pictures in it, if not as in all."""
+        if video is not None:
+            self._video = video
+        sections = ((0, self._pat), (PMT_PID, self._maps[self._video]))
         return b"".join(self._packets(pid, b"\0" + section, is_table=True) for pid, section in sections)
 
     def video(self, data: bytes, time: int, *, keyframe: bool) -> bytes:
@@ -138,8 +134,13 @@ def _clock(time: int) -> bytes:
     return (base << 15 | 0x7E00).to_bytes(6, "big")
 
 
-def _section(table: int, number: int, body: bytes) -> bytes:
-    head = bytes([table]) + _u16(0xB000 | len(body) + 9) + _u16(number) + b"\xc1\0\0"
+def _map(clock_pid: int, streams: Iterable[tuple[int, int]], *, version: int) -> bytes:
+    listed = b"".join(bytes([kind]) + _u16(0xE000 | pid) + _u16(0xF000) for kind, pid in streams)
+    return _section(0x02, 1, _u16(0xE000 | clock_pid) + _u16(0xF000) + listed, version)
+
+
+def _section(table: int, number: int, body: bytes, version: int = 0) -> bytes:
+    head = bytes([table]) + _u16(0xB000 | len(body) + 9) + _u16(number) + bytes([0xC1 | version << 1, 0, 0])
     return head + body + _crc(head + body).to_bytes(4, "big")
 
 

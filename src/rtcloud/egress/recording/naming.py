@@ -1,8 +1,8 @@
 """The documented names of a recording's files.
 
 Mixed: ``<SdkAppId>_<RoomId>_<UTC>.ts``, ``<SdkAppId>_<RoomId>.m3u8``, ``<SdkAppId>_<RoomId>[_<Index>].mp4``. One
-user's stream: ``…_UserId_s_<UserId>_UserId_e_<MediaId>`` after the room, with ``_<Type>`` behind it in segments and
-index, and ``[_<Index>]`` in the rest. Attempt n > 0
+user's stream: ``…__UserId_s_<UserId>__UserId_e_<MediaId>`` after the room (a relay's files have one underscore where a
+recording's have two), with ``_<Type>`` behind it in segments and index, and ``[_<Index>]`` in the rest. Attempt n > 0
 puts ``ha<n>_`` before segments and index, so nothing of an earlier attempt is overwritten. MP4 files are made once, at
 the end, from the media of all attempts; the documents give them no such prefix.
 """
@@ -11,8 +11,10 @@ import base64
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-#: what recovery must know of an attempt; written beside the journal when its first segment opens
+#: What recovery must know of what an attempt records, written beside the journal when the first segment opens. Of
+#: several indexes each has its own: recording-1.json and so on.
 FACTS = "recording.json"
+RECORDING, RELAY = "__", "_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +26,15 @@ class FileNames:
     user_id: str = ""  # of a single stream; "" for a mix
     media_id: str = "mix"  # main or aux of a single stream
     media: str = ""  # a single stream's Type: audio, video, audiovideo
+    mark: str = RECORDING  # stands before UserId_s and UserId_e
 
     @property
     def index(self) -> str:
         return f"{self._prefix}{self._stem}{self._type}.m3u8"
+
+    def has_segment(self, name: str) -> bool:
+        """Whether a segment of this name belongs to this index."""
+        return name.startswith(f"{self._prefix}{self._stem}{self._type}_")
 
     def segment(self, begin_ms: int) -> str:
         return f"{self._prefix}{self._stem}{self._type}_{utc(begin_ms)}.ts"
@@ -39,7 +46,9 @@ class FileNames:
     @property
     def _stem(self) -> str:
         room = f"{self.sdk_app_id}_{self.room_id if self.numeric else encode_id(self.room_id)}"
-        return f"{room}_UserId_s_{encode_id(self.user_id)}_UserId_e_{self.media_id}" if self.user_id else room
+        mark = self.mark
+        whose = f"{mark}UserId_s_{encode_id(self.user_id)}{mark}UserId_e_{self.media_id}" if self.user_id else ""
+        return room + whose
 
     @property
     def _type(self) -> str:

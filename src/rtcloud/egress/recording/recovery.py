@@ -1,17 +1,20 @@
-"""What an attempt that died left behind: its last segment, whose file nobody closed, and an index that lacks it.
+"""What an attempt that died left behind: a last segment, whose file nobody closed, and an index that lacks it. A
+recording of single streams has many such pairs.
 
 ``recover`` completes the files and appends the missing reports to the attempt's journal, so that whoever reads the
 journal treats it as any other. It is safe to call again, and on an attempt that ended well it does nothing. The caller
 holds the attempt's lock, so the job is dead.
 """
 
+import contextlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import av
 import msgspec
 
-from rtcloud.egress.recording.hls import KEEP, Segment, Tracks, keep_file, render_index, replace_file
+from rtcloud.egress.recording.hls import KEEP, Segment, Size, Tracks, keep_file, render_index, replace_file
 from rtcloud.egress.recording.mp4 import Source
 from rtcloud.egress.recording.mpegts import PACKET
 from rtcloud.egress.recording.naming import FACTS, FileNames
@@ -20,34 +23,72 @@ from rtcloud.tasks.protocol import AnyJobEvent, FileClosed, FileOpened
 
 
 class AttemptFacts(msgspec.Struct, kw_only=True):
+    """Of one index. ``sizes``: from which moment on the pictures of a single stream have which size, if they do."""
+
     names: FileNames
     tracks: Tracks
     begin_ms: int
     keep: bool
+    sizes: list[tuple[int, Size | None]] = []
 
-    def save(self, directory: Path) -> None:
-        replace_file(directory / FACTS, msgspec.json.encode(self).decode())
+    def save(self, directory: Path, name: str = FACTS) -> None:
+        replace_file(directory / name, msgspec.json.encode(self).decode())
+
+    def size_at(self, at_ms: int) -> Size | None:
+        return next((size for begin_ms, size in reversed(self.sizes) if begin_ms <= at_ms), None)
+
+
+def facts_name(number: int) -> str:
+    """Of an attempt's index ``number``, from 1, where there are several."""
+    return FACTS.replace(".", f"-{number}.")
 
 
 def load_facts(directory: Path) -> AttemptFacts | None:
-    """None when the attempt never got any media."""
+    """Of an attempt with one index. None when it never got any media."""
     try:
         return msgspec.json.decode((directory / FACTS).read_bytes(), type=AttemptFacts)
     except (OSError, msgspec.DecodeError):
         return None
 
 
+def load_all_facts(directory: Path) -> list[AttemptFacts]:
+    """Of every index of an attempt, in the order in which they began."""
+    found = []
+    for path in directory.glob(FACTS.replace(".", "-*.")):
+        with contextlib.suppress(OSError, msgspec.DecodeError):
+            found.append(msgspec.json.decode(path.read_bytes(), type=AttemptFacts))
+    whole = load_facts(directory)
+    return sorted([*found, *([whole] if whole else [])], key=lambda facts: (facts.begin_ms, facts.names.index))
+
+
 def recover(directory: Path, now_ms: int) -> list[AnyJobEvent]:
     """The reports that were added to the journal of the attempt in ``directory``."""
-    facts = load_facts(directory)
-    if facts is None:
-        return []
     events = read_journal(directory)
-    closed = {event.name: event for event in events if isinstance(event, FileClosed) and event.kind == "segment"}
+    added: list[AnyJobEvent] = []
+    for facts in load_all_facts(directory):
+        added += _recover_index(directory, facts, events, now_ms)
+    if added:
+        with Journal(directory) as journal:
+            for report in added:
+                journal.append(report)
+    return added
+
+
+def _recover_index(
+    directory: Path, facts: AttemptFacts, events: Sequence[AnyJobEvent], now_ms: int
+) -> list[AnyJobEvent]:
+    closed = {
+        event.name: event
+        for event in events
+        if isinstance(event, FileClosed) and event.kind == "segment" and facts.names.has_segment(event.name)
+    }
     orphans = [
         event
         for event in events
-        if isinstance(event, FileOpened) and event.kind == "segment" and event.name not in closed
+        if isinstance(event, FileOpened)
+        and event.kind == "segment"
+        and event.name not in closed
+        and facts.names.has_segment(event.name)
     ]
     added: list[AnyJobEvent] = []
     for event in orphans:
@@ -57,7 +98,9 @@ def recover(directory: Path, now_ms: int) -> list[AnyJobEvent]:
             added.append(found)
     if not closed or not (added or _lacks_end(directory / facts.names.index)):
         return []
-    segments = [Segment(event.name, event.begin_ms, event.end_ms) for event in closed.values()]
+    segments = [
+        Segment(event.name, event.begin_ms, event.end_ms, facts.size_at(event.begin_ms)) for event in closed.values()
+    ]
     text = render_index(facts.begin_ms, facts.tracks, segments, ended=True)
     replace_file(directory / facts.names.index, text)
     added.append(
@@ -73,21 +116,21 @@ def recover(directory: Path, now_ms: int) -> list[AnyJobEvent]:
             media_id=facts.names.media_id,
         )
     )
-    with Journal(directory) as journal:
-        for report in added:
-            journal.append(report)
     return added
 
 
 def sources(directory: Path) -> list[Source]:
-    """The kept segments of one attempt, for the MP4."""
+    """The kept segments of one attempt with one index, for the MP4."""
     facts = load_facts(directory)
-    if facts is None:
-        return []
+    return [] if facts is None else sources_of(directory, facts)
+
+
+def sources_of(directory: Path, facts: AttemptFacts) -> list[Source]:
+    """The kept segments of one index."""
     return [
         Source(directory / KEEP / event.name, event.begin_ms, event.end_ms, facts.begin_ms)
         for event in read_journal(directory)
-        if isinstance(event, FileClosed) and event.kind == "segment"
+        if isinstance(event, FileClosed) and event.kind == "segment" and facts.names.has_segment(event.name)
     ]
 
 

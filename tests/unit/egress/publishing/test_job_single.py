@@ -7,9 +7,10 @@ import av
 import pytest
 
 from rtcloud.client.sei import SeiMessage, read
+from rtcloud.egress.passing import nal_units
 from rtcloud.egress.publishing.carrying import Batch, Carrier
 from rtcloud.egress.publishing.handover import Handover
-from rtcloud.egress.publishing.single import SingleStream, nal_units
+from rtcloud.egress.publishing.single import SingleStream
 from rtcloud.mixer.encoding import EncodedPacket
 from rtcloud.mixer.form import KeyframeWanted, MixFormat, SubscriptionWanted, Wish
 
