@@ -81,7 +81,7 @@ def pieces(folder: Folder, faults: list[str]) -> list[Piece]:
                 user=name.user,
                 stream=f"{name.sdk_app_id}_{name.room}",
                 media_id=name.media_id,
-                media=name.media,
+                media=_media(name.media, str(file.path)),
                 begin_ms=name.begin_ms,
                 end_ms=name.begin_ms + length_ms,
                 path=str(file.path),
@@ -89,6 +89,11 @@ def pieces(folder: Folder, faults: list[str]) -> list[Piece]:
             )
         )
     return found
+
+
+def _media(said: str, path: str) -> str:
+    """What goes by the name of both may hold sound only, while the camera is off."""
+    return "audio" if said == "audio_video" and picture_size(path) == (0, 0) else said
 
 
 def _make(wanted: Plan, choice: Choice, directory: Path, faults: Faults) -> Merged:
@@ -112,7 +117,7 @@ def _make(wanted: Plan, choice: Choice, directory: Path, faults: Faults) -> Merg
 
 
 def _largest(seen: Iterable[Piece]) -> tuple[int, int]:
-    width, height = max((picture_size(piece) for piece in seen), key=lambda size: size[0] * size[1])
+    width, height = max((picture_size(piece.path) for piece in seen), key=lambda size: size[0] * size[1])
     return layout.even(width), layout.even(height)
 
 
@@ -227,10 +232,10 @@ class _Canvas:
 
 def _rows(sections: Iterable[Section]) -> list[list[Piece]]:
     """Pieces that follow one another, each row of one stream."""
-    rows: dict[tuple[str, str], list[Piece]] = defaultdict(list)
+    rows: dict[str, list[Piece]] = defaultdict(list)
     for section in sections:
         for piece in section.sounds:
-            rows[piece.media_id, piece.media].append(piece)
+            rows[piece.media_id].append(piece)
     return list(rows.values())
 
 

@@ -75,10 +75,10 @@ class PictureReader:
         return self._shown[2]
 
 
-def picture_size(piece: Piece) -> tuple[int, int]:
+def picture_size(path: str) -> tuple[int, int]:
     """(0, 0) when there is no picture in it."""
     try:
-        with av.open(piece.path, format="mpegts") as container:
+        with av.open(path, format="mpegts") as container:
             context = container.streams.video[0].codec_context
             return context.width, context.height
     except (av.FFmpegError, OSError, IndexError):

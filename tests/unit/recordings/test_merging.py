@@ -201,3 +201,15 @@ def test_a_mixed_recording_and_other_files_are_left_alone(tmp_path: Path) -> Non
 def test_merging_again_gives_the_same_files(tmp_path: Path) -> None:
     Track(tmp_path, "alice").record(0, 2).close()
     assert merged(tmp_path).files == merged(tmp_path).files
+
+
+def test_a_stretch_with_the_camera_off_is_sound_whatever_its_name_says(tmp_path: Path) -> None:
+    Track(tmp_path, "alice").record(0, 2).close()
+    for path in list(tmp_path.iterdir()):
+        path.rename(tmp_path / path.name.replace("_audio", "_audiovideo"))
+    (made,) = merged(tmp_path).files
+    assert made.path.suffix == ".m4a"
+    Track(tmp_path, "alice", "audiovideo").record(2, 2, level=200).close()
+    (made,) = merged(tmp_path).files
+    assert (made.seconds, made.size) == (4.0, (160, 90))
+    assert loudness(made.path, 440, 0.2, 3.8) > -6
