@@ -47,6 +47,7 @@ class Mixer:
         self._sounds = Sounds(form, self._put, self._counts) if form.audio else None
         self._pictures = Pictures(form, self._put, wish, self._counts, messages) if form.video else None
         self._sound_tracks: set[str] = set()
+        self._leaving: set[str] = set()  # to be removed at a moment that has not come
 
     # Input --------------------------------------------------------------------------------------------------------
 
@@ -66,6 +67,7 @@ class Mixer:
             self._origin_us = origin_us
 
     def add_audio(self, track_id: str, user_id: str, gain: float = 1.0) -> None:
+        self._leaving.discard(track_id)
         if self._sounds is not None and track_id not in self._owners:
             self._own(track_id, user_id)
             self._sound_tracks.add(track_id)
@@ -78,14 +80,17 @@ class Mixer:
 
     def add_video(self, track_id: str, user_id: str, width: int, height: int) -> None:
         """``width`` and ``height`` are as announced, 0 when unknown; for a known track they are changed."""
+        self._leaving.discard(track_id)
         if self._pictures is not None and track_id not in self._sound_tracks:
             if track_id not in self._owners:
                 self._own(track_id, user_id)
             self._pictures.add(track_id, width, height)
 
     def remove(self, track_id: str, at_us: int) -> None:
-        """The track ended at ``at_us``; what it sent before is still mixed."""
-        self._at(at_us, lambda: self._drop(track_id))
+        """The track ended at ``at_us``; what it sent before is still mixed. When it is added again before that moment,
+        it goes on."""
+        self._leaving.add(track_id)
+        self._at(at_us, lambda: self._drop_leaving(track_id))
 
     def show(self, scene: Scene, at_us: int) -> None:
         """From ``at_us`` on this is the picture. Tracks that cannot be seen in it are neither wanted nor decoded."""
@@ -216,7 +221,12 @@ class Mixer:
         self._owners[track_id] = user_id
         self._users.setdefault(user_id, UserClock(self._form.patience_us))
 
+    def _drop_leaving(self, track_id: str) -> None:
+        if track_id in self._leaving:
+            self._drop(track_id)
+
     def _drop(self, track_id: str) -> None:
+        self._leaving.discard(track_id)
         if self._sounds is not None and track_id in self._sound_tracks:
             self._sounds.drop(track_id)
         elif self._pictures is not None:

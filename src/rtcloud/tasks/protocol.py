@@ -132,6 +132,12 @@ class Noted(JobEvent, tag="noted"):
     message: str
 
 
+class ImageMissing(JobEvent, tag="image_missing"):
+    """A picture that the request names could not be had; the job goes on without it (callback 309)."""
+
+    url: str
+
+
 class OutputChanged(JobEvent, tag="output_changed"):
     """An address that the job pushes to is in this status now, or still is: ``status`` as in callback 401 (0 ended,
     1 connecting, 2 running, 3 recovering, 4 failed, 5 disconnecting). ``code`` 0 is no error."""
@@ -153,4 +159,4 @@ class Ended(JobEvent, tag="ended"):
 
 
 AnyInstruction = Update | Token | Stop
-AnyJobEvent = Heartbeat | Started | FileOpened | FileClosed | Noted | OutputChanged | Left | Ended
+AnyJobEvent = Heartbeat | Started | FileOpened | FileClosed | Noted | ImageMissing | OutputChanged | Left | Ended

@@ -6,8 +6,11 @@ from typing import Any
 import msgspec
 
 from rtcloud.client.types import Participant, RemoteTrack
-from rtcloud.egress.recording.placing import MAX_PEOPLE, Roster
+from rtcloud.egress.publishing.request import FEEDBACK
+from rtcloud.egress.recording.placing import MAX_STREAMS, Plan, Roster
 from rtcloud.egress.recording.request import RecordingRequest
+from rtcloud.mixer.layout import BLACK, Rect, RenderMode
+from rtcloud.mixer.scene import Cell
 
 
 def request(layout: dict[str, Any] | None = None, **record: Any) -> RecordingRequest:
@@ -107,6 +110,223 @@ def test_an_anchor_counts_until_leaving_and_listeners_never_do() -> None:
     assert not roster.plan([person("listener")]).has_anchor
 
 
-def test_no_more_people_than_the_limit() -> None:
-    plan = Roster(request()).plan([person(f"p{number}", "microphone", "camera") for number in range(40)])
-    assert len(plan.places) == len(plan.audio) == MAX_PEOPLE
+def test_no_more_streams_than_the_limit() -> None:
+    crowd = [person(f"p{number}", "microphone", "camera") for number in range(40)]
+    plan = Roster(request()).plan(crowd)
+    assert len(plan.places) == len(plan.audio) == MAX_STREAMS
+    chosen = {"SubscribeAudioUserIds": ["p39"], "SubscribeVideoUserIds": ["p38", "p39"]}
+    plan = Roster(request(SubscribeStreamUserIds=chosen)).plan(crowd)
+    assert (list(plan.video), list(plan.audio)) == (["p38/camera", "p39/camera"], ["p39/microphone"])
+
+
+def test_who_is_recorded_stays_so_when_an_earlier_one_begins_to_send() -> None:
+    roster = Roster(request())
+    late = [person(f"p{number}", "camera") for number in range(MAX_STREAMS)]
+    roster.plan([person("early"), *late])
+    plan = roster.plan([person("early", "camera"), *late])
+    assert list(plan.video) == [f"p{number}/camera" for number in range(MAX_STREAMS)]
+    assert "early/camera" in roster.plan([person("early", "camera"), *late[1:]]).video
+
+
+def test_mixes_that_are_fed_back_are_recorded_only_when_asked_for() -> None:
+    robot = Participant("mix", "PA_mix", person("mix", "camera").tracks, attributes={FEEDBACK: "task"}, robot=True)
+    assert Roster(request()).plan([robot]) == Plan(scene=Roster(request()).plan([]).scene)
+    asked = Roster(request(SubscribeAbility=1)).plan([robot])
+    assert (asked.places, asked.has_anchor) == (("mix/camera",), True)
+
+
+# Layouts -----------------------------------------------------------------------------------------------------------
+
+WIDTH, HEIGHT = 640, 360
+WHOLE = Rect(0, 0, WIDTH, HEIGHT)
+
+
+def laid_out(
+    mode: int, images: dict[str, str] | None = None, record: dict[str, Any] | None = None, **layout: Any
+) -> Roster:
+    video = {"Width": WIDTH, "Height": HEIGHT, "Fps": 15, "BitRate": 500_000, "Gop": 1}
+    asked = request({"MixLayoutMode": mode} | layout, **(record or {}))
+    return Roster(
+        msgspec.structs.replace(
+            asked,
+            mix_transcode_params=msgspec.convert({"VideoParams": video}, type(asked.mix_transcode_params)),
+            images=images or {},
+        )
+    )
+
+
+def cells(plan: Plan) -> dict[str | None, Cell]:
+    return {cell.track_id: cell for cell in plan.scene.cells}
+
+
+def place(left: int, top: int, width: int, height: int, user_id: str = "", **members: Any) -> dict[str, Any]:
+    return {"Left": left, "Top": top, "Width": width, "Height": height, "UserId": user_id} | members
+
+
+CROWD = [person(name, "microphone", "camera") for name in ("a", "b", "c")]
+
+
+def test_floating_shows_the_first_stream_behind_the_others() -> None:
+    shown = cells(laid_out(1).plan(CROWD))
+    assert shown["a/camera"].rect == WHOLE
+    # 0.235 of the canvas, 0.012 away from the edges and each other, from the bottom left to the right
+    assert shown["b/camera"].rect == Rect(6, 360 - 84 - 4, 150, 84)
+    assert shown["c/camera"].rect == Rect(6 + 150 + 6, 360 - 84 - 4, 150, 84)
+    assert shown["a/camera"].z < shown["b/camera"].z
+
+
+def test_floating_shows_the_named_stream_behind_and_nothing_when_it_is_missing() -> None:
+    roster = laid_out(1, MaxResolutionUserId="b", MediaId=1)
+    people = [person("a", "camera"), person("b", "camera", "screen_share")]
+    shown = cells(roster.plan(people))
+    assert shown["b/screen_share"].rect == WHOLE
+    assert [each for each in shown] == ["b/screen_share", "a/camera", "b/camera"]
+    missing = roster.plan([person("a", "camera"), person("b", "camera")])
+    assert [cell.rect.width for cell in missing.scene.cells] == [150, 150]
+
+
+def test_screen_sharing_has_the_named_stream_large_and_on_the_asked_side() -> None:
+    for align, big, small in ((0, Rect(0, 0, 512, 360), 512), (1, Rect(128, 0, 512, 360), 0)):
+        shown = cells(laid_out(2, MaxResolutionUserId="b", MaxResolutionUserAlign=align).plan(CROWD))
+        assert shown["b/camera"].rect == big
+        assert (shown["a/camera"].rect, shown["c/camera"].rect) == (Rect(small, 0, 128, 90), Rect(small, 90, 128, 90))
+    nobody = cells(laid_out(2).plan(CROWD))
+    assert [cell.rect.width for cell in nobody.values()] == [128] * 3
+
+
+def test_templates_show_twenty_five_pictures_of_the_asked_mode() -> None:
+    crowd = [person(f"p{number}", "camera") for number in range(25)]
+    for mode in (1, 2, 3):
+        plan = laid_out(mode, RenderMode=3, MaxResolutionUserId="p0").plan(crowd)
+        assert len(plan.scene.cells) == 25
+        assert {cell.mode for cell in plan.scene.cells} == {RenderMode.SMART}
+        assert len({cell.rect for cell in plan.scene.cells}) == 25
+
+
+def test_custom_places_wait_for_their_streams_and_the_others_take_who_comes() -> None:
+    roster = laid_out(
+        4,
+        MixLayoutList=[
+            place(0, 0, 100, 100),
+            place(101, 51, 101, 101, "b", ImageLayer=7, RenderMode=0),
+            place(200, 0, 100, 100, "a", MediaId=1),
+            place(300, 0, 100, 100, MediaId=1),
+            place(400, 0, 0, 100),
+        ],
+    )
+    first = cells(roster.plan([person("a", "camera", "microphone"), person("c", "camera")]))
+    assert {track: cell.rect.left for track, cell in first.items()} == {"a/camera": 0}
+    everyone = [person("a", "camera", "screen_share"), person("b", "camera"), person("c", "camera", "screen_share")]
+    plan = roster.plan(everyone)
+    shown = cells(plan)
+    assert {track: cell.rect.left for track, cell in shown.items()} == {
+        "a/camera": 0,
+        "b/camera": 100,
+        "a/screen_share": 200,
+        "c/screen_share": 300,
+    }
+    b = shown["b/camera"]
+    assert (b.rect, b.z, b.mode) == (Rect(100, 50, 102, 102), 7, RenderMode.STRETCH)
+    assert "c/camera" in plan.video  # received, though nobody sees it: the mixer does not ask for it
+    left = cells(roster.plan(everyone[1:]))
+    assert {track: cell.rect.left for track, cell in left.items()} == {
+        "c/camera": 0,
+        "b/camera": 100,
+        "c/screen_share": 300,
+    }
+
+
+def test_an_unnamed_place_keeps_its_stream_when_somebody_earlier_begins() -> None:
+    roster = laid_out(4, MixLayoutList=[place(0, 0, 100, 100), place(100, 0, 100, 100)])
+    roster.plan([person("a"), person("b", "microphone")])
+    plan = roster.plan([person("a", "camera"), person("b", "microphone", "camera")])
+    assert plan.places == ("b/camera", "a/camera")
+
+
+def test_sound_alone_keeps_a_custom_place_whatever_the_templates_do() -> None:
+    roster = laid_out(4, MixLayoutList=[place(0, 0, 100, 100)], PureAudioDisableLayout=True)
+    plan = roster.plan([person("a", "microphone"), person("b", "microphone", "camera")])
+    assert (plan.places, len(plan.audio)) == ((None,), 2)
+
+
+def test_another_request_moves_people_and_keeps_last_pictures() -> None:
+    roster = laid_out(3)
+    roster.plan(CROWD)
+    stopped = [person("a", "microphone"), *CROWD[1:]]
+    assert roster.plan(stopped).kept == {"a/camera"}
+    roster.update(laid_out(4, MixLayoutList=[place(0, 0, 200, 200, "a")])._request)
+    plan = roster.plan(stopped)
+    assert plan.places == ("a/camera",)
+    assert plan.kept == {"a/camera"}
+    roster.update(laid_out(3, record={"SubscribeStreamUserIds": {"UnSubscribeVideoUserIds": ["b"]}})._request)
+    assert roster.plan(stopped).places == ("a/camera", None, "c/camera")
+
+
+def test_sound_alone_has_no_picture_to_arrange() -> None:
+    plan = laid_out(1, record={"StreamType": 1}).plan(CROWD)
+    assert (plan.scene.cells, plan.video, len(plan.audio)) == ((), {}, 3)
+
+
+# What a window shows -----------------------------------------------------------------------------------------------
+
+
+def window(person_: Participant | None, roster: Roster) -> tuple[Cell, ...]:
+    return roster.plan([] if person_ is None else [person_]).scene.cells
+
+
+def test_windows_show_their_image_until_there_is_a_picture() -> None:
+    images = {"http://x/own.png": "own", "http://x/all.png": "all"}
+    roster = laid_out(
+        4,
+        images,
+        MixLayoutList=[place(0, 0, 100, 100, "a", SubBackgroundImage="http://x/own.png"), place(100, 0, 100, 100, "b")],
+        DefaultSubBackgroundImage="http://x/all.png",
+    )
+    assert roster.plan([]).scene.cells == ()
+    own, default = roster.plan([person("a", "microphone"), person("b", "microphone")]).scene.cells
+    assert own.track_id is None
+    assert own.holder is not None
+    assert default.holder is not None
+    assert (own.holder.image.path, default.holder.image.path) == ("own", "all")
+    (live,) = window(person("a", "camera"), roster)
+    assert (live.track_id, live.holder) == ("a/camera", own.holder)
+
+
+def test_placeholders_stand_for_who_is_missing_and_for_stopped_videos() -> None:
+    images = {"http://x/all.png": "all"}
+    layout: dict[str, Any] = {
+        "MixLayoutList": [place(0, 0, 100, 100, "a")],
+        "DefaultSubBackgroundImage": "http://x/all.png",
+    }
+    for mode, missing, stopped in ((0, [], ["a/camera"]), (1, [None], [None])):
+        roster = laid_out(4, images, PlaceHolderMode=mode, **layout)
+        assert [cell.track_id for cell in window(None, roster)] == missing
+        window(person("a", "camera"), roster)
+        muted = window(person("a", "camera", muted=["camera"]), roster)
+        assert [cell.track_id for cell in muted] == stopped
+        assert all(cell.holder is not None for cell in muted)
+
+
+def test_a_stopped_video_is_black_on_any_background_when_asked() -> None:
+    roster = laid_out(3, record={"FillType": 1}, BackGroundColor="#FF8000")
+    window(person("a", "camera"), roster)
+    (cell,) = window(person("a", "camera", muted=["camera"]), roster)
+    assert (cell.track_id, cell.fill, cell.rect) == (None, BLACK, WHOLE)
+    assert window(person("b", "microphone"), roster) == ()
+
+
+def test_fitted_pictures_stand_on_their_window() -> None:
+    plain = window(CROWD[0], laid_out(3, RenderMode=2, BackGroundColor="#FFFFFF"))
+    assert [(cell.bars.y if cell.bars else 0, cell.mode) for cell in plain] == [(235, RenderMode.FIT)]
+    beneath, above = window(
+        CROWD[0], laid_out(3, {"http://x/i": "i"}, RenderMode=2, DefaultSubBackgroundImage="http://x/i")
+    )
+    assert beneath.holder is not None
+    assert beneath.holder.mode is RenderMode.FIT
+    assert (above.track_id, above.bars) == ("a/camera", None)
+
+
+def test_windows_may_be_seen_through_and_vanish() -> None:
+    for alpha, opacity in ((0, [255]), (55, [200]), (255, [])):
+        roster = laid_out(4, MixLayoutList=[place(0, 0, 100, 100, Alpha=alpha)])
+        assert [cell.opacity for cell in window(CROWD[0], roster)] == opacity

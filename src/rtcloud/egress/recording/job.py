@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rtcloud.aio import spawn
@@ -17,18 +18,20 @@ from rtcloud.client.types import ClientRoom, Disconnected
 from rtcloud.egress.recording import products
 from rtcloud.egress.recording.naming import FileNames
 from rtcloud.egress.recording.pipeline import Pipeline
-from rtcloud.egress.recording.placing import Plan, Roster, grid_scene
+from rtcloud.egress.recording.placing import Plan, Roster
 from rtcloud.egress.recording.request import RecordingRequest, decode
 from rtcloud.mixer import layout
 from rtcloud.mixer.mixing import KeyframeWanted, Mixer, MixFormat, Wish
 from rtcloud.tasks.job import JobShell
-from rtcloud.tasks.protocol import Ended, Left, Started, Stop
+from rtcloud.tasks.protocol import Ended, ImageMissing, Left, Started, Stop, Update
 
 Connect = Callable[[str, str], Awaitable[ClientRoom]]
 
 CONNECT_WITHIN = 15.0
 LEAVE_WITHIN = 2.0
 IDLE = 99
+#: images that one attempt says are missing: the journal may not grow with every update
+MAX_TOLD_MISSING = 1_000
 LEAVE_CODES = {"PARTICIPANT_REMOVED": 1, "ROOM_DELETED": 2, "DUPLICATE_IDENTITY": 101}
 
 _log = logging.getLogger(__name__)
@@ -77,7 +80,7 @@ class Recorder:
         self._connect = connect
         self._request = decode(bytes(order.params))
         self._names = FileNames(order.sdk_app_id, order.numeric, order.room_id, order.attempt)
-        self._roster = Roster(self._request)
+        self._roster = Roster(self._request, Path(order.images))
         self._plan = Plan()
         self._subscribed: dict[str, bool] = {}
         self._known: set[str] = set()
@@ -85,6 +88,8 @@ class Recorder:
         self._ending: asyncio.Future[_End] = self._loop.create_future()
         self._wishes: asyncio.Queue[Wish] = asyncio.Queue()
         self._anchors_seen = shell.clock.monotonic()
+        self._changed = asyncio.Event()
+        self._told_missing: set[str] = set()
 
     async def run(self) -> int:
         if self._shell.order.finish:
@@ -105,8 +110,10 @@ class Recorder:
         pipeline.start()
         self._shell.is_healthy = pipeline.is_healthy
         self._shell.report(Started(at_ms=self._now_ms()))
+        self._tell_missing_images()
         aio_tasks = [
-            spawn(self._follow_room(room, pipeline), name="recorder-events"),
+            spawn(self._follow_room(room), name="recorder-events"),
+            spawn(self._arrange(room, pipeline), name="recorder-places"),
             spawn(self._receive(room, pipeline), name="recorder-frames"),
             spawn(self._fulfil(room), name="recorder-wishes"),
             spawn(self._obey(), name="recorder-instructions"),
@@ -160,10 +167,10 @@ class Recorder:
 
     # What happens in the meantime -----------------------------------------------------------------------------------
 
-    async def _follow_room(self, room: ClientRoom, pipeline: Pipeline) -> None:
-        await self._sync(room, pipeline)
+    async def _follow_room(self, room: ClientRoom) -> None:
+        self._changed.set()
         while events := await room.events():
-            await self._sync(room, pipeline)
+            self._changed.set()
             for event in events:
                 if isinstance(event, Disconnected):
                     code = LEAVE_CODES.get(event.reason)
@@ -194,6 +201,8 @@ class Recorder:
                 self._finish(_End(None, in_room=True, drains=False))
             elif isinstance(instruction, Stop):
                 self._finish(_End(instruction.leave_code, in_room=True, at_ms=instruction.at_ms or None))
+            elif isinstance(instruction, Update):
+                self._update(decode(bytes(instruction.params)))
             else:
                 _log.info("instruction does not concern a recorder", extra={"instruction": type(instruction).__name__})
 
@@ -204,6 +213,29 @@ class Recorder:
             if not self._plan.has_anchor and now - self._anchors_seen >= limit:
                 self._finish(_End(IDLE, in_room=True))
             await asyncio.sleep(0.5)
+
+    def _update(self, request: RecordingRequest) -> None:
+        """ModifyCloudRecording: another layout, other people."""
+        self._request = request
+        self._roster.update(request)
+        self._tell_missing_images()
+        self._changed.set()
+
+    def _tell_missing_images(self) -> None:
+        request, images = self._request, Path(self._shell.order.images)
+        for url in request.pictures:
+            name = request.images.get(url)
+            if name is not None and (images / name).is_file():
+                continue
+            if url not in self._told_missing and len(self._told_missing) < MAX_TOLD_MISSING:
+                self._told_missing.add(url)
+                self._shell.report(ImageMissing(at_ms=self._now_ms(), url=url))
+
+    async def _arrange(self, room: ClientRoom, pipeline: Pipeline) -> None:
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            await self._sync(room, pipeline)
 
     async def _sync(self, room: ClientRoom, pipeline: Pipeline) -> None:
         """Brings subscriptions and mixer in line with who is in the room now."""
@@ -220,8 +252,8 @@ class Recorder:
         wanted = plan.audio.keys() | plan.video.keys()
         for track_id in self._known - wanted - plan.kept:
             pipeline.change(Mixer.remove, track_id, at)
-        if plan.places != before.places or plan.video != before.video:
-            pipeline.change(Mixer.show, grid_scene(self._request, plan.places), at)
+        if plan.scene != before.scene or plan.video != before.video:
+            pipeline.change(Mixer.show, plan.scene, at)
         self._known = set(wanted | plan.kept)
         published = [track.track_id for one in room.participants.values() for track in one.tracks]
         for track_id in published:

@@ -11,6 +11,9 @@ from typing import Literal
 
 import msgspec
 
+from rtcloud.egress.recording.appearance import MixLayoutParams
+
+KIND = "recording"
 SAMPLE_RATES_HZ = {1: 48_000, 2: 44_100, 3: 16_000}
 PREFIX_MARK = ".*$"  # ["1.*$"] names every user whose id starts with 1
 
@@ -83,13 +86,6 @@ class MixTranscodeParams(msgspec.Struct, frozen=True, kw_only=True, rename="pasc
     audio_params: AudioParams = AudioParams()
 
 
-class MixLayoutParams(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
-    mix_layout_mode: int = 3  # 1 floating, 2 screen sharing, 3 grid, 4 custom
-    background_color: str = msgspec.field(default="#000000", name="BackGroundColor")  # "#RRGGBB"
-    render_mode: int = 1  # 0 stretch, 1 crop, 2 fit with the background visible, 3 crop at most 20 %, rest stretched
-    pure_audio_disable_layout: bool = False  # true: people without video take no place in a template
-
-
 class CloudStorage(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     """The keys are secrets: they live sealed in the task row and never reach a job, a log or a response."""
 
@@ -99,6 +95,7 @@ class CloudStorage(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     access_key: str = ""
     secret_key: str = ""
     file_name_prefix: tuple[str, ...] = ()  # files lie at prefix1/prefix2/{TaskId}/{file}
+    endpoint_url: str = ""  # an S3 server that is neither vendor's
 
     def __repr__(self) -> str:
         return f"CloudStorage(vendor={self.vendor}, region={self.region!r}, bucket={self.bucket!r})"
@@ -120,10 +117,23 @@ class RecordingRequest(msgspec.Struct, frozen=True, kw_only=True, rename="pascal
     mix_transcode_params: MixTranscodeParams = MixTranscodeParams()
     mix_layout_params: MixLayoutParams = MixLayoutParams()
     resource_expired_hour: int = 72
+    #: Of pictures that the layout names: address → name of the file below the images directory. One that could not be
+    #: had is not in it, and nothing stands in its place.
+    images: dict[str, str] = {}
 
     @property
     def numeric(self) -> bool:
         return self.room_id_type == 1
+
+    @property
+    def has_picture(self) -> bool:
+        """Whether a picture is mixed."""
+        return self.record_params.record_mode == 2 and self.record_params.stream_type != 1
+
+    @property
+    def pictures(self) -> tuple[str, ...]:
+        """The address of each picture that is needed."""
+        return self.mix_layout_params.pictures if self.has_picture else ()
 
 
 def encode(request: RecordingRequest) -> bytes:
