@@ -69,6 +69,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     preview.set_defaults(run=_task_preview)
 
+    recording = verbs.add_parser(
+        "recording",
+        help="what was recorded, and whether its files are whole",
+        description="What was recorded, and whether its files are whole. Without a verb: lists it.",
+    )
+    recording.set_defaults(run=_admin)
+    _describe_verify(admin.add_recording_parsers(recording))
+
     _add_merge(verbs)
 
     settings = verbs.add_parser("config", help="check or show the configuration")
@@ -100,6 +108,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     cdn.set_defaults(run=_dev_cdn)
     return parser
+
+
+def _describe_verify(verify: argparse.ArgumentParser) -> None:
+    verify.description = (
+        "Play every file of a recording through the decoders, and check names, indexes, gaps, lengths, picture "
+        "against sound, and sizes: of a task, against what its records say (its files must lie on this machine), or "
+        "of all directories below DIR. Exit status 0: nothing is wrong; 1: something is."
+    )
+    verify.epilog = "example: rtcloud recording verify data/files/bucket/prefix/TASKID"
+    verify.add_argument("what", metavar="TASK|DIR", help="a task, by its id or the beginning of it, or a directory")
+    verify.set_defaults(run=_recording_verify)
 
 
 def _add_merge(verbs: Any) -> None:
@@ -144,6 +163,23 @@ def _merge(arguments: argparse.Namespace) -> int:
         size=None if arguments.size is None else (arguments.size[0] & ~1, arguments.size[1] & ~1),
     )
     return commands.run_merge(Path(arguments.directory), choice, as_json=arguments.json)
+
+
+def _recording_verify(arguments: argparse.Namespace) -> int:
+    from rtcloud.admin.command import AdminError
+    from rtcloud.admin.recordings import RecordingsShow
+    from rtcloud.recordings import commands
+
+    what: str = arguments.what
+    if Path(what).is_dir():
+        return commands.run_verify(Path(what), as_json=arguments.json)
+    if os.sep in what:
+        raise ConfigError(f"{what}: there is no such directory")
+    try:
+        shown = _asked(arguments, RecordingsShow(task=what, segments=True))
+    except AdminError as error:
+        return _refused(error)
+    return commands.run_verify_task(shown, as_json=arguments.json)
 
 
 def _serve(arguments: argparse.Namespace) -> int:

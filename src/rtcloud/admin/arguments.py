@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, NoReturn, Union, get_args, get_origi
 
 import msgspec
 
-from rtcloud.admin import tasks
+from rtcloud.admin import recordings, tasks
 from rtcloud.admin.command import Command, Flag, Word
 from rtcloud.admin.commands import COMMANDS, NOUNS
 
@@ -23,6 +23,7 @@ TASK_VERBS: dict[str, type[Command]] = {
     "stop": tasks.TasksStop,
     "preview": tasks.TasksPreview,
 }
+RECORDING_VERBS: dict[str, type[Command]] = {"ls": recordings.RecordingsList, "show": recordings.RecordingsShow}
 
 
 class Parser(argparse.ArgumentParser):
@@ -48,12 +49,25 @@ def add_parsers(parser: argparse.ArgumentParser) -> None:
 
 def add_task_parsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
     """``rtcloud task``: the commands of ``rtcloud admin tasks`` by the names that one types often. Gives the verbs'."""
-    _add_common(parser, data="data", as_json=False)
-    parser.set_defaults(command=tasks.TasksList)
-    kinds = parser.add_subparsers(dest="verb", metavar="VERB")
-    for word, made in TASK_VERBS.items():
-        _add_command(kinds, word, made, example=" ".join(("task", word, *made.example.split()[2:])))
+    kinds = _add_short(parser, "task", TASK_VERBS)
     return dict(kinds.choices)
+
+
+def add_recording_parsers(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """``rtcloud recording``, likewise. Gives that of ``verify``, which reads files and asks no server to."""
+    kinds = _add_short(parser, "recording", RECORDING_VERBS)
+    verify: argparse.ArgumentParser = kinds.add_parser("verify", help="play every file of a recording, and check it.")
+    _add_common(verify)
+    return verify
+
+
+def _add_short(parser: argparse.ArgumentParser, noun: str, verbs: dict[str, type[Command]]) -> Any:
+    _add_common(parser, data="data", as_json=False)
+    parser.set_defaults(command=verbs["ls"])
+    kinds = parser.add_subparsers(dest="verb", metavar="VERB")
+    for word, made in verbs.items():
+        _add_command(kinds, word, made, example=" ".join((noun, word, *made.example.split()[2:])))
+    return kinds
 
 
 def made_from(arguments: argparse.Namespace) -> Command:

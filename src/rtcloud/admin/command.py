@@ -20,6 +20,7 @@ from rtcloud.clock import Clock
 from rtcloud.rooms.service import RoomService
 from rtcloud.store.bus import Bus
 from rtcloud.store.database import Database
+from rtcloud.store.sealing import Sealer
 
 
 class AdminError(Exception):
@@ -43,6 +44,8 @@ class Site:
     rooms: RoomService | None = None
     #: of the data
     directory: Path | None = None
+    #: opens what tasks were asked to do, which says where their files are
+    sealer: Sealer | None = None
 
 
 @dataclass(frozen=True, slots=True)

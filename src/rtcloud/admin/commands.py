@@ -11,7 +11,7 @@ import msgspec
 
 from rtcloud.accounts.entities import AccountsError
 from rtcloud.accounts.policies import PolicyError
-from rtcloud.admin import accounts, applications, callbacks, keys, policies, roles, rooms, tasks, users
+from rtcloud.admin import accounts, applications, callbacks, keys, policies, recordings, roles, rooms, tasks, users
 from rtcloud.admin.command import AdminError, Command, Site
 from rtcloud.callbacks.targets import TargetError
 
@@ -24,6 +24,7 @@ NOUNS = {
     "applications": "What holds rooms: SDKAppID, SDKSecretKey, settings.",
     "rooms": "What is open now, and who is there.",
     "tasks": "Recordings and relays: which run, how they do, what they show.",
+    "recordings": "What was recorded, and where its files lie.",
     "callbacks": "Where events go; events that could not be delivered.",
 }
 
@@ -37,6 +38,7 @@ COMMANDS: tuple[type[Command], ...] = (
     *callbacks.COMMANDS,
     *rooms.COMMANDS,
     *tasks.COMMANDS,
+    *recordings.COMMANDS,
 )
 
 _decoder: msgspec.json.Decoder[Command] = msgspec.json.Decoder(functools.reduce(operator.or_, COMMANDS))

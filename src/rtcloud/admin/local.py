@@ -37,6 +37,7 @@ async def _run(directory: Path, command: Command) -> object:
         clock, sealer = SystemClock(), open_sealer(directory)
         accounts = await Accounts.load(database, sealer, clock)
         sessions = Sessions(sealer, accounts)
-        return await perform(command, Site(accounts, database, LocalBus(), clock, sessions, directory=directory))
+        site = Site(accounts, database, LocalBus(), clock, sessions, directory=directory.resolve(), sealer=sealer)
+        return await perform(command, site)
     finally:
         await database.close()

@@ -1,0 +1,114 @@
+"""``rtcloud admin recordings``, and ``rtcloud recording``: what was recorded, its files, and where they lie."""
+
+from collections.abc import Sequence
+from typing import Annotated, ClassVar
+
+from rtcloud.admin import naming
+from rtcloud.admin.command import AdminError, Command, Flag, Site, iso
+from rtcloud.admin.tasks import TaskWord
+from rtcloud.egress.publishing.events import RelayKind
+from rtcloud.egress.recording.events import RecordingKind
+from rtcloud.store.objects import safe_key
+from rtcloud.store.sealing import SealError
+from rtcloud.tasks import listing, recorded, records
+from rtcloud.tasks.kinds import TaskKind
+from rtcloud.tasks.recorded import KnownFile, Recording
+
+FILES = "files"
+_KINDS: dict[str, TaskKind] = {kind.name: kind for kind in (RecordingKind(), RelayKind())}
+
+
+class RecordingsList(Command, tag="recordings.list", kw_only=True):
+    """What was recorded, oldest first: how long, by which task, and how many of its files still wait for their store.
+
+    Recordings of relays are listed, too. A task is listed as soon as it has a file."""
+
+    example: ClassVar[str] = "recordings"
+    live: Annotated[bool, Flag("", "only tasks that have not ended")] = False
+    app: Annotated[str | None, Flag("SDKAPPID", "of this application only")] = None
+
+    async def run(self, site: Site) -> object:
+        app = None if self.app is None else naming.application(site, self.app).sdk_app_id
+        found = await site.database.read(lambda c: recorded.recordings(c, ended=not self.live, sdk_app_id=app))
+        return [_line(each) for each in found]
+
+
+class RecordingsShow(Command, tag="recordings.show", kw_only=True):
+    """The files of one recording, and where they lie."""
+
+    example: ClassVar[str] = "recordings show 3f9a"
+    task: TaskWord
+    segments: Annotated[bool, Flag("", "the segments, too")] = False
+
+    async def run(self, site: Site) -> object:
+        try:
+            row = await site.database.read(lambda connection: listing.find(connection, self.task))
+        except listing.TaskChoiceError as error:
+            raise AdminError(str(error)) from error
+        known = await site.database.read(lambda connection: recorded.files(connection, row.task_id))
+        if not known:
+            raise AdminError(f"task {row.task_id} has no files of a recording")
+        folder = await _folder(site, row.task_id)
+        local = None if site.directory is None or not folder else site.directory / FILES / safe_key(folder)
+        return {
+            "task_id": row.task_id,
+            "kind": row.kind,
+            "application": row.ref.sdk_app_id,
+            "room": row.ref.room_id,
+            "state": row.state,
+            "live": row.is_live,
+            "began": iso(min(file.begin_ms for file in known)),
+            "seconds": round(_seconds(min(f.begin_ms for f in known), max(f.end_ms or f.begin_ms for f in known)), 3),
+            "size": sum(file.size for file in known),
+            "waiting": sum(not file.is_stored for file in known),
+            "bucket": folder[0] if folder else None,
+            "folder": "/".join(folder[1:]) or None,
+            "directory": None if local is None or not local.is_dir() else str(local),
+            "files": [_file(file) for file in known if self.segments or file.kind != "segment"],
+        }
+
+
+async def _folder(site: Site, task_id: str) -> Sequence[str]:
+    """The bucket, and the parts of the key; nothing when it cannot be known here."""
+    sealer = site.sealer
+    if sealer is None:
+        return ()
+    try:
+        task = await site.database.read(lambda connection: records.load(connection, sealer, task_id))
+    except SealError as error:
+        raise AdminError(str(error)) from error
+    return () if task is None or task.kind not in _KINDS else _KINDS[task.kind].folder(task)
+
+
+def _line(each: Recording) -> dict[str, object]:
+    return {
+        "task_id": each.task_id,
+        "kind": each.kind,
+        "application": each.ref.sdk_app_id,
+        "room": each.ref.room_id,
+        "state": each.state,
+        "began": iso(each.begin_ms),
+        "seconds": round(_seconds(each.begin_ms, each.end_ms)),
+        "users": each.users or "mixed",
+        "files": each.files,
+        "size": each.size,
+        "waiting": each.waiting,
+    }
+
+
+def _file(file: KnownFile) -> dict[str, object]:
+    return {
+        "name": file.name,
+        "user": file.user_id or None,
+        "media": f"{file.track_type} {file.media_id}" if file.user_id else file.track_type,
+        "seconds": None if file.end_ms is None else round(_seconds(file.begin_ms, file.end_ms), 3),
+        "size": file.size,
+        "stored": file.is_stored,
+    }
+
+
+def _seconds(begin_ms: int, end_ms: int) -> float:
+    return (end_ms - begin_ms) / 1000
+
+
+COMMANDS = (RecordingsList, RecordingsShow)
