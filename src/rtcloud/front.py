@@ -97,7 +97,8 @@ async def open_rooms(
     signal_url = await _serve_http(stack, stop, Starlette(routes=routes), listener, endpoint, certificate)
     stack.push_async_callback(rooms.close)
     sessions = Sessions(foundation.sealer, accounts)
-    site = Site(accounts, foundation.database, foundation.bus, clock, sessions, rooms, config.directory.resolve())
+    directory, sealer = config.directory.resolve(), foundation.sealer
+    site = Site(accounts, foundation.database, foundation.bus, clock, sessions, rooms, directory, sealer)
     admin = http.make_server(admin_socket.application(site), graceful_seconds=1)
     stop.depend_on(await stack.enter_async_context(_running(admin, admin_socket.listen(config.directory))))
     stack.callback((config.directory / admin_socket.NAME).unlink, missing_ok=True)
