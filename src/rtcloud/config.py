@@ -8,6 +8,7 @@ import argparse
 import ipaddress
 import math
 import os
+import re
 import socket
 import tomllib
 import typing
@@ -21,8 +22,9 @@ from msgspec import Meta
 from rtcloud.errors import ConfigError
 
 #: Keys that only the file can give.
-TABLES = ("callbacks", "limits")
+TABLES = ("callbacks", "limits", "storage")
 ROLES = ("api", "signal", "media", "sender", "worker")
+_ENDPOINT = re.compile(r"https?://[A-Za-z0-9._{}-]+(:[0-9]{1,5})?/?|https?://\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?/?")
 
 
 class CallbackSetting(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -38,6 +40,25 @@ class CallbackSetting(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     )
     events: Annotated[tuple[int, ...], Meta(description="event types that are wanted; empty: all of the groups")] = ()
     sdk_app_id: Annotated[int, Meta(description="0: the first application")] = 0
+
+
+class StorageSetting(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
+    """``[[storage]]`` in the file: the S3 server that keeps a bucket, or all buckets of a vendor, of the API's
+    requests. Without one, and without an ``EndpointUrl``, files stay below ``data``."""
+
+    endpoint: Annotated[
+        str, Meta(description="http or https address of the server; {region} and {bucket} stand for the request's")
+    ]
+    vendor: Annotated[str, Meta(description="cos or aws: of requests with that Vendor; empty: of both")] = ""
+    bucket: Annotated[str, Meta(description="of this bucket; empty: of every one without a setting of its own")] = ""
+    region: Annotated[str, Meta(description="the region that requests are signed for; empty: the request's")] = ""
+    path_style: Annotated[bool, Meta(description="the bucket's name is in the path; false: endpoint has it")] = True
+    access_key: Annotated[str, Meta(description="of a named bucket, used instead of the request's keys")] = ""
+    secret_key: Annotated[str, Meta(description="belongs to access_key")] = ""
+    ca: Annotated[str, Meta(description="PEM file of an authority of your own that signed the server")] = ""
+
+    def __repr__(self) -> str:
+        return f"StorageSetting(endpoint={self.endpoint!r}, vendor={self.vendor!r}, bucket={self.bucket!r})"
 
 
 class Config(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
@@ -93,6 +114,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=Tr
         Meta(description="API calls per second of single actions, instead of the documented ones; 0 lifts one"),
     ] = {}
     callbacks: Annotated[tuple[CallbackSetting, ...], Meta(description="where events go, per application")] = ()
+    storage: Annotated[tuple[StorageSetting, ...], Meta(description="the S3 servers behind buckets of requests")] = ()
 
     @property
     def directory(self) -> Path:
@@ -166,13 +188,19 @@ def example() -> str:
         lines += [f"# {_help(field)}", f"# {name} = {_toml(value)}", ""]
     lines += [f"# {_help(_fields()['limits'])}", "# [limits]", '# "*" = 0', "# DescribeCloudRecording = 100", ""]
     lines.append("# Where an application's events go; once per address.")
-    lines.append("# [[callbacks]]")
-    for name, field in _fields(CallbackSetting).items():
-        default = next(f.default for f in msgspec.structs.fields(CallbackSetting) if f.name == name)
-        if default is msgspec.NODEFAULT:
-            default = "https://example.com/callbacks"
-        lines += [f"# # {_help(field)}", f"# {name} = {_toml(default)}"]
+    lines += _example_of("callbacks", CallbackSetting, "https://example.com/callbacks")
+    lines += ["", "# Where the files of recordings go instead of data/files; once per bucket or vendor."]
+    lines += _example_of("storage", StorageSetting, "https://s3.{region}.amazonaws.com")
     return "\n".join(lines) + "\n"
+
+
+def _example_of(table: str, setting: type[msgspec.Struct], required: str) -> list[str]:
+    lines = [f"# [[{table}]]"]
+    defaults = {field.name: field.default for field in msgspec.structs.fields(setting)}
+    for name, field in _fields(setting).items():
+        default = required if defaults[name] is msgspec.NODEFAULT else defaults[name]
+        lines += [f"# # {_help(field)}", f"# {name} = {_toml(default)}"]
+    return lines
 
 
 def local_addresses(listen_host: str) -> list[str]:
@@ -265,8 +293,29 @@ def _check(config: Config) -> None:
         raise ConfigError("tls_cert, tls_key: HTTPS needs both")
     if config.mixing_cores < 0 and config.mixing_cores != -1:
         raise ConfigError(f"mixing_cores: {config.mixing_cores} is neither a number of cores, 0 nor -1")
+    for setting in config.storage:
+        _check_storage(setting)
     if config.log_level not in ("debug", "info", "warning", "error"):
         raise ConfigError(f"log_level: {config.log_level!r} is not debug, info, warning or error")
+
+
+def _check_storage(setting: StorageSetting) -> None:
+    where = f"storage: {setting.endpoint!r}"
+    if not _ENDPOINT.fullmatch(setting.endpoint):
+        raise ConfigError(f"{where} is not http:// or https:// with a host and perhaps a port")
+    if setting.vendor not in ("", "cos", "aws"):
+        raise ConfigError(f"{where}: vendor: {setting.vendor!r} is neither cos nor aws")
+    if bool(setting.access_key) != bool(setting.secret_key):
+        raise ConfigError(f"{where}: access_key, secret_key: each needs the other")
+    if setting.access_key and not setting.bucket:
+        raise ConfigError(f"{where}: access_key: keys of yours need the bucket that they are for")
+    if not setting.path_style and "{bucket}" not in setting.endpoint and not setting.bucket:
+        raise ConfigError(f"{where}: path_style: without it the endpoint must have {{bucket}} in its host")
+    if setting.ca:
+        try:
+            Path(setting.ca).read_bytes()
+        except OSError as error:
+            raise ConfigError(f"{where}: ca: {setting.ca}: {error.strerror}") from error
 
 
 def _toml(value: Any) -> str:

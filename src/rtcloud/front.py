@@ -141,6 +141,7 @@ def _api_routes(foundation: Foundation, rooms: RoomService, images: Images) -> l
         watermarks=Watermarks(database),
         images=images,
         is_stopping=lambda: foundation.stop.is_asked,
+        allow_private=foundation.config.allow_private,
     )
     return list(api_routes(Gateway(services, settings=_gateway_settings(foundation.config))))
 

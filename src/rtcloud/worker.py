@@ -12,6 +12,7 @@ from rtcloud.aio import spawn
 from rtcloud.config import thousandths
 from rtcloud.egress.publishing.events import RelayKind
 from rtcloud.egress.recording.events import RecordingKind
+from rtcloud.egress.storage import Storages
 from rtcloud.errors import internal
 from rtcloud.foundation import Foundation
 from rtcloud.rooms.participant import Role, TerminalType, UserType
@@ -39,7 +40,11 @@ async def running_worker(foundation: Foundation) -> AsyncIterator[asyncio.Task[N
         bus=foundation.bus,
         clock=foundation.clock,
         kinds=[RecordingKind(), RelayKind()],
-        objects=LocalObjects(directory / "files"),
+        stores=Storages(
+            LocalObjects(directory / "files"),
+            settings=foundation.config.storage,
+            allow_private=foundation.config.allow_private,
+        ),
         make_robot_token=lambda identity: _robot_token(foundation, identity),
         allow_private=foundation.config.allow_private,
         capacity=thousandths(foundation.config.mixing_cores),
@@ -68,6 +73,7 @@ def _figures(supervisor: Supervisor) -> operations.Figures:
         "files_uploaded": ("Files moved to their place", True, uploads.uploaded),
         "files_uploaded_bytes": ("Bytes of those files", True, uploads.bytes),
         "files_refused": ("Refusals of the store", True, uploads.refused),
+        "files_uploading": ("Tasks whose files are on their way now", False, supervisor.uploader.uploading),
     }
 
 

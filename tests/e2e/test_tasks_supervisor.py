@@ -19,6 +19,7 @@ from rtcloud.callbacks.targets import set_targets
 from rtcloud.clock import SystemClock
 from rtcloud.egress.publishing.events import RelayKind
 from rtcloud.egress.recording.events import RecordingKind
+from rtcloud.egress.storage import Storages
 from rtcloud.rooms.ids import RoomRef
 from rtcloud.store import tables
 from rtcloud.store.bus import LocalBus
@@ -60,7 +61,7 @@ class House:
             "bus": self.bus,
             "clock": SystemClock(),
             "kinds": [RecordingKind()],
-            "objects": LocalObjects(self.path / "files"),
+            "stores": Storages(LocalObjects(self.path / "files")),
             "make_robot_token": lambda task: f"token of {task.user_id}",
             "command": JOB,
             "environment": os.environ | {"JOB_SCRIPT": script},
@@ -539,7 +540,7 @@ def test_a_refusing_store_is_told_once_and_asked_again(tmp_path: Path) -> None:
     async def scenario(house: House) -> None:
         await house.accept(output_format=0)
         objects = Refusing(house.path / "files")
-        async with running(house.supervisor("start segment index stop? left end", objects=objects)):
+        async with running(house.supervisor("start segment index stop? left end", stores=Storages(objects))):
             await house.until_told(308)
             await house.tasks.stop(TASK)
             await house.until_ended()

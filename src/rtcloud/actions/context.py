@@ -99,6 +99,8 @@ class Services:
     images: Images
     #: whether new tasks are refused because the server is going away
     is_stopping: Callable[[], bool] = lambda: False
+    #: whether addresses in requests may point into private networks
+    allow_private: bool = False
     #: held while a task is counted and accepted, so that two calls cannot both take the last place
     accepting: asyncio.Lock = field(default_factory=asyncio.Lock)
 

@@ -13,6 +13,7 @@ import msgspec
 from rtcloud import errors
 from rtcloud.actions import relay_rules, relayed, weighing
 from rtcloud.actions.context import Call, Services
+from rtcloud.actions.storing import check_storage
 from rtcloud.actions.tasks import check_load, check_stopping, check_user_sig, find_open, new_task_id
 from rtcloud.apimodel import faults
 from rtcloud.egress.publishing.request import KIND, RelayRequest, decode, encode
@@ -77,6 +78,9 @@ async def start_publish_cdn_stream(services: Services, call: Call, request: Star
     if sig := request.agent_params.get("UserSig"):  # optional: the call itself was signed by the application's owner
         check_user_sig(call, "AgentParams.UserSig", sig, wanted.agent_params.user_id, now_ms)
     _check_feedback_sigs(call, members, now_ms)
+    if wanted.record_params is not None:
+        storage = wanted.record_params.mcu_storage_params.cloud_storage
+        check_storage(services, call, storage, "RecordParams.McuStorageParams.CloudStorage")
     check_stopping(services)
     await _check_robots_are_free(services, call, _robots(wanted))
     accepted = await _with_pictures(services, call, wanted, {})

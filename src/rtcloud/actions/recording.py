@@ -13,6 +13,7 @@ import msgspec
 from rtcloud import errors
 from rtcloud.actions import weighing
 from rtcloud.actions.context import Call, Services
+from rtcloud.actions.storing import check_storage
 from rtcloud.actions.tasks import check_load, check_stopping, check_user_sig, find_open, new_task_id, room_id
 from rtcloud.apimodel import faults
 from rtcloud.apimodel.model import load_model
@@ -73,6 +74,7 @@ async def create_cloud_recording(services: Services, call: Call, request: Create
     for field in _unbuilt(request):
         raise ServiceError("FailedOperation.CRUnsupportMethod", f"{field} is not supported by this version")
     accepted = msgspec.convert(_recorded(request, room), RecordingRequest)
+    check_storage(services, call, accepted.storage_params.cloud_storage, "StorageParams.CloudStorage")
     task = NewTask(
         task_id=new_task_id(),
         kind=KIND,
@@ -159,8 +161,6 @@ def _unbuilt(request: CreateCloudRecordingRequest) -> Iterator[str]:
         yield f"RecordParams.RecordMode {record['RecordMode']} (single-stream recording)"
     if "CloudVod" in storage:
         yield "StorageParams.CloudVod"
-    elif storage["CloudStorage"].get("EndpointUrl"):
-        yield "StorageParams.CloudStorage.EndpointUrl"
     arrangement = _meaning("MixLayoutParams", layout, "MixLayoutMode")
     if arrangement != "grid":
         yield f"MixLayoutParams.MixLayoutMode {layout['MixLayoutMode']} ({arrangement})"

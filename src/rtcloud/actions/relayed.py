@@ -94,8 +94,6 @@ def _recording(action: Action, record: dict[str, Any]) -> dict[str, Any] | None:
         raise _unable("RecordParams.McuStorageParams.McuCloudVod; use CloudStorage")
     if "CloudStorage" not in storage:
         raise faults.missing(action, "RecordParams.McuStorageParams.CloudStorage")
-    if storage["CloudStorage"].get("EndpointUrl"):
-        raise _unable("RecordParams.McuStorageParams.CloudStorage.EndpointUrl")
     formats = list(dict.fromkeys(record.get("RecordFormat") or ["mp4"]))
     if "mp4" in formats and "aac" in formats:
         raise faults.invalid(action, "RecordParams.RecordFormat", "cannot have both mp4 and aac")

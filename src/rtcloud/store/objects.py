@@ -2,7 +2,7 @@
 
 A key is a row of segments (bucket, prefixes, task id, file name). Segments come from API requests: each is made safe
 on its own (``safe_segment``), so none can climb out of the root or into another's folder. ``put`` returns only when
-the object is whole and durable; a reader never sees a part of one.
+the object is whole and durable; a reader never sees a part of one. ``s3`` has the stores that are elsewhere.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -32,9 +33,42 @@ class StorageError(Exception):
         self.message = message
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bucket:
+    """A bucket as a request names it, with the keys that open it: they are secrets."""
+
+    name: str
+    vendor: str = ""  # cos, aws
+    region: str = ""
+    endpoint_url: str = ""
+    access_key: str = field(default="", repr=False)
+    secret_key: str = field(default="", repr=False)
+
+
 class Objects(Protocol):
+    @property
+    def place(self) -> str:
+        """Which store this is: what goes to one place shares what that can take."""
+        ...
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the store is somebody else's, who may refuse: it is asked (``probe``) before it is relied on."""
+        ...
+
     async def put(self, key: Sequence[str], source: Path) -> None:
         """Store the file ``source`` under ``key``, in place of what was there. ``StorageError`` if that fails."""
+        ...
+
+    async def probe(self, folder: Sequence[str]) -> None:
+        """Whether objects can be put there: a small one is, and removed if the store lets us. ``StorageError``."""
+        ...
+
+
+class Stores(Protocol):
+    def of(self, bucket: Bucket) -> Objects:
+        """The store that keeps the bucket. Keys given to it begin with the bucket's name."""
+        ...
 
 
 def safe_segment(text: str) -> str:
@@ -55,6 +89,9 @@ def safe_key(segments: Sequence[str]) -> str:
 class LocalObjects:
     """Files below ``root``. Written beside their place, renamed, then synced."""
 
+    place = "files"
+    is_remote = False
+
     def __init__(self, root: Path) -> None:
         root.mkdir(parents=True, exist_ok=True)
         self.root = root
@@ -67,6 +104,9 @@ class LocalObjects:
         with _translated():
             await obstore.put_async(self._store, safe_key(key), source)
             await asyncio.get_running_loop().run_in_executor(None, self._settle, self.path(key))
+
+    async def probe(self, folder: Sequence[str]) -> None:
+        """The root was made at the start; a full disk shows with a file."""
 
     def _settle(self, path: Path) -> None:
         """Make the file and its way from the root durable; drop drafts (``name#1``…) of a killed process."""
@@ -82,12 +122,17 @@ class LocalObjects:
 class MemoryObjects:
     """The twin for tests."""
 
+    place = "memory"
+    is_remote = False
+
     def __init__(self) -> None:
         self._store = MemoryStore()
 
     async def put(self, key: Sequence[str], source: Path) -> None:
         with _translated():
             await obstore.put_async(self._store, safe_key(key), source)
+
+    async def probe(self, folder: Sequence[str]) -> None: ...
 
     async def read(self, key: Sequence[str]) -> bytes:
         with _translated():

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from rtcloud.callbacks.events import CallbackEvent
+from rtcloud.store.objects import Bucket
 from rtcloud.tasks.lifecycle import Task, TaskFile
 from rtcloud.tasks.protocol import AnyJobEvent
 from rtcloud.tasks.task import Identity
@@ -19,6 +20,14 @@ from rtcloud.tasks.task import Identity
 class Reaction:
     progress: str
     callbacks: Sequence[CallbackEvent] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The store's own words (``StorageError``)."""
+
+    code: str
+    message: str
 
 
 class TaskKind(Protocol):
@@ -38,6 +47,9 @@ class TaskKind(Protocol):
     def folder(self, task: Task) -> Sequence[str]:
         """Where the files go: the segments of the key before the file's name."""
 
+    def bucket(self, task: Task) -> Bucket | None:
+        """Whose bucket that folder is in; None: the task makes no files."""
+
     def is_uploaded(self, task: Task, file_kind: str) -> bool:
         """Whether files of this kind leave the spool at all."""
 
@@ -49,6 +61,9 @@ class TaskKind(Protocol):
 
     def on_event(self, task: Task, attempt: int, event: AnyJobEvent) -> Reaction:
         """A job reported ``event``; ``task`` is as it was before."""
+
+    def on_probed(self, task: Task, refusal: Refusal | None, now_ms: int) -> Reaction:
+        """A store elsewhere was asked whether it takes the task's files. May be called again."""
 
     def on_uploaded(self, task: Task, file: TaskFile, now_ms: int) -> Reaction: ...
 

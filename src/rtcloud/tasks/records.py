@@ -31,7 +31,7 @@ from rtcloud.rooms.ids import RoomRef
 from rtcloud.store.sealing import Sealer
 from rtcloud.store.tables import nodes, task_events, task_files, task_outputs, task_rooms, tasks, workers
 from rtcloud.tasks import lifecycle
-from rtcloud.tasks.kinds import Reaction, TaskKind
+from rtcloud.tasks.kinds import Reaction, Refusal, TaskKind
 from rtcloud.tasks.lifecycle import LIVE_STATES, OPEN_STATES, Desired, State, Task, TaskFile
 from rtcloud.tasks.protocol import AnyJobEvent, Ended, FileClosed, FileOpened, Left
 from rtcloud.tasks.task import Change, NewTask, TaskOutput, TaskView
@@ -321,17 +321,44 @@ def close_files(connection: Connection, sealer: Sealer, kind: TaskKind, task_id:
         _apply(connection, kind, task, max(0, task.attempts - 1), event, now_ms)
 
 
-def pending_files(connection: Connection, worker: str, *, limit: int, without: Sequence[str] = ()) -> list[TaskFile]:
-    """What ``worker`` should upload, per task in the order of closing; not of the tasks ``without``."""
+def pending_tasks(connection: Connection, worker: str, *, limit: int, without: Sequence[str] = ()) -> list[str]:
+    """Tasks of ``worker`` with files to upload: the one that waits longest first; not those ``without``."""
     wanted = (
-        select(*_FILE_COLUMNS)
+        select(task_files.c.task_id)
         .join(tasks, tasks.c.task_id == task_files.c.task_id)
         .where(tasks.c.worker == worker, tasks.c.state.in_(LIVE_STATES), _is_pending())
         .where(tasks.c.task_id.not_in(list(without)))
-        .order_by(task_files.c.task_id, task_files.c.attempt, task_files.c.sequence, task_files.c.name)
+        .group_by(task_files.c.task_id)
+        .order_by(func.min(task_files.c.end_ms), task_files.c.task_id)
+        .limit(limit)
+    )
+    return list(connection.execute(wanted).scalars())
+
+
+def pending_files(connection: Connection, task_id: str, *, limit: int) -> list[TaskFile]:
+    """What is to be uploaded of a task, in the order of closing."""
+    wanted = (
+        select(*_FILE_COLUMNS)
+        .where(task_files.c.task_id == task_id, _is_pending())
+        .order_by(task_files.c.attempt, task_files.c.sequence, task_files.c.name)
         .limit(limit)
     )
     return [TaskFile(**row._mapping) for row in connection.execute(wanted)]
+
+
+def running(connection: Connection, worker: str) -> set[str]:
+    """Those of ``worker``'s tasks whose job is at work."""
+    statement = select(tasks.c.task_id).where(tasks.c.worker == worker, tasks.c.state == State.RUNNING)
+    return set(connection.execute(statement).scalars())
+
+
+def mark_probed(
+    connection: Connection, sealer: Sealer, kind: TaskKind, task_id: str, worker: str, refusal: Refusal | None,
+    now_ms: int,
+) -> None:  # fmt: skip
+    """The store said whether it takes the task's files."""
+    task = load_mine(connection, sealer, task_id, worker)
+    _react(connection, task, kind.on_probed(task, refusal, now_ms), now_ms)
 
 
 def mark_uploaded(

@@ -18,7 +18,7 @@ from pathlib import Path
 from rtcloud.clock import Clock
 from rtcloud.store.bus import Bus
 from rtcloud.store.database import Database, DatabaseClosedError
-from rtcloud.store.objects import Objects
+from rtcloud.store.objects import Stores
 from rtcloud.store.sealing import Sealer
 from rtcloud.tasks import records
 from rtcloud.tasks.attempts import boot_id
@@ -48,7 +48,7 @@ class Supervisor:
         bus: Bus,
         clock: Clock,
         kinds: Sequence[TaskKind],
-        objects: Objects,
+        stores: Stores,
         make_robot_token: Callable[[Identity], str],
         command: Sequence[str] = JOB_COMMAND,
         environment: Mapping[str, str] = os.environ,
@@ -73,7 +73,7 @@ class Supervisor:
             allow_private=allow_private,
             capacity=capacity,
         )
-        self.uploader = Uploader(self.context, objects)
+        self.uploader = Uploader(self.context, stores)
         self._runners: dict[str, Runner] = {}
         self._draining = asyncio.Event()
         self._done = asyncio.Event()

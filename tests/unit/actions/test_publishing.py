@@ -456,9 +456,9 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     (recorded(RecordKey="k"), UNABLE, "RecordParams.RecordKey"),
     (recorded(McuStorageParams={"McuCloudVod": {}}), UNABLE, "RecordParams.McuStorageParams.McuCloudVod"),
     (
-        recorded(McuStorageParams={"CloudStorage": STORAGE | {"EndpointUrl": "https://s3"}}),
-        UNABLE,
-        "RecordParams.McuStorageParams.CloudStorage.EndpointUrl",
+        recorded(McuStorageParams={"CloudStorage": STORAGE | {"EndpointUrl": "http://10.0.0.1:9000"}}),
+        INVALID,
+        "RecordParams.McuStorageParams.CloudStorage.EndpointUrl leads into a private network",
     ),
     (
         recorded(McuStorageParams={"CloudStorage": STORAGE, "McuCloudVod": {}}),

@@ -167,9 +167,19 @@ def test_storage_keys_stay_with_the_task() -> None:
         ),
         ({"StorageParams": {"CloudVod": {}}}, "FailedOperation.CRUnsupportMethod", "StorageParams.CloudVod"),
         (
-            {"StorageParams": {"CloudStorage": STORAGE | {"EndpointUrl": "https://s3"}}},
-            "FailedOperation.CRUnsupportMethod",
-            "EndpointUrl",
+            {"StorageParams": {"CloudStorage": STORAGE | {"EndpointUrl": "http://169.254.169.254"}}},
+            "InvalidParameter",
+            "StorageParams.CloudStorage.EndpointUrl leads into a private network",
+        ),
+        (
+            {"StorageParams": {"CloudStorage": STORAGE | {"EndpointUrl": "https://s3/bucket"}}},
+            "InvalidParameter",
+            "StorageParams.CloudStorage.EndpointUrl must be only scheme, host and port",
+        ),
+        (
+            {"StorageParams": {"CloudStorage": STORAGE | {"EndpointUrl": "https://s3", "SecretKey": ""}}},
+            "MissingParameter.SecretKey",
+            "StorageParams.CloudStorage.SecretKey",
         ),
         ({"StorageParams": {}}, "MissingParameter.CloudStorage", "StorageParams.CloudStorage"),
         ({"RecordParams": {"RecordMode": 1}}, "FailedOperation.CRUnsupportMethod", "RecordParams.RecordMode 1"),

@@ -1,5 +1,7 @@
 import argparse
+import json
 import os
+import re
 import tomllib
 from pathlib import Path
 
@@ -79,8 +81,41 @@ def test_the_example_holds_every_key_with_its_default() -> None:
     assert given == {
         name: list(value) if isinstance(value, tuple) else value
         for name in config.Config.__struct_fields__
-        if name not in ("callbacks", "limits") and (value := getattr(loaded, name)) is not None
+        if name not in config.TABLES and (value := getattr(loaded, name)) is not None
     }
+
+
+S3 = {"endpoint": "https://s3.{region}.example:9000"}
+
+
+def test_a_store_behind_a_bucket_or_a_vendor_comes_from_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "rtcloud.toml"
+    file.write_text('[[storage]]\nendpoint = "http://127.0.0.1:9000"\nvendor = "cos"\n')
+    (setting,) = config.load({"config": str(file)}, {}).storage
+    assert (setting.endpoint, setting.vendor, setting.path_style) == ("http://127.0.0.1:9000", "cos", True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"endpoint": "s3.example"}, "not http"),
+        ({"endpoint": "https://s3.example/bucket"}, "not http"),
+        ({"endpoint": "https://user@s3.example"}, "not http"),
+        ({"vendor": "azure"}, "neither cos nor aws"),
+        ({"access_key": "id", "bucket": "b"}, "each needs the other"),
+        ({"access_key": "id", "secret_key": "key"}, "need the bucket"),
+        ({"path_style": False}, "{bucket} in its host"),
+        ({"ca": "/nowhere.pem"}, "/nowhere.pem"),
+    ],
+)
+def test_a_store_that_cannot_be_used_is_refused_at_the_start(
+    tmp_path: Path, changes: dict[str, object], text: str
+) -> None:
+    lines = [f"{name} = {json.dumps(value)}" for name, value in (S3 | changes).items()]
+    file = tmp_path / "rtcloud.toml"
+    file.write_text("\n".join(["[[storage]]", *lines]))
+    with pytest.raises(ConfigError, match=re.escape(text)):
+        config.load({"config": str(file)}, {})
 
 
 def test_a_loopback_server_gives_loopback_to_clients() -> None:

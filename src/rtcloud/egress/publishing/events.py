@@ -26,8 +26,10 @@ from rtcloud.egress.publishing.request import (
 )
 from rtcloud.egress.recording.naming import FACTS
 from rtcloud.egress.recording.telling import HLS, Progress, Teller
+from rtcloud.egress.storage import bucket_of
 from rtcloud.rooms.ids import RoomRef
-from rtcloud.tasks.kinds import Reaction
+from rtcloud.store.objects import Bucket
+from rtcloud.tasks.kinds import Reaction, Refusal
 from rtcloud.tasks.lifecycle import Task, TaskFile
 from rtcloud.tasks.protocol import AnyJobEvent, Left, OutputChanged, Started
 from rtcloud.tasks.task import Identity
@@ -61,6 +63,10 @@ class RelayKind:
         storage = recording.mcu_storage_params.cloud_storage
         return [storage.bucket, *storage.file_name_prefix, task.task_id]
 
+    def bucket(self, task: Task) -> Bucket | None:
+        recording = decode(task.params).record_params
+        return None if recording is None else bucket_of(recording.mcu_storage_params.cloud_storage)
+
     def is_uploaded(self, task: Task, file_kind: str) -> bool:
         recording = decode(task.params).record_params
         return recording is not None and (file_kind not in HLS or _keeps_hls(recording))
@@ -88,6 +94,12 @@ class RelayKind:
                 pass
         if story.files is not None:
             story.files.on_event(attempt, event)
+        return story.reaction()
+
+    def on_probed(self, task: Task, refusal: Refusal | None, now_ms: int) -> Reaction:
+        story = _Story(task, now_ms)
+        if story.files is not None:
+            story.files.on_probed(refusal)
         return story.reaction()
 
     def on_uploaded(self, task: Task, file: TaskFile, now_ms: int) -> Reaction:

@@ -8,7 +8,9 @@ import msgspec
 
 from rtcloud.egress.recording.request import decode, encode, without_keys
 from rtcloud.egress.recording.telling import HLS, Progress, Teller
-from rtcloud.tasks.kinds import Reaction
+from rtcloud.egress.storage import bucket_of
+from rtcloud.store.objects import Bucket
+from rtcloud.tasks.kinds import Reaction, Refusal
 from rtcloud.tasks.lifecycle import MAX_RESTARTS, Task, TaskFile
 from rtcloud.tasks.protocol import AnyJobEvent
 from rtcloud.tasks.task import Identity
@@ -29,6 +31,9 @@ class RecordingKind:
         storage = decode(task.params).storage_params.cloud_storage
         return [storage.bucket, *storage.file_name_prefix, task.task_id]
 
+    def bucket(self, task: Task) -> Bucket:
+        return bucket_of(decode(task.params).storage_params.cloud_storage)
+
     def is_uploaded(self, task: Task, file_kind: str) -> bool:
         return file_kind not in HLS or decode(task.params).record_params.keeps_hls
 
@@ -43,6 +48,11 @@ class RecordingKind:
     def on_event(self, task: Task, attempt: int, event: AnyJobEvent) -> Reaction:
         teller = _teller(task, event.at_ms)
         teller.on_event(attempt, event)
+        return _reaction(teller)
+
+    def on_probed(self, task: Task, refusal: Refusal | None, now_ms: int) -> Reaction:
+        teller = _teller(task, now_ms)
+        teller.on_probed(refusal)
         return _reaction(teller)
 
     def on_uploaded(self, task: Task, file: TaskFile, now_ms: int) -> Reaction:

@@ -1,8 +1,9 @@
 """What is told of the files that a task makes: the callbacks of group 3 and when each is due. Pure.
 
-301 with the first job in the room, 306 with each later one, 303 when the first file is ready to go up, 307 when an
-index names its first segment, 304 when that index is in its place, 302 when the robot has left for good, then 305 when
-all HLS is in its place and 310 when the MP4 files are. ``Progress`` (in the task's row) notes what was told, so each
+301 with the first job in the room, 306 with each later one, 303 when the store was asked (one elsewhere) or when the
+first file is ready to go up, 307 when an index names its first segment, 304 when that index is in its place, 308 when
+the store refuses (once for each of its codes), 302 when the robot has left for good, then 305 when all HLS is in its
+place and 310 when the MP4 files are. ``Progress`` (in the task's row) notes what was told, so each
 comes once, whatever dies in between.
 """
 
@@ -12,6 +13,7 @@ from typing import Any
 import msgspec
 
 from rtcloud.callbacks.events import CallbackEvent, Origin, RecordingEvent, Storage, is_sent, recording_event
+from rtcloud.tasks.kinds import Refusal
 from rtcloud.tasks.lifecycle import Task, TaskFile
 from rtcloud.tasks.protocol import AnyJobEvent, FileClosed, Left, Started
 
@@ -20,6 +22,7 @@ LEFTOVER_MS = 10 * 60_000  # after the end, with the store refusing: 305 says th
 
 ALL_UPLOADED, LEFT_OVER, RECOVERED = 0, 1, 2  # LeaveCode of 305
 MP4_MADE, MP4_FAILED = 0, 2  # Status of 310
+REFUSALS = 8  # codes of one store that are told
 
 
 class Progress(msgspec.Struct, omit_defaults=True):
@@ -28,6 +31,7 @@ class Progress(msgspec.Struct, omit_defaults=True):
     sliced: list[str] = []
     indexed: list[str] = []
     refused: bool = False
+    refusals: list[str] = []  # the codes
     closed_ms: int = 0  # when the last file was reported
     hls_left_over: bool = False
     hls_uploaded: bool = False
@@ -57,6 +61,13 @@ class Teller:
             case _:
                 pass
 
+    def on_probed(self, refusal: Refusal | None) -> None:
+        if not self.progress.uploading:
+            self.progress.uploading = True
+            self._tell(RecordingEvent.UPLOAD_START, {"Status": 0 if refusal is None else 1})
+        if refusal is not None:
+            self.on_refused(refusal.code, refusal.message)
+
     def on_uploaded(self, file: TaskFile) -> None:
         if file.kind == "index" and file.name not in self.progress.indexed:
             self.progress.indexed.append(file.name)
@@ -73,8 +84,9 @@ class Teller:
             self._mp4_uploaded(products)
 
     def on_refused(self, code: str, message: str) -> None:
-        if not self.progress.refused:
-            self.progress.refused = True
+        self.progress.refused = True
+        if code not in self.progress.refusals and len(self.progress.refusals) < REFUSALS:
+            self.progress.refusals.append(code)
             self._tell(RecordingEvent.UPLOAD_ERROR, {"Code": code, "Message": message})
 
     def _tell(self, event_type: RecordingEvent, payload: Mapping[str, Any]) -> None:

@@ -1,0 +1,23 @@
+"""What a request says about where its files go, checked while it can still be refused.
+
+Whether the store takes the files is not asked here: a store that is down for a moment refuses no recording. The worker
+asks it, and events 303 and 308 tell.
+"""
+
+from rtcloud.actions.context import Call, Services
+from rtcloud.apimodel import faults
+from rtcloud.egress.recording.request import CloudStorage
+from rtcloud.egress.storage import EndpointError, check_endpoint
+
+
+def check_storage(services: Services, call: Call, storage: CloudStorage, path: str) -> None:
+    """``path`` is the member's."""
+    if not storage.endpoint_url:
+        return
+    try:
+        check_endpoint(storage.endpoint_url, allow_private=services.allow_private)
+    except EndpointError as error:
+        raise faults.invalid(call.action, f"{path}.EndpointUrl", str(error)) from None
+    for name, key in (("AccessKey", storage.access_key), ("SecretKey", storage.secret_key)):
+        if not key:
+            raise faults.missing(call.action, f"{path}.{name}")

@@ -1,0 +1,169 @@
+"""The store that is an S3 server, against a real one: whole objects, its own words, patience with an end."""
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from rtcloud.store.objects import Bucket, StorageError
+from rtcloud.store.s3 import PART_BYTES, PROBE_NAME, S3Objects
+from tests.contract.test_objects import HOSTILE, KEY
+from tests.kit.s3 import ACCESS_KEY, S3, SECRET_KEY
+from tests.kit.waiting import wait_until
+
+pytestmark = [pytest.mark.contract, pytest.mark.anyio]
+
+BUCKET = KEY[0]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
+    with S3(tmp_path_factory.mktemp("s3")) as started:
+        started.make_bucket(BUCKET)
+        yield started
+
+
+@pytest.fixture
+def s3(server: S3) -> Iterator[S3]:
+    yield server
+    server.gate.shut()
+    server.gate.bytes_per_second = float("inf")
+    server.gate.open()
+    server.take_anyone()
+
+
+def objects(s3: S3, *, name: str = BUCKET, keys: tuple[str, str] = (ACCESS_KEY, SECRET_KEY), seconds: float = 20.0,
+            retries: int = 0) -> S3Objects:  # fmt: skip
+    bucket = Bucket(name=name, access_key=keys[0], secret_key=keys[1])
+    return S3Objects(
+        bucket, endpoint=s3.url, region="us-east-1", path_style=True, request_seconds=seconds, retries=retries
+    )
+
+
+async def refusal(attempt: Awaitable[None]) -> StorageError:
+    with pytest.raises(StorageError) as caught:
+        await attempt
+    return caught.value
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "a.ts"
+    path.write_bytes(b"first")
+    return path
+
+
+async def test_what_was_put_is_there_under_its_very_name_and_can_be_replaced(s3: S3, source: Path) -> None:
+    for content in (b"first", b"second, longer", b""):
+        source.write_bytes(content)
+        await objects(s3).put(KEY, source)
+        assert s3.read(BUCKET, "/".join(KEY[1:])) == content
+
+
+async def test_a_large_file_goes_in_parts_and_arrives_whole(s3: S3, tmp_path: Path) -> None:
+    source, content = tmp_path / "a.mp4", os.urandom(2 * PART_BYTES + 12_345)
+    source.write_bytes(content)
+    await objects(s3).put([BUCKET, "large", "a.mp4"], source)
+    assert s3.read(BUCKET, "large/a.mp4") == content
+    assert "partNumber=3" in s3.log()
+    assert s3.open_uploads(BUCKET) == []
+
+
+@pytest.mark.parametrize("name", [name for name in HOSTILE if name])
+async def test_hostile_names_are_separate_objects_inside_the_bucket(s3: S3, source: Path, name: str) -> None:
+    before = s3.keys(BUCKET)
+    await objects(s3).put([BUCKET, "hostile", name, "task", name], source)
+    (made,) = s3.keys(BUCKET).keys() - before.keys()
+    assert made.startswith("hostile/")
+    assert made.count("/") == 3
+
+
+async def test_players_learn_what_a_file_is(s3: S3, tmp_path: Path) -> None:
+    for name, expected in (
+        ("a.m3u8", "application/vnd.apple.mpegurl"),
+        ("a.ts", "video/mp2t"),
+        ("a.mp4", "video/mp4"),
+        ("a.aac", "audio/aac"),
+        ("a.json", "application/octet-stream"),
+    ):
+        (tmp_path / name).write_bytes(b"x")
+        await objects(s3).put([BUCKET, name], tmp_path / name)
+        assert s3.content_type(BUCKET, name) == expected
+
+
+async def test_a_probe_leaves_nothing_behind(s3: S3) -> None:
+    await objects(s3).probe([BUCKET, "probed", "task"])
+    assert s3.keys(BUCKET, "probed") == {}
+    assert f"PUT /{BUCKET}/probed/task/{PROBE_NAME}" in s3.log()
+
+
+@pytest.mark.parametrize("ask", ["put", "probe"])
+async def test_the_servers_own_code_is_told(s3: S3, source: Path, ask: str) -> None:
+    async def tried(one: S3Objects, name: str = BUCKET) -> StorageError:
+        return await refusal(one.probe([name]) if ask == "probe" else one.put([name, "a.ts"], source))
+
+    assert (await tried(objects(s3, name="no-such-bucket"), "no-such-bucket")).code == "NoSuchBucket"
+    access_key, secret_key = s3.take_only("writer")
+    assert (await tried(objects(s3, keys=("AKIDUNKNOWN", "x")))).code == "InvalidAccessKeyId"
+    wrong = await tried(objects(s3, keys=(access_key, "wrong")))
+    assert wrong.code == "SignatureDoesNotMatch"
+    assert access_key not in wrong.message
+    await objects(s3, keys=(access_key, secret_key)).probe([BUCKET])
+
+
+async def test_a_server_that_is_down_is_unreachable_and_found_again(s3: S3, source: Path) -> None:
+    one = objects(s3)
+    await one.put([BUCKET, "a.ts"], source)
+    s3.gate.shut()
+    assert (await refusal(one.put([BUCKET, "a.ts"], source))).code == "Unreachable"
+    s3.gate.open()
+    await one.put([BUCKET, "a.ts"], source)
+
+
+async def test_a_server_that_does_not_answer_has_its_time(s3: S3, source: Path) -> None:
+    s3.gate.bytes_per_second = 0
+    began = time.monotonic()
+    assert (await refusal(objects(s3, seconds=0.5).put([BUCKET, "a.ts"], source))).code == "RequestTimeout"
+    assert time.monotonic() - began < 5
+
+
+async def test_a_slow_server_gets_a_large_file_as_long_as_each_part_comes_in_time(s3: S3, tmp_path: Path) -> None:
+    source, content = tmp_path / "slow.mp4", os.urandom(PART_BYTES + 100_000)
+    source.write_bytes(content)
+    s3.gate.bytes_per_second = 4_000_000
+    await objects(s3).put([BUCKET, "slow.mp4"], source)
+    assert s3.read(BUCKET, "slow.mp4") == content
+
+
+async def test_what_a_failed_upload_left_is_taken_back(s3: S3, tmp_path: Path) -> None:
+    source = tmp_path / "part.mp4"
+    source.write_bytes(os.urandom(2 * PART_BYTES))
+    s3.gate.bytes_per_second = 200_000
+    assert (await refusal(objects(s3, seconds=2).put([BUCKET, "part.mp4"], source))).code == "RequestTimeout"
+    assert "POST /bucket-1250000000/part.mp4?uploads" in s3.log()
+    await wait_in_thread(lambda: s3.open_uploads(BUCKET) == [], "no part is left")
+    assert "part.mp4" not in s3.keys(BUCKET)
+
+
+async def wait_in_thread(condition: Callable[[], bool], what: str) -> None:
+    await asyncio.to_thread(wait_until, condition, what)
+
+
+async def test_the_machines_own_settings_do_not_mix_in(s3: S3, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1",
+        "AWS_ENDPOINT": "http://127.0.0.1:1",
+        "AWS_SESSION_TOKEN": "token-of-the-machine",
+        "AWS_ACCESS_KEY_ID": "key-of-the-machine",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_SKIP_SIGNATURE": "true",
+        "AWS_REGION": "eu-north-1",
+        "AWS_VIRTUAL_HOSTED_STYLE_REQUEST": "true",
+    }.items():
+        monkeypatch.setenv(name, value)
+    keys = s3.take_only("writer")
+    await objects(s3, keys=keys).put([BUCKET, "own.ts"], source)
+    assert s3.read(BUCKET, "own.ts") == b"first"
