@@ -14,6 +14,7 @@ import av
 import msgspec
 import numpy as np
 import pytest
+from PIL import Image
 
 from rtcloud.clock import SystemClock
 from rtcloud.egress.recording import job
@@ -22,12 +23,13 @@ from rtcloud.egress.recording.recovery import recover
 from rtcloud.tasks.job import JobShell, Lines
 from rtcloud.tasks.journal import read_journal
 from rtcloud.tasks.process import JobProcess
-from rtcloud.tasks.protocol import AnyJobEvent, Ended, FileClosed, Left, Order, Started, Stop
+from rtcloud.tasks.protocol import AnyJobEvent, Ended, FileClosed, ImageMissing, Left, Order, Started, Stop, Update
 from tests.e2e.fake_room import BEEP_HZ, BLUE, GREEN, RED, FakeClientRoom, Person, connecting
 
 pytestmark = [pytest.mark.e2e, pytest.mark.anyio]
 
 WIDTH, HEIGHT, FPS = 320, 180, 30
+WHITE, GREEN_RGB = (235, 128, 128), (145, 54, 34)
 
 
 def order(spool: Path, *, attempt: int = 0, finish: bool = False, **record: Any) -> Order:
@@ -72,7 +74,7 @@ class Job:
         self._events, self._events_end = os.pipe()
         self.shell = JobShell(self.order, Lines(self._reader), self._events_end, SystemClock())
 
-    def tell(self, instruction: Stop) -> None:
+    def tell(self, instruction: Stop | Update) -> None:
         os.write(self._instructions, msgspec.json.encode(instruction) + b"\n")
 
     def let_go(self) -> None:
@@ -207,6 +209,59 @@ async def test_people_join_mute_and_leave_as_they_did(tmp_path: Path) -> None:
     for picture, sound, real in zip(seen, heard, (2.0, 3.0), strict=True):
         assert abs(picture - sound) < 0.04
         assert abs(sound - (start + real)) < 0.05
+
+
+def changed(order: Order, images: dict[str, str], layout: dict[str, Any], lists: dict[str, Any]) -> Update:
+    params = json.loads(bytes(order.params))
+    params["MixLayoutParams"], params["Images"] = layout, images
+    params["RecordParams"]["SubscribeStreamUserIds"] = lists
+    return Update(params=msgspec.Raw(json.dumps(params).encode()), revision=1)
+
+
+async def test_another_layout_and_other_people_are_recorded_from_the_moment_they_are_asked_for(tmp_path: Path) -> None:
+    alice, bob = Person("alice", RED, 440, joins=0.2), Person("bob", BLUE, 880, joins=0.4)
+    recorder = Job(order(tmp_path / "spool"), FakeClientRoom([alice, bob]))
+    recorder.order.images = str(tmp_path)
+    Image.new("RGB", (8, 8), (255, 255, 255)).save(tmp_path / "white.png")
+    running = asyncio.ensure_future(recorder.run())
+    mark = {"WaterMarkUrl": "http://x/white.png", "Left": 0, "Top": 0, "Width": 32, "Height": 18}
+    layout = {
+        "MixLayoutMode": 4,
+        "MixLayoutList": [{"Left": 160, "Top": 90, "Width": 160, "Height": 90, "UserId": "alice"}],
+        "BackgroundImageUrl": "http://x/gone.png",
+        "BackGroundColor": "#00FF00",
+        "WaterMarkList": [{"WaterMarkImage": mark}],
+    }
+    only_alice = {"UnSubscribeAudioUserIds": ["bob"], "SubscribeVideoUserIds": ["alice"]}
+    images = {"http://x/white.png": "white.png"}
+    await recorder.room.until(2.5)
+    recorder.tell(changed(recorder.order, images, layout, only_alice))
+    await recorder.room.until(2.6)  # less than late frames are waited for
+    recorder.tell(changed(recorder.order, {}, {"MixLayoutMode": 3}, {}))
+    await recorder.room.until(2.7)
+    recorder.tell(changed(recorder.order, images, layout, only_alice))
+    await recorder.room.until(4.5)
+    assert recorder.room.unsubscribed == {"TR_bob_a", "TR_bob_v"}
+    recorder.tell(changed(recorder.order, {}, {"MixLayoutMode": 3}, {}))
+    await recorder.room.until(6.5)
+    recorder.tell(Stop(at_ms=SystemClock().now_ms()))
+    assert await running == 0
+
+    assert [event.url for event in recorder.events if isinstance(event, ImageMissing)] == ["http://x/gone.png"]
+    media = Media.read(recorder.path(recorder.closed("mp4")[0]))
+    start = (recorder.room.start_ms - recorder.closed("index")[0].begin_ms) / 1000
+    for at, places in (
+        (2.3, {(0.25, 0.5): RED, (0.75, 0.5): BLUE}),
+        (4.2, {(0.25, 0.5): GREEN_RGB, (0.75, 0.25): GREEN_RGB, (0.75, 0.75): RED, (0.05, 0.05): WHITE}),
+        (6.3, {(0.25, 0.5): RED, (0.75, 0.5): BLUE, (0.05, 0.05): RED}),
+    ):
+        for (x, y), colour in places.items():
+            assert near(media.colour(start + at, x, y), colour), (at, x, y)
+    for hertz, loud in ((440, (True, True, True)), (880, (True, False, True))):
+        moments = ((1.5, 2.4), (3.5, 4.4), (5.5, 6.4))
+        assert [media.loudness(hertz, start + a, start + b) > 0.1 for a, b in moments] == list(loud)
+    steps = np.diff([at for at, _ in media.pictures])
+    assert steps.max() < 1.5 / FPS
 
 
 async def test_a_silent_start_begins_with_the_first_media(tmp_path: Path) -> None:

@@ -25,7 +25,6 @@ def drawn(width: int = 1280, height: int = 720, **layout: Any) -> Scene:
             "StorageParams": {"CloudStorage": {"Vendor": 0, "Region": "r", "Bucket": "b"}},
             "MixTranscodeParams": {"VideoParams": video},
             "MixLayoutParams": {"MixLayoutMode": 3} | layout,
-            "images": {},
         },
         RecordingRequest,
     )
