@@ -7,6 +7,7 @@ nothing comes until the next keyframe, which is asked for. Only H.264 goes throu
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import av
 
@@ -111,8 +112,8 @@ def parameter_sets(keyframe: bytes) -> dict[int, bytes]:
 def picture_size(keyframe: bytes, codec: str = "h264") -> tuple[int, int] | None:
     """Of a keyframe with its parameter sets; None when it cannot be told."""
     try:
-        decoder = av.CodecContext.create("hevc" if codec == "h265" else codec, "r")
+        decoder = cast(av.VideoCodecContext, av.CodecContext.create("hevc" if codec == "h265" else codec, "r"))
         frames = [*decoder.decode(av.Packet(keyframe)), *decoder.decode(None)]
     except av.FFmpegError:
         return None
-    return next(((frame.width, frame.height) for frame in frames if isinstance(frame, av.VideoFrame)), None)
+    return next(((frame.width, frame.height) for frame in frames), None)

@@ -146,8 +146,10 @@ class HlsWriter:
         keep: bool,
         now_ms: Callable[[], int],
         flusher: Executor | None = None,
+        resized: Callable[[int, Size | None], None] = lambda begin_ms, size: None,
     ) -> None:
-        """``flusher`` may be shared by several writers, and is then not shut down here."""
+        """``flusher`` may be shared by several writers, and is then not shut down here. ``resized`` is told the moment
+        from which on the pictures have another size (None: that of the tracks)."""
         self._directory = directory
         self._names = names
         self._tracks = tracks
@@ -166,6 +168,8 @@ class HlsWriter:
         self.expects_video = tracks.width != 0
         self._size: Size | None = None
         self._is_resized = False
+        self._resized = resized
+        self._told_size: Size | None = None
         self._last_name = ""
         if keep:
             (directory / KEEP).mkdir(exist_ok=True)
@@ -178,10 +182,13 @@ class HlsWriter:
             self._open = self._open_segment(packet)
         if packet.kind == "video":
             self._open.has_video = True
-            self._open.dimensions = self._size
+            self._open.dimensions = self._size or self._open.dimensions
             data = self._muxer.video(packet.data, packet.time, keyframe=packet.keyframe)
         else:
             data = self._muxer.audio(packet.data, packet.time)
+        if self._open.dimensions != self._told_size:
+            self._told_size = self._open.dimensions
+            self._resized(self._open.begin_ms, self._told_size)
         self._append(self._open, data)
         if packet.time - self._open.flushed >= FLUSH_TICKS:
             self._open.flushed = packet.time

@@ -1,4 +1,4 @@
-"""The recorder: one job process that joins a room as a robot and records it mixed.
+"""The recorder: one job process that joins a room as a robot and records it, mixed or each stream for itself.
 
 It ends in one of four ways. Told or left (Stop, nobody there, removed, room dismissed, identity used again): the files
 are closed, ``Left`` with the documented code, the MP4 is made, ``Ended``. Let go (end of stdin): leave at once, close
@@ -20,10 +20,11 @@ from rtcloud.egress.recording.naming import FileNames
 from rtcloud.egress.recording.pipeline import Pipeline
 from rtcloud.egress.recording.placing import Plan, Roster
 from rtcloud.egress.recording.request import RecordingRequest, decode
+from rtcloud.egress.recording.single_pipeline import SinglePipeline
 from rtcloud.mixer import layout
 from rtcloud.mixer.mixing import KeyframeWanted, Mixer, MixFormat, Wish
 from rtcloud.tasks.job import JobShell
-from rtcloud.tasks.protocol import Ended, ImageMissing, Left, Started, Stop, Update
+from rtcloud.tasks.protocol import Ended, ImageMissing, Left, Noted, Started, Stop, Update
 
 Connect = Callable[[str, str], Awaitable[ClientRoom]]
 
@@ -96,15 +97,7 @@ class Recorder:
             await self._make_products()
             self._shell.report(Ended(at_ms=self._now_ms()))
             return 0
-        pipeline = Pipeline(
-            mix_format(self._request),
-            self._shell.directory,
-            self._names,
-            self._shell.report,
-            self._wish,
-            self._shell.clock,
-            keep=self._makes_whole,
-        )
+        pipeline = self._pipeline()
         order = self._shell.order
         room = await asyncio.wait_for(self._connect(order.signal_url, order.token), CONNECT_WITHIN)
         pipeline.start()
@@ -126,9 +119,31 @@ class Recorder:
                 task.cancel()
             await asyncio.gather(*aio_tasks, return_exceptions=True)
 
+    def _pipeline(self) -> Pipeline | SinglePipeline:
+        shell, names, keep = self._shell, self._names, self._makes_whole
+        if self._request.is_single:
+            return SinglePipeline(
+                self._request.record_params,
+                shell.directory,
+                names,
+                shell.report,
+                self._wish,
+                self._note,
+                shell.clock,
+                keep=keep,
+            )
+        form = mix_format(self._request)
+        return Pipeline(form, shell.directory, names, shell.report, self._wish, shell.clock, keep=keep)
+
+    def _note(self, code: str, message: str) -> None:
+        """On the writing thread."""
+        self._shell.report(Noted(at_ms=self._now_ms(), code=code, message=message))
+
     # The end ------------------------------------------------------------------------------------------------------
 
-    async def _end(self, room: ClientRoom, pipeline: Pipeline, aio_tasks: list[asyncio.Task[None]]) -> int:
+    async def _end(
+        self, room: ClientRoom, pipeline: Pipeline | SinglePipeline, aio_tasks: list[asyncio.Task[None]]
+    ) -> int:
         mixing = asyncio.wrap_future(pipeline.done)
         watched: list[asyncio.Future[Any]] = [self._ending, mixing, *aio_tasks]
         await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
@@ -177,7 +192,7 @@ class Recorder:
                     self._finish(_End(code, in_room=False, status=1))
         await asyncio.Event().wait()  # the end is decided; whoever waits for it cancels this
 
-    async def _receive(self, room: ClientRoom, pipeline: Pipeline) -> None:
+    async def _receive(self, room: ClientRoom, pipeline: Pipeline | SinglePipeline) -> None:
         while frames := await room.frames():
             pipeline.put(frames)
         await asyncio.Event().wait()
@@ -231,18 +246,33 @@ class Recorder:
                 self._told_missing.add(url)
                 self._shell.report(ImageMissing(at_ms=self._now_ms(), url=url))
 
-    async def _arrange(self, room: ClientRoom, pipeline: Pipeline) -> None:
+    async def _arrange(self, room: ClientRoom, pipeline: Pipeline | SinglePipeline) -> None:
         while True:
             await self._changed.wait()
             self._changed.clear()
             await self._sync(room, pipeline)
 
-    async def _sync(self, room: ClientRoom, pipeline: Pipeline) -> None:
+    async def _sync(self, room: ClientRoom, pipeline: Pipeline | SinglePipeline) -> None:
         """Brings subscriptions and mixer in line with who is in the room now."""
         before, self._plan = self._plan, self._roster.plan(list(room.participants.values()))
         plan, at = self._plan, pipeline.now_us()
         if before.has_anchor:
             self._anchors_seen = self._shell.clock.monotonic()
+        if isinstance(pipeline, SinglePipeline):
+            pipeline.follow(plan.audio, plan.video, at)
+        else:
+            self._sync_mix(pipeline, before, at)
+        wanted = plan.audio.keys() | plan.video.keys()
+        published = [track.track_id for one in room.participants.values() for track in one.tracks]
+        for track_id in published:
+            if self._subscribed.get(track_id, True) != (track_id in wanted):
+                self._subscribed[track_id] = track_id in wanted
+                await room.subscribe(track_id, track_id in wanted)
+        for track_id in self._subscribed.keys() - set(published):
+            del self._subscribed[track_id]
+
+    def _sync_mix(self, pipeline: Pipeline, before: Plan, at: int) -> None:
+        plan = self._plan
         for track in plan.audio.values():
             if track.track_id not in self._known:
                 pipeline.change(Mixer.add_audio, track.track_id, track.user_id)
@@ -255,13 +285,6 @@ class Recorder:
         if plan.scene != before.scene or plan.video != before.video:
             pipeline.change(Mixer.show, plan.scene, at)
         self._known = set(wanted | plan.kept)
-        published = [track.track_id for one in room.participants.values() for track in one.tracks]
-        for track_id in published:
-            if self._subscribed.get(track_id, True) != (track_id in wanted):
-                self._subscribed[track_id] = track_id in wanted
-                await room.subscribe(track_id, track_id in wanted)
-        for track_id in self._subscribed.keys() - set(published):
-            del self._subscribed[track_id]
 
     # Files ----------------------------------------------------------------------------------------------------------
 
@@ -272,8 +295,10 @@ class Recorder:
     async def _make_products(self) -> None:
         """The files made from the whole recording, of all attempts."""
         params = self._request.record_params
-        if self._makes_whole:
-            extension = "mp4" if params.makes_mp4 else "aac"
+        extension = "mp4" if params.makes_mp4 else "aac"
+        if self._makes_whole and self._request.is_single:
+            await products.make_stream_products(self._shell, [extension], max_minutes=params.max_media_file_duration)
+        elif self._makes_whole:
             await products.make_products(
                 self._shell,
                 self._names,

@@ -1,12 +1,15 @@
 """Makes the MP4 files (or AAC files) of a finished recording from its HLS segments, without encoding again.
 
 The segments of all attempts stand at their wall times, so a break between two attempts keeps its length. A file is
-split at ``MAX_BYTES`` or at the wanted duration, at a keyframe, and where pictures come to what had sound only. Each
-file appears under its name only when complete.
+split at ``MAX_BYTES`` or at the wanted duration, at a keyframe, and for no other reason: one whose pictures come late
+has them from then on. Sound and pictures that were recorded side by side are brought together. Each file appears under
+its name only when complete.
 """
 
+import contextlib
+import heapq
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -21,16 +24,20 @@ from rtcloud.mixer.encoding import TICKS
 #: 2 GB, less what the index of a file of that size may take
 MAX_BYTES = 2_000_000_000
 _TIME_BASE = Fraction(1, TICKS)
+#: where there were no pictures for so long, a file may also be split at a sound
+_NO_PICTURES = 30 * TICKS
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A closed segment. ``attempt_begin_ms`` is the wall time of its attempt's time 0."""
+    """A closed segment. ``attempt_begin_ms`` is the wall time of its index's time 0; ``lane`` tells apart what is
+    recorded side by side: a user's sound and pictures in files of their own."""
 
     path: Path
     begin_ms: int
     end_ms: int
     attempt_begin_ms: int
+    lane: str = "audio_video"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +46,7 @@ class Product:
     begin_ms: int
     end_ms: int
     size: int
+    track_type: str
 
 
 @dataclass(slots=True)
@@ -52,26 +60,33 @@ class _Part:
 
 
 class _Writer:
-    def __init__(self, directory: Path, extension: str, max_ticks: int, max_bytes: int) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        extension: str,
+        max_ticks: int,
+        max_bytes: int,
+        templates: dict[str, Path],
+        begin: int,
+    ) -> None:
+        """``begin`` of the first file: what comes first need not be the earliest."""
         self._directory = directory
         self._extension = extension
         self._max_ticks = max_ticks
         self._max_bytes = max_bytes
         self.parts: list[_Part] = []
         self._open: _Part | None = None
+        self._templates = templates
+        self._begin = begin
 
     def write(self, packet: "av.Packet[Any]", time: int, cuts: bool) -> None:
         part = self._open
         if part is None or (
             cuts
             and time > part.begin
-            and (
-                time - part.begin >= self._max_ticks
-                or part.size + packet.size >= self._max_bytes
-                or packet.stream.type not in part.streams
-            )
+            and (time - part.begin >= self._max_ticks or part.size + packet.size >= self._max_bytes)
         ):
-            part = self._next(packet, time)
+            part = self._next(min(time, self._begin) if part is None else time)
         stream = part.streams.get(packet.stream.type)
         if stream is None or time < part.begin:
             return
@@ -88,7 +103,7 @@ class _Writer:
             self._open.container.close()
             self._open = None
 
-    def _next(self, packet: "av.Packet[Any]", time: int) -> _Part:
+    def _next(self, time: int) -> _Part:
         self.close()
         path = self._directory / f".part{len(self.parts) + 1}.{self._extension}"
         if self._extension == "mp4":
@@ -96,11 +111,10 @@ class _Writer:
         else:
             container = av.open(str(path), "w", format="adts")
         streams: dict[str, Any] = {}
-        source = packet.stream.container
-        assert source is not None
-        for stream in source.streams:
-            if stream.type == "audio" or (self._extension == "mp4" and _is_seen(stream)):
-                streams[stream.type] = added = container.add_stream_from_template(cast(Any, stream))
+        for kind, template in self._templates.items():
+            with av.open(str(template), format="mpegts") as source:
+                stream = next(stream for stream in source.streams if stream.type == kind)
+                streams[kind] = added = container.add_stream_from_template(cast(Any, stream))
                 if stream.codec_context.name == "hevc":
                     added.codec_context.codec_tag = "hvc1"  # Apple's players take no other
         part = _Part(path, time, time, cast(Any, container), streams)
@@ -120,21 +134,26 @@ def make_whole(
 ) -> list[Product]:
     """Blocking; minutes long for a long recording. Segments that are missing or do not read are left out."""
     sources = sorted((source for source in sources if source.path.exists()), key=lambda source: source.begin_ms)
-    if not sources:
+    templates = _templates(sources, ("audio",) if extension == "aac" else ("video", "audio"))
+    if not templates:
         return []
     begin_ms = min(source.attempt_begin_ms for source in sources)
-    writer = _Writer(directory, extension, max_minutes * 60 * TICKS, max_bytes)
+    begin = max(0, sources[0].begin_ms - begin_ms - 1) * TICKS // 1000
+    writer = _Writer(directory, extension, max_minutes * 60 * TICKS, max_bytes, templates, begin)
+    has_video = "video" in templates
+    pictures = -_NO_PICTURES
     try:
-        for source in sources:
-            for packet, time in _packets(source, (source.attempt_begin_ms - begin_ms) * TICKS // 1000):
-                if extension == "aac":
-                    if packet.stream.type == "audio":
-                        writer.write(packet, time, True)
-                    continue
-                is_cut = packet.is_keyframe and (packet.stream.type == "video" or _has_no_video(packet))
-                writer.write(packet, time, is_cut)
+        for packet, time in _all_packets(sources, begin_ms):
+            if packet.stream.type not in templates:
+                continue
+            if packet.stream.type == "video":
+                pictures = time
+                writer.write(packet, time, packet.is_keyframe)
+            else:
+                writer.write(packet, time, not has_video or time - pictures >= _NO_PICTURES)
     finally:
         writer.close()
+    track_type = "_".join(sorted(templates))
     products = []
     for number, part in enumerate(writer.parts, 1):
         name = names.whole(number if len(writer.parts) > 1 else None, extension)
@@ -142,8 +161,32 @@ def make_whole(
             os.fsync(file.fileno())
         part.path.replace(directory / name)
         size = (directory / name).stat().st_size
-        products.append(Product(name, begin_ms + part.begin * 1000 // TICKS, begin_ms + part.end * 1000 // TICKS, size))
+        begin, end = (begin_ms + ticks * 1000 // TICKS for ticks in (part.begin, part.end))
+        products.append(Product(name, begin, end, size, track_type))
     return products
+
+
+def _templates(sources: Sequence[Source], kinds: Collection[str]) -> dict[str, Path]:
+    """For each kind of media a segment that has it; every file of the recording has the same streams."""
+    found: dict[str, Path] = {}
+    for source in sources:
+        missing = [kind for kind in kinds if kind not in found and kind in source.lane]
+        if missing:
+            with contextlib.suppress(av.FFmpegError, OSError), av.open(str(source.path), format="mpegts") as container:
+                found |= {stream.type: source.path for stream in container.streams if _is_there(stream)} | found
+    return {kind: found[kind] for kind in found if kind in kinds}
+
+
+def _all_packets(sources: Sequence[Source], begin_ms: int) -> Iterator[tuple["av.Packet[Any]", int]]:
+    lanes: dict[str, list[Source]] = {}
+    for source in sources:
+        lanes.setdefault(source.lane, []).append(source)
+
+    def one(lane: Sequence[Source]) -> Iterator[tuple["av.Packet[Any]", int]]:
+        for source in lane:
+            yield from _packets(source, (source.attempt_begin_ms - begin_ms) * TICKS // 1000)
+
+    return heapq.merge(*map(one, lanes.values()), key=lambda packet: packet[1])
 
 
 def _packets(source: Source, offset: int) -> Iterator[tuple["av.Packet[Any]", int]]:
@@ -165,11 +208,6 @@ def _packets(source: Source, offset: int) -> Iterator[tuple["av.Packet[Any]", in
         return
 
 
-def _has_no_video(packet: "av.Packet[Any]") -> bool:
-    container = packet.stream.container
-    return container is None or not any(_is_seen(stream) for stream in container.streams)
-
-
-def _is_seen(stream: Any) -> bool:
-    """A video stream that has pictures: a segment may announce one that never came."""
-    return bool(stream.type == "video" and stream.codec_context.width > 0)
+def _is_there(stream: Any) -> bool:
+    """Whether a stream has media: a segment may announce pictures that never came."""
+    return bool(stream.type == "audio" or (stream.type == "video" and stream.codec_context.width > 0))

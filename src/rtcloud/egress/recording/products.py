@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
 
 from rtcloud.egress.recording import mp4, recovery
 from rtcloud.egress.recording.naming import FileNames
@@ -9,34 +11,73 @@ from rtcloud.tasks.job import JobShell
 from rtcloud.tasks.protocol import FileClosed, Noted
 
 
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """What one product is made of."""
+
+    names: FileNames
+    sources: list[mp4.Source]
+
+
 async def make_products(
     shell: JobShell, names: FileNames, extensions: Iterable[str], *, track_type: str, max_minutes: int
 ) -> None:
-    """``extensions``: mp4, aac."""
+    """One of each extension (mp4, aac) from everything."""
     await shell.reported()  # the last segment is found in the journal
+    sources = [source for directory in _attempts(shell) for source in recovery.sources(directory)]
     for extension in extensions:
-        products = await asyncio.to_thread(_remux, shell, names, extension, max_minutes)
-        now_ms = shell.clock.now_ms()
-        if not products:
-            shell.report(Noted(at_ms=now_ms, code="NothingRecorded", message="no media came"))
-        for product in products:
-            shell.report(
-                FileClosed(
-                    at_ms=now_ms,
-                    name=product.name,
-                    kind="mp4",
-                    begin_ms=product.begin_ms,
-                    end_ms=product.end_ms,
-                    size=product.size,
-                    user_id=names.user_id,
-                    track_type="audio" if extension == "aac" else track_type,
-                    media_id=names.media_id,
-                )
+        count = await _make(shell, _Group(names, sources), extension, max_minutes, track_type)
+        if not count:
+            _note_nothing(shell)
+
+
+async def make_stream_products(shell: JobShell, extensions: Iterable[str], *, max_minutes: int) -> None:
+    """One of each extension from each stream (main or sub, of each user), which is what their names tell apart: an MP4
+    has the stream's sound and pictures, whether or not they were recorded into one file."""
+    await shell.reported()
+    groups: dict[tuple[str, str], _Group] = {}
+    for directory in _attempts(shell):
+        for facts in recovery.load_all_facts(directory):
+            key = (facts.names.user_id, facts.names.media_id)
+            group = groups.setdefault(key, _Group(facts.names, []))
+            group.sources.extend(recovery.sources_of(directory, facts))
+    for extension in extensions:
+        counts = [await _make(shell, group, extension, max_minutes, None) for group in groups.values()]
+        if not any(counts):
+            _note_nothing(shell)
+
+
+async def _make(shell: JobShell, group: _Group, extension: str, max_minutes: int, track_type: str | None) -> int:
+    """``track_type`` None: that of what is in it."""
+    products = await asyncio.to_thread(
+        mp4.make_whole,
+        group.sources,
+        shell.directory,
+        group.names,
+        extension=extension,
+        max_minutes=max_minutes,
+    )
+    for product in products:
+        shell.report(
+            FileClosed(
+                at_ms=shell.clock.now_ms(),
+                name=product.name,
+                kind="mp4",
+                begin_ms=product.begin_ms,
+                end_ms=product.end_ms,
+                size=product.size,
+                user_id=group.names.user_id,
+                track_type="audio" if extension == "aac" else track_type or product.track_type,
+                media_id=group.names.media_id,
             )
+        )
+    return len(products)
 
 
-def _remux(shell: JobShell, names: FileNames, extension: str, max_minutes: int) -> list[mp4.Product]:
+def _note_nothing(shell: JobShell) -> None:
+    shell.report(Noted(at_ms=shell.clock.now_ms(), code="NothingRecorded", message="no media came"))
+
+
+def _attempts(shell: JobShell) -> list[Path]:
     task = shell.directory.parent
-    directories = [*(task / str(attempt) for attempt in range(shell.order.attempt)), shell.directory]
-    sources = [source for directory in directories for source in recovery.sources(directory)]
-    return mp4.make_whole(sources, shell.directory, names, extension=extension, max_minutes=max_minutes)
+    return [*(task / str(attempt) for attempt in range(shell.order.attempt)), shell.directory]

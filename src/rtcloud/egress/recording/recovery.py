@@ -128,7 +128,7 @@ def sources(directory: Path) -> list[Source]:
 def sources_of(directory: Path, facts: AttemptFacts) -> list[Source]:
     """The kept segments of one index."""
     return [
-        Source(directory / KEEP / event.name, event.begin_ms, event.end_ms, facts.begin_ms)
+        Source(directory / KEEP / event.name, event.begin_ms, event.end_ms, facts.begin_ms, facts.tracks.track_type)
         for event in read_journal(directory)
         if isinstance(event, FileClosed) and event.kind == "segment" and facts.names.has_segment(event.name)
     ]

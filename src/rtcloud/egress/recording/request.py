@@ -126,6 +126,10 @@ class RecordingRequest(msgspec.Struct, frozen=True, kw_only=True, rename="pascal
         return self.room_id_type == 1
 
     @property
+    def is_single(self) -> bool:
+        return self.record_params.record_mode == 1
+
+    @property
     def has_picture(self) -> bool:
         """Whether a picture is mixed."""
         return self.record_params.record_mode == 2 and self.record_params.stream_type != 1
