@@ -17,6 +17,8 @@ JOB = 50
 #: A job whose pictures go through untouched.
 SINGLE = 30
 FEEDBACK = 10  # each room
+#: Streams that a recording of single streams is counted for: how many will come is not known before.
+STREAMS = 8
 
 
 def of_relay(request: RelayRequest) -> int:
@@ -34,6 +36,8 @@ def of_relay(request: RelayRequest) -> int:
 
 
 def of_recording(request: RecordingRequest) -> int:
+    if request.is_single:
+        return JOB + SINGLE * STREAMS
     if request.record_params.stream_type == 1:
         return JOB
     form = request.mix_transcode_params.video_params

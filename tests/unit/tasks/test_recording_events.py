@@ -8,11 +8,11 @@ import pytest
 
 from rtcloud.callbacks.events import Origin, RecordingEvent, Storage, is_sent
 from rtcloud.egress.recording.events import RecordingKind
-from rtcloud.egress.recording.telling import LEFTOVER_MS
+from rtcloud.egress.recording.telling import IMAGES, LEFTOVER_MS
 from rtcloud.rooms.ids import RoomRef
 from rtcloud.tasks.kinds import Reaction
 from rtcloud.tasks.lifecycle import Desired, State, Task, TaskFile
-from rtcloud.tasks.protocol import AnyJobEvent, FileClosed, FileOpened, Left, Started
+from rtcloud.tasks.protocol import AnyJobEvent, FileClosed, FileOpened, ImageMissing, Left, Started
 
 KIND = RecordingKind()
 NOW = 1_700_000_000_000
@@ -157,6 +157,23 @@ def test_305_waits_for_all_hls_and_310_for_all_mp4() -> None:
     ]
 
 
+def test_310_comes_for_each_single_stream_with_all_its_parts() -> None:
+    story = Story()
+    story.event(closed("index", "a.m3u8"))
+    products = [
+        replace(file("mp4", f"{user_id}_{part}.mp4"), user_id=user_id, media_id=media_id)
+        for user_id, media_id in (("ann", "main"), ("ann", "aux"), ("bob", "main"))
+        for part in (1, 2)
+    ]
+    story.uploads({}, products)
+    told = [payload["FileMessage"] for kind, payload in story.told if kind == 310]
+    assert [[(message["UserId"], message["MediaId"]) for message in messages] for messages in told] == [
+        [("ann", "main")] * 2,
+        [("ann", "aux")] * 2,
+        [("bob", "main")] * 2,
+    ]
+
+
 def test_an_mp4_that_could_not_be_made_is_told_as_such() -> None:
     story = Story()
     story.event(closed("index", "a.m3u8"))
@@ -250,3 +267,13 @@ def test_who_gets_which_event(event_type: int) -> None:
 
 def test_every_event_is_in_the_table() -> None:
     assert set(TABLE) == set(RecordingEvent)
+
+
+def test_309_comes_once_for_each_picture_that_cannot_be_had() -> None:
+    story = Story()
+    for attempt, name in ((0, "a"), (0, "b"), (1, "a"), (1, "c")):
+        story.event(ImageMissing(sequence=1, at_ms=NOW, url=f"http://x/{name}.png"), attempt)
+    assert story.told == [(309, {"Url": f"http://x/{name}.png"}) for name in "abc"]
+    for number in range(2 * IMAGES):
+        story.event(ImageMissing(sequence=1, at_ms=NOW, url=f"http://x/{number}.png"))
+    assert len(story.told) == IMAGES

@@ -74,7 +74,7 @@ class RecordingKind:
 def _teller(task: Task, at_ms: int) -> Teller:
     params = decode(task.params).record_params
     progress = msgspec.json.decode(task.progress, type=Progress)
-    return Teller(task, at_ms, progress, keeps_hls=params.keeps_hls, makes_mp4=params.makes_mp4)
+    return Teller(task, at_ms, progress, keeps_hls=params.keeps_hls, makes_mp4=params.output_format != 0)
 
 
 def _reaction(teller: Teller) -> Reaction:

@@ -2,11 +2,12 @@
 
 301 with the first job in the room, 306 with each later one, 303 when the store was asked (one elsewhere) or when the
 first file is ready to go up, 307 when an index names its first segment, 304 when that index is in its place, 308 when
-the store refuses (once for each of its codes), 302 when the robot has left for good, then 305 when all HLS is in its
-place and 310 when the MP4 files are. ``Progress`` (in the task's row) notes what was told, so each
-comes once, whatever dies in between.
+the store refuses (once for each of its codes), 309 for each picture of the layout that cannot be had, 302 when the
+robot has left for good, then 305 when all HLS is in its place and 310 when the MP4 files are. ``Progress`` (in the
+task's row) notes what was told, so each comes once, whatever dies in between.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,10 +16,12 @@ import msgspec
 from rtcloud.callbacks.events import CallbackEvent, Origin, RecordingEvent, Storage, is_sent, recording_event
 from rtcloud.tasks.kinds import Refusal
 from rtcloud.tasks.lifecycle import Task, TaskFile
-from rtcloud.tasks.protocol import AnyJobEvent, FileClosed, Left, Started
+from rtcloud.tasks.protocol import AnyJobEvent, FileClosed, ImageMissing, Left, Started
 
 HLS = ("segment", "index")
 LEFTOVER_MS = 10 * 60_000  # after the end, with the store refusing: 305 says that files remain here
+
+IMAGES = 256  # missing ones of which a task tells
 
 ALL_UPLOADED, LEFT_OVER, RECOVERED = 0, 1, 2  # LeaveCode of 305
 MP4_MADE, MP4_FAILED = 0, 2  # Status of 310
@@ -31,6 +34,7 @@ class Progress(msgspec.Struct, omit_defaults=True):
     sliced: list[str] = []
     indexed: list[str] = []
     refused: bool = False
+    images: list[str] = []  # digests of the addresses that 309 told
     refusals: list[str] = []  # the codes
     closed_ms: int = 0  # when the last file was reported
     hls_left_over: bool = False
@@ -40,7 +44,7 @@ class Progress(msgspec.Struct, omit_defaults=True):
 
 class Teller:
     """Collects in ``callbacks`` what one change makes us tell, and notes it in ``progress``. ``keeps_hls`` and
-    ``makes_mp4`` say what the products are."""
+    ``makes_mp4`` (or AAC) say what the products are."""
 
     def __init__(self, task: Task, at_ms: int, progress: Progress, *, keeps_hls: bool, makes_mp4: bool) -> None:
         self.progress = progress
@@ -58,6 +62,8 @@ class Teller:
                 self._closed(event)
             case Left():
                 self._left(event.leave_code)
+            case ImageMissing():
+                self._image_missing(event.url)
             case _:
                 pass
 
@@ -123,6 +129,13 @@ class Teller:
                 },
             )
 
+    def _image_missing(self, url: str) -> None:
+        """Once for each address, however often the job begins anew."""
+        name = hashlib.sha256(url.encode()).hexdigest()[:16]
+        if name not in self.progress.images and len(self.progress.images) < IMAGES:
+            self.progress.images.append(name)
+            self._tell(RecordingEvent.DOWNLOAD_IMAGE_ERROR, {"Url": url})
+
     def _left(self, leave_code: int) -> None:
         if not self.progress.started and leave_code != 0:
             self.progress.started = True
@@ -145,11 +158,19 @@ class Teller:
         if self.progress.mp4_told or not is_wanted:
             return
         self.progress.mp4_told = True
+        streams: dict[tuple[str, str], list[TaskFile]] = {}
+        for file in products:
+            streams.setdefault((file.user_id, file.media_id), []).append(file)
+        for files in streams.values() or [[]]:
+            self._mp4_made(files)
+
+    def _mp4_made(self, files: Sequence[TaskFile]) -> None:
+        """One event for each stream, as the documents have it, with all of its parts."""
         self._tell(
             RecordingEvent.MP4_STOP,
             {
-                "Status": MP4_MADE if products else MP4_FAILED,
-                "FileList": [file.name for file in products],
+                "Status": MP4_MADE if files else MP4_FAILED,
+                "FileList": [file.name for file in files],
                 "FileMessage": [
                     {
                         "FileName": file.name,
@@ -159,7 +180,7 @@ class Teller:
                         "StartTimeStamp": file.begin_ms,
                         "EndTimeStamp": file.end_ms,
                     }
-                    for file in products
+                    for file in files
                 ],
             },
         )
