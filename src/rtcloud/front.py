@@ -24,6 +24,7 @@ from rtcloud.apimodel.model import load_catalogue
 from rtcloud.callbacks.sender import Sender
 from rtcloud.config import Config, local_addresses
 from rtcloud.egress.publishing import request as publishing
+from rtcloud.egress.recording import request as recording
 from rtcloud.errors import ConfigError
 from rtcloud.foundation import Foundation, Stop
 from rtcloud.gateway.server import Gateway, GatewaySettings
@@ -153,8 +154,9 @@ async def _images(foundation: Foundation) -> AsyncIterator[Images]:
     tasks = TaskStore(database, foundation.sealer, foundation.bus, foundation.clock)
 
     async def named() -> set[str]:
-        found = await tasks.open_params(publishing.KIND)
-        return {name for params in found for name in publishing.decode(params).images.values()}
+        images = [publishing.decode(params).images for params in await tasks.open_params(publishing.KIND)]
+        images += [recording.decode(params).images for params in await tasks.open_params(recording.KIND)]
+        return {name for each in images for name in each.values()}
 
     fetcher = Fetcher(Dialer(allow_private=config.allow_private))
     images = Images(config.directory / "images", fetcher, Watermarks(database), foundation.clock, named=named)

@@ -11,15 +11,13 @@ from typing import Any
 import msgspec
 
 from rtcloud import errors
-from rtcloud.actions import relay_rules, relayed, weighing
+from rtcloud.actions import pictures, relay_rules, relayed, weighing
 from rtcloud.actions.context import Call, Services
 from rtcloud.actions.storing import check_storage
 from rtcloud.actions.tasks import check_load, check_stopping, check_user_sig, find_open, new_task_id
 from rtcloud.apimodel import faults
 from rtcloud.egress.publishing.request import KIND, RelayRequest, decode, encode
 from rtcloud.egress.publishing.updating import merge
-from rtcloud.errors import ServiceError
-from rtcloud.images.fetching import ImageError
 from rtcloud.rooms.ids import RoomRef
 from rtcloud.tasks.task import NewTask, TaskOutput
 
@@ -188,26 +186,13 @@ async def _check_robots_are_free(services: Services, call: Call, robots: Robots)
 async def _with_pictures(services: Services, call: Call, request: RelayRequest, known: dict[str, str]) -> RelayRequest:
     """With the file of each picture; those that are known need not be there any more where they came from."""
     named = relay_rules.pictures(request)
-    images = {url: known[url] for url in named if url in known}
-
-    async def keep(url: str, path: str) -> ServiceError | None:
-        try:
-            images[url] = await services.images.keep(call.application.sdk_app_id, url)
-        except ImageError as error:
-            return faults.invalid(call.action, path, str(error))
-        return None
-
-    missing = {url: path for url, path in named.items() if url not in known}
-    try:
-        async with asyncio.timeout(PICTURES_WITHIN_S):
-            refusals = await asyncio.gather(*(keep(url, path) for url, path in missing.items()))
-    except TimeoutError:
-        path = next(path for url, path in missing.items() if url not in images)
-        raise faults.invalid(call.action, path, f"did not come within {PICTURES_WITHIN_S:.0f} s") from None
-    for refusal in refusals:
-        if refusal is not None:
-            raise refusal
-    return msgspec.structs.replace(request, images=images)
+    here = {url: known[url] for url in named if url in known}
+    missing = [url for url in named if url not in known]
+    found, reasons = await pictures.fetch(services, call.application.sdk_app_id, missing, PICTURES_WITHIN_S)
+    for url in missing:
+        if url in reasons:
+            raise faults.invalid(call.action, named[url], reasons[url])
+    return msgspec.structs.replace(request, images=here | found)
 
 
 def _output(request: RelayRequest) -> TaskOutput:

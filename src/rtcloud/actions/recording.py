@@ -1,30 +1,45 @@
-"""Cloud recording: start, ask, stop.
+"""Cloud recording: start, ask, change, stop.
 
 A created task is a durable row before its TaskId is answered; a worker does the rest. The robot's UserSig is verified
 here; it joins later with a token of ours. What the documents allow but this build does not record is refused with
 ``FailedOperation.CRUnsupportMethod`` and the field's name, never accepted and ignored.
+
+Pictures that a layout names are fetched while the caller waits, but one that cannot be had is no reason to record
+nothing: the task is accepted, and event 309 tells.
 """
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 
 from rtcloud import errors
-from rtcloud.actions import weighing
+from rtcloud.actions import pictures, weighing
 from rtcloud.actions.context import Call, Services
+from rtcloud.actions.recording_rules import check_layout, check_users
 from rtcloud.actions.storing import check_storage
 from rtcloud.actions.tasks import check_load, check_stopping, check_user_sig, find_open, new_task_id, room_id
 from rtcloud.apimodel import faults
 from rtcloud.apimodel.model import load_model
-from rtcloud.egress.recording.request import RecordingRequest, VideoParams, encode
+from rtcloud.egress.recording.appearance import MixLayoutParams
+from rtcloud.egress.recording.request import (
+    KIND,
+    RecordingRequest,
+    SubscribeStreamUserIds,
+    VideoParams,
+    decode,
+    encode,
+)
 from rtcloud.errors import ServiceError
 from rtcloud.rooms.ids import RoomRef
 from rtcloud.tasks.task import NewTask, TaskOutput, TaskView
 
-KIND = "recording"
 MAX_PIXELS = 1920 * 1080
+#: All of a call together: it has six seconds.
+PICTURES_WITHIN_S = 4.0
 _MODEL = load_model()
+_log = logging.getLogger(__name__)
 _STATUS = {"accepted": "Idle", "running": "InProgress", "ending": "Exited", "uploading": "Exited"}
 
 
@@ -42,6 +57,13 @@ class CreateCloudRecordingRequest(msgspec.Struct, rename="pascal"):
     mix_layout_params: dict[str, Any] = {}
     resource_expired_hour: int = _MODEL.default("CreateCloudRecording.ResourceExpiredHour", int)
     private_map_key: str = ""
+
+
+class ModifyCloudRecordingRequest(msgspec.Struct, rename="pascal"):
+    sdk_app_id: int
+    task_id: str
+    mix_layout_params: dict[str, Any] | None = None
+    subscribe_stream_user_ids: dict[str, Any] | None = None
 
 
 class TaskRequest(msgspec.Struct, rename="pascal"):
@@ -74,7 +96,11 @@ async def create_cloud_recording(services: Services, call: Call, request: Create
     for field in _unbuilt(request):
         raise ServiceError("FailedOperation.CRUnsupportMethod", f"{field} is not supported by this version")
     accepted = msgspec.convert(_recorded(request, room), RecordingRequest)
+    check_users(call.action, accepted.record_params.subscribe_stream_user_ids, "RecordParams.SubscribeStreamUserIds")
+    check_layout(call.action, accepted)
     check_storage(services, call, accepted.storage_params.cloud_storage, "StorageParams.CloudStorage")
+    check_stopping(services)
+    accepted = msgspec.structs.replace(accepted, images=await _images(services, accepted, {}))
     task = NewTask(
         task_id=new_task_id(),
         kind=KIND,
@@ -101,25 +127,66 @@ async def create_cloud_recording(services: Services, call: Call, request: Create
 async def describe_cloud_recording(
     services: Services, call: Call, request: TaskRequest
 ) -> DescribeCloudRecordingResult:
-    task = await _find(services, request)
+    task = await _find(services, request.task_id, request.sdk_app_id)
     files = [StorageFile(f.user_id, f.name, f.track_type, f.begin_ms) for f in task.files if f.kind == "index"]
     return DescribeCloudRecordingResult(task.task_id, _STATUS[task.state], files)
 
 
+async def modify_cloud_recording(services: Services, call: Call, request: ModifyCloudRecordingRequest) -> TaskResult:
+    """Both parts are replaced as a whole: what the call leaves out is the default again, as the documents say."""
+    await _find(services, request.task_id, request.sdk_app_id)
+    if request.mix_layout_params is None and request.subscribe_stream_user_ids is None:
+        reason = "MixLayoutParams is required, or SubscribeStreamUserIds"
+        raise faults.missing(call.action, "MixLayoutParams", reason)
+    params = await services.tasks.params(request.task_id, request.sdk_app_id)
+    if params is None:
+        raise errors.task_not_found(request.task_id)
+    layout = msgspec.convert(_without_empty(request.mix_layout_params or {}), MixLayoutParams)
+    users = msgspec.convert(request.subscribe_stream_user_ids or {}, SubscribeStreamUserIds)
+    check_users(call.action, users, "SubscribeStreamUserIds")
+    wanted = _modified(decode(params), layout, users)
+    check_layout(call.action, wanted)
+    check_stopping(services)
+    images = await _images(services, wanted, wanted.images)
+
+    def change(latest: bytes) -> tuple[bytes, TaskOutput | None, int]:
+        after = msgspec.structs.replace(_modified(decode(latest), layout, users), images=images)
+        return encode(after), _output(after), weighing.of_recording(after)
+
+    if await services.tasks.update(request.task_id, request.sdk_app_id, change) is None:
+        raise errors.task_not_found(request.task_id)
+    return TaskResult(request.task_id)
+
+
 async def delete_cloud_recording(services: Services, call: Call, request: TaskRequest) -> TaskResult:
     """A task that is ending already answers as if it were stopped now."""
-    task = await _find(services, request)
+    task = await _find(services, request.task_id, request.sdk_app_id)
     if task.desired_state != "stopped":
         await services.tasks.stop(task.task_id)
     return TaskResult(task.task_id)
 
 
-async def _find(services: Services, request: TaskRequest) -> TaskView:
+async def _find(services: Services, task_id: str, sdk_app_id: int) -> TaskView:
     """The task, as long as it may be asked about: not ended, and within ResourceExpiredHour."""
-    task = await find_open(services, request.task_id, request.sdk_app_id, KIND)
+    task = await find_open(services, task_id, sdk_app_id, KIND)
     if services.clock.now_ms() > task.expires_ms:
-        raise errors.task_not_found(request.task_id)
+        raise errors.task_not_found(task_id)
     return task
+
+
+def _modified(current: RecordingRequest, layout: MixLayoutParams, users: SubscribeStreamUserIds) -> RecordingRequest:
+    record = msgspec.structs.replace(current.record_params, subscribe_stream_user_ids=users)
+    return msgspec.structs.replace(current, record_params=record, mix_layout_params=layout)
+
+
+async def _images(services: Services, request: RecordingRequest, known: Mapping[str, str]) -> dict[str, str]:
+    """The files of the pictures that are there. Those that are known need not be where they came from any more."""
+    here = {url: known[url] for url in request.pictures if url in known}
+    missing = [url for url in request.pictures if url not in known]
+    found, reasons = await pictures.fetch(services, request.sdk_app_id, missing, PICTURES_WITHIN_S)
+    for reason in reasons.values():
+        _log.warning("a recording goes without a picture", extra={"reason": reason})
+    return here | found
 
 
 def _room(call: Call, request: CreateCloudRecordingRequest) -> str:
@@ -137,14 +204,6 @@ def _check_rules(call: Call, request: CreateCloudRecordingRequest) -> None:
     wants_aac = "aac" in _meaning("RecordParams", record, "OutputFormat")
     if wants_aac and _meaning("RecordParams", record, "StreamType") == "video":
         raise faults.invalid(call.action, "RecordParams.OutputFormat", "is AAC, but the StreamType records no audio")
-    users = record.get("SubscribeStreamUserIds", {})
-    for medium in ("Audio", "Video"):
-        if users.get(f"Subscribe{medium}UserIds") and users.get(f"UnSubscribe{medium}UserIds"):
-            raise faults.invalid(
-                call.action,
-                f"RecordParams.SubscribeStreamUserIds.Subscribe{medium}UserIds",
-                "cannot be combined with the blocklist of the same medium",
-            )
     video = request.mix_transcode_params.get("VideoParams", {})
     defaults = VideoParams()
     width, height = video.get("Width", defaults.width), video.get("Height", defaults.height)
@@ -155,23 +214,16 @@ def _check_rules(call: Call, request: CreateCloudRecordingRequest) -> None:
 
 def _unbuilt(request: CreateCloudRecordingRequest) -> Iterator[str]:
     """Fields of the request that ask for something this build does not do."""
-    record, layout = request.record_params, request.mix_layout_params
+    record = request.record_params
     storage = request.storage_params
     if _meaning("RecordParams", record, "RecordMode") == "single":
         yield f"RecordParams.RecordMode {record['RecordMode']} (single-stream recording)"
     if "CloudVod" in storage:
         yield "StorageParams.CloudVod"
-    arrangement = _meaning("MixLayoutParams", layout, "MixLayoutMode")
-    if arrangement != "grid":
-        yield f"MixLayoutParams.MixLayoutMode {layout['MixLayoutMode']} ({arrangement})"
-    for name in ("BackgroundImageUrl", "DefaultSubBackgroundImage", "WaterMarkList"):
-        if layout.get(name):
-            yield f"MixLayoutParams.{name}"
 
 
 def _recorded(request: CreateCloudRecordingRequest, room: str) -> dict[str, Any]:
-    """The members of the ``RecordingRequest``. An empty colour is the default one."""
-    layout = {name: value for name, value in request.mix_layout_params.items() if value != ""}
+    """The members of the ``RecordingRequest``."""
     return {
         "SdkAppId": request.sdk_app_id,
         "RoomId": room,
@@ -180,13 +232,24 @@ def _recorded(request: CreateCloudRecordingRequest, room: str) -> dict[str, Any]
         "RecordParams": request.record_params,
         "StorageParams": request.storage_params,
         "MixTranscodeParams": request.mix_transcode_params,
-        "MixLayoutParams": layout,
+        "MixLayoutParams": _without_empty(request.mix_layout_params),
         "ResourceExpiredHour": request.resource_expired_hour,
     }
 
 
+def _without_empty(value: Any) -> Any:
+    """Empty texts are the defaults, as they are wherever the API takes text."""
+    if isinstance(value, dict):
+        return {name: _without_empty(each) for name, each in value.items() if each != ""}
+    if isinstance(value, list):
+        return [_without_empty(each) for each in value]
+    return value
+
+
 def _output(recording: RecordingRequest) -> TaskOutput:
     stream_type, video = recording.record_params.stream_type, recording.mix_transcode_params.video_params
+    if recording.is_single:  # makes no picture of its own: usage counts what it receives
+        return TaskOutput(audio=stream_type != 2)
     if stream_type == 1:
         return TaskOutput()
     return TaskOutput(codec="h264", width=video.width, height=video.height, audio=stream_type == 0)

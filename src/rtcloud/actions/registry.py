@@ -27,6 +27,7 @@ CLOUD: Mapping[str, Entry] = {
     "DescribeCloudRecording": Entry(recording.TaskRequest, recording.describe_cloud_recording),
     "DismissRoom": Entry(room.DismissRoomRequest, room.dismiss_room),
     "DismissRoomByStrRoomId": Entry(room.DismissRoomByStrRoomIdRequest, room.dismiss_room_by_str_room_id),
+    "ModifyCloudRecording": Entry(recording.ModifyCloudRecordingRequest, recording.modify_cloud_recording),
     "RemoveUser": Entry(room.RemoveUserRequest, room.remove_user),
     "RemoveUserByStrRoomId": Entry(room.RemoveUserByStrRoomIdRequest, room.remove_user_by_str_room_id),
     "SetUserBlocked": Entry(room.SetUserBlockedRequest, room.set_user_blocked),
