@@ -1,0 +1,169 @@
+"""Recordings that go to a real S3 server, which is well, goes away for a while, or does not know the keys."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.kit import probes
+from tests.kit.browser import RED
+from tests.kit.cloud import Cloud
+from tests.kit.receiver import Receiver
+from tests.kit.robot import robot
+from tests.kit.s3 import ACCESS_KEY, S3, SECRET_KEY
+from tests.kit.server import Server
+from tests.kit.waiting import eventually
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.e2e,
+    pytest.mark.filterwarnings("ignore:datetime.datetime.utcfromtimestamp"),
+]
+
+BUCKET = "films-1250000000"
+PREFIX = ["year", "month"]
+RECORDED_S = 8.0
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
+    with S3(tmp_path_factory.mktemp("s3")) as started:
+        started.make_bucket(BUCKET)
+        yield started
+
+
+@pytest.fixture
+def server(tmp_path: Path, s3: S3) -> Iterator[Server]:
+    """Its operator said where the buckets of one vendor are."""
+    file = tmp_path / "rtcloud.toml"
+    file.write_text(f'[[storage]]\nvendor = "aws"\nendpoint = "{s3.url}"\n')
+    with Server(tmp_path / "data", "--config", str(file)) as started:
+        yield started
+
+
+@pytest.fixture
+async def alice(server: Server, receiver: Receiver) -> AsyncIterator[int]:
+    """Somebody to record; the room."""
+    room = 4301
+    server.set_callbacks(receiver.url, receiver.key)
+    async with robot(**server.ticket("alice", room)) as alice:
+        await alice.publish(RED, 440)
+        yield room
+
+
+def storage(**changes: Any) -> dict[str, Any]:
+    return {
+        "Vendor": 1,
+        "Region": "us-east-1",
+        "Bucket": BUCKET,
+        "AccessKey": ACCESS_KEY,
+        "SecretKey": SECRET_KEY,
+        "FileNamePrefix": PREFIX,
+    } | changes
+
+
+async def start(cloud: Cloud, room: int, members: dict[str, Any], output_format: int) -> str:
+    return await asyncio.to_thread(
+        cloud.start_recording, room, width=320, height=180, output_format=output_format, storage=members
+    )
+
+
+async def pause(seconds: float) -> None:
+    until = time.monotonic() + seconds
+
+    async def over() -> bool:
+        return time.monotonic() >= until
+
+    await eventually(over, "it records", within=seconds + 5)
+
+
+def fetch(s3: S3, task_id: str, folder: Path) -> dict[str, Path]:
+    """What the bucket has of the task, by name, copied into ``folder``."""
+    found = {}
+    for key in s3.keys(BUCKET, f"{'/'.join(PREFIX)}/{task_id}/"):
+        path = folder / key.rpartition("/")[2]
+        path.write_bytes(s3.read(BUCKET, key))
+        found[path.name] = path
+    return found
+
+
+def spooled(server: Server, task_id: str) -> list[Path]:
+    return sorted((server.data / "spool").glob(f"{task_id}*"))
+
+
+async def test_a_whole_recording_is_in_the_bucket_under_its_documented_names(
+    server: Server, receiver: Receiver, s3: S3, alice: int, tmp_path: Path
+) -> None:
+    cloud = Cloud(server)
+    task_id = await start(cloud, alice, storage(), output_format=1)
+    assert (await receiver.expect(303)).payload == {"Status": 0}
+    await receiver.expect(301)
+    await pause(RECORDED_S)
+    await asyncio.to_thread(cloud.stop_recording, task_id)
+    assert (await receiver.expect(305, within=30)).payload == {"LeaveCode": 0, "Status": 0}
+    told = (await receiver.expect(310, within=30)).payload
+    assert told["Status"] == 0
+
+    stem = f"{server.sdk_app_id}_{alice}"
+    files = await asyncio.to_thread(fetch, s3, task_id, tmp_path)
+    assert {name for name in files if not name.endswith(".ts")} == {f"{stem}.m3u8", f"{stem}.mp4"}
+    assert told["FileList"] == [f"{stem}.mp4"]
+    assert probes.duration(files[f"{stem}.mp4"]) == pytest.approx(RECORDED_S, abs=2.5)
+    assert probes.duration(files[f"{stem}.m3u8"]) == pytest.approx(probes.duration(files[f"{stem}.mp4"]), abs=0.3)
+    assert not (server.data / "files" / BUCKET).exists()
+    assert not spooled(server, task_id)
+    for key in SECRET_KEY, ACCESS_KEY:
+        assert key not in server.log.read_text()
+
+
+async def test_a_store_that_is_down_over_a_restart_gets_everything_once(
+    server: Server, receiver: Receiver, s3: S3, alice: int, tmp_path: Path
+) -> None:
+    cloud = Cloud(server)
+    task_id = await start(cloud, alice, storage(), output_format=0)
+    await receiver.expect(304, within=30)  # the first segment and its index are there
+    s3.gate.shut()
+    try:
+        await pause(3)
+        await asyncio.to_thread(cloud.stop_recording, task_id)
+        await receiver.expect(302, within=20)
+        assert (await receiver.expect(308, within=20)).payload["Code"] == "Unreachable"
+        assert spooled(server, task_id)
+        await asyncio.to_thread(server.stop)
+        await asyncio.to_thread(server.start)
+    finally:
+        s3.gate.open()
+    assert (await receiver.expect(305, within=30)).payload == {"LeaveCode": 0, "Status": 0}
+    files = await asyncio.to_thread(fetch, s3, task_id, tmp_path)
+    index = tmp_path / f"{server.sdk_app_id}_{alice}.m3u8"
+    listed = [line for line in index.read_text().splitlines() if not line.startswith("#")]
+    assert sorted(listed) == sorted(name for name in files if name.endswith(".ts"))
+    times = Counter(path for path in s3.puts() if task_id in path and path.endswith(".ts"))
+    assert set(times.values()) == {1}
+    assert not spooled(server, task_id)
+
+
+async def test_keys_that_the_store_does_not_know_are_told_at_once_and_nothing_is_lost(
+    server: Server, receiver: Receiver, s3: S3, alice: int, tmp_path: Path
+) -> None:
+    cloud = Cloud(server)
+    s3.take_only("owner")
+    try:
+        own = storage(EndpointUrl=f"http://localhost:{s3.gate.port}", AccessKey="AKIDREVOKED")
+        task_id = await start(cloud, alice, own, output_format=0)
+        assert (await receiver.expect(303)).payload == {"Status": 1}
+        refused = (await receiver.expect(308)).payload
+        assert refused["Code"] == "InvalidAccessKeyId"
+        assert refused["Message"]
+        await receiver.expect(307, within=20)
+        await pause(2)
+        await asyncio.to_thread(cloud.stop_recording, task_id)
+        await receiver.expect(302)
+    finally:
+        s3.take_anyone()  # the operator of the store mends it
+    assert (await receiver.expect(305, within=90)).payload == {"LeaveCode": 0, "Status": 0}
+    assert any(name.endswith(".ts") for name in await asyncio.to_thread(fetch, s3, task_id, tmp_path))
