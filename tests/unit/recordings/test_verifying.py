@@ -256,6 +256,17 @@ def test_a_whole_file_is_as_long_as_its_segments(folder: Path, whole: Path) -> N
     assert "s, its segments 5.00 s" in message
 
 
+def test_sound_alone_has_no_room_for_gaps(tmp_path: Path) -> None:
+    track = Track(tmp_path, "alice").record(0, 2).record(6, 2).close()
+    sources = "concat:" + "|".join(map(str, track.segments))
+    aac = tmp_path / f"{track.stem.removesuffix('_audio')}.aac"
+    subprocess.run(["ffmpeg", "-v", "error", "-i", sources, "-c", "copy", str(aac)], check=True)
+    assert faults(tmp_path) == []
+    subprocess.run(["ffmpeg", "-v", "error", "-y", "-i", sources, "-t", "3", "-c", "copy", str(aac)], check=True)
+    ((check, message),) = faults(tmp_path)
+    assert (check, message.endswith("its segments 8.00 s")) == ("length", True)
+
+
 def test_parts_are_counted_from_one_without_a_hole(tmp_path: Path, whole: Path) -> None:
     for name in ("1400_7_2.mp4", "1400_7_3.mp4", "1400_8.mp4", "1400_8_1.mp4", "1400_9_1.mp4", "1400_9_2.mp4"):
         shutil.copyfile(whole, tmp_path / name)
