@@ -214,10 +214,7 @@ def _check_rules(call: Call, request: CreateCloudRecordingRequest) -> None:
 
 def _unbuilt(request: CreateCloudRecordingRequest) -> Iterator[str]:
     """Fields of the request that ask for something this build does not do."""
-    record = request.record_params
     storage = request.storage_params
-    if _meaning("RecordParams", record, "RecordMode") == "single":
-        yield f"RecordParams.RecordMode {record['RecordMode']} (single-stream recording)"
     if "CloudVod" in storage:
         yield "StorageParams.CloudVod"
 

@@ -191,7 +191,6 @@ def test_storage_keys_stay_with_the_task() -> None:
             "StorageParams.CloudStorage.SecretKey",
         ),
         ({"StorageParams": {}}, "MissingParameter.CloudStorage", "StorageParams.CloudStorage"),
-        ({"RecordParams": {"RecordMode": 1}}, "FailedOperation.CRUnsupportMethod", "RecordParams.RecordMode 1"),
         (
             {"RecordParams": {"RecordMode": 2, "OutputFormat": 4, "StreamType": 2}},
             "InvalidParameter",
@@ -285,6 +284,9 @@ def test_recordings_take_their_part_of_the_cores() -> None:
         with pytest.raises(ServiceError, match=r"RestrictedConcurrency.*0\.48 cores, and 0\.05 of 0\.50"):
             await world.create(MixTranscodeParams=size | params)
         world.tasks.capacity = 0  # no limit
+        singles = world.tasks.accepted[await world.create(RecordParams={"RecordMode": 1})]
+        assert singles.load == weighing.JOB + weighing.SINGLE * weighing.STREAMS
+        assert singles.output == TaskOutput()
         task_id = await world.create(MixTranscodeParams=size | params)
         assert world.tasks.accepted[task_id].load == weighing.JOB + weighing.PICTURE
 
