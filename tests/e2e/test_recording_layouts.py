@@ -5,7 +5,7 @@ people should be is written here as the documents say it, and found in the pictu
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +20,7 @@ from tests.kit.aired import Aired, Box, box_of, boxes, color_at, steps_ms
 from tests.kit.browser import is_near
 from tests.kit.cloud import BUCKET, REGION
 from tests.kit.house import House, open_house
+from tests.kit.receiver import Received
 from tests.kit.relaying import CUSTOM, FLOATING, FPS, GRID, HEIGHT, SCREEN_SHARING, WIDTH, Fields, room_of
 
 pytestmark = [
@@ -50,8 +51,12 @@ class Kept:
         return self.files[name]
 
     def began_ms(self, name: str) -> int:
-        told = self.house.receiver.of(307, lambda each: each.info["TaskId"] == self.tasks[name])
+        told = self.house.receiver.of(307, of_task(self.tasks[name]))
         return int(told[0].payload["BeginTimeStamp"])
+
+
+def of_task(task_id: str) -> Callable[[Received], bool]:
+    return lambda each: each.info["TaskId"] == task_id
 
 
 def place(left: int, top: int, width: int, height: int, user_id: str = "", **fields: Any) -> Fields:
@@ -87,7 +92,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
         house.stage.enter_all(CLASS, LESSON)
         tasks = {name: record(house, *asked) for name, asked in _asked(house).items()}
         for task_id in tasks.values():
-            house.receiver.wait_for(307, lambda each, task_id=task_id: each.info["TaskId"] == task_id, within=30)
+            house.receiver.wait_for(307, of_task(task_id), within=30)
         begun = time.monotonic()
         modified = []
         for moment, changes in (
@@ -114,7 +119,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
         with ThreadPoolExecutor(len(tasks)) as pool:
             list(pool.map(house.cloud.stop_recording, tasks.values()))
         for task_id in tasks.values():
-            house.receiver.wait_for(310, lambda each, task_id=task_id: each.info["TaskId"] == task_id, within=30)
+            house.receiver.wait_for(310, of_task(task_id), within=30)
         assert house.is_empty()
         files = {}
         for name, task_id in tasks.items():
