@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
         description="What was recorded, and whether its files are whole. Without a verb: lists it.",
     )
     recording.set_defaults(run=_admin)
-    _describe_verify(admin.add_recording_parsers(recording))
+    _describe_verify_and_play(*admin.add_recording_parsers(recording))
 
     _add_merge(verbs)
 
@@ -110,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _describe_verify(verify: argparse.ArgumentParser) -> None:
+def _describe_verify_and_play(verify: argparse.ArgumentParser, play: argparse.ArgumentParser) -> None:
     verify.description = (
         "Play every file of a recording through the decoders, and check names, indexes, gaps, lengths, picture "
         "against sound, and sizes: of a task, against what its records say (its files must lie on this machine), or "
@@ -119,6 +119,16 @@ def _describe_verify(verify: argparse.ArgumentParser) -> None:
     verify.epilog = "example: rtcloud recording verify data/files/bucket/prefix/TASKID"
     verify.add_argument("what", metavar="TASK|DIR", help="a task, by its id or the beginning of it, or a directory")
     verify.set_defaults(run=_recording_verify)
+    play.description = (
+        "Serve a page that lists the recordings of a task, or all below DIR, and plays them, until Ctrl-C. Its "
+        "address holds a secret and is printed. Who knows it may watch, so leave it on this machine."
+    )
+    play.epilog = "example: rtcloud recording play data/files"
+    play.add_argument("what", metavar="TASK|DIR", help="a task, by its id or the beginning of it, or a directory")
+    play.add_argument(
+        "--listen", default="127.0.0.1:0", metavar="HOST:PORT", help="(default: a free port of localhost)"
+    )
+    play.set_defaults(run=_recording_play)
 
 
 def _add_merge(verbs: Any) -> None:
@@ -167,19 +177,39 @@ def _merge(arguments: argparse.Namespace) -> int:
 
 def _recording_verify(arguments: argparse.Namespace) -> int:
     from rtcloud.admin.command import AdminError
-    from rtcloud.admin.recordings import RecordingsShow
     from rtcloud.recordings import commands
 
-    what: str = arguments.what
-    if Path(what).is_dir():
-        return commands.run_verify(Path(what), as_json=arguments.json)
-    if os.sep in what:
-        raise ConfigError(f"{what}: there is no such directory")
+    if Path(arguments.what).is_dir():
+        return commands.run_verify(Path(arguments.what), as_json=arguments.json)
     try:
-        shown = _asked(arguments, RecordingsShow(task=what, segments=True))
+        shown = _recording_shown(arguments)
     except AdminError as error:
         return _refused(error)
     return commands.run_verify_task(shown, as_json=arguments.json)
+
+
+def _recording_play(arguments: argparse.Namespace) -> int:
+    from rtcloud.admin.command import AdminError
+    from rtcloud.config import parse_address
+    from rtcloud.recordings.commands import local_directory
+    from rtcloud.recordings.page import run_page
+
+    listen = parse_address(arguments.listen)
+    directory = Path(arguments.what)
+    if not directory.is_dir():
+        try:
+            directory = local_directory(_recording_shown(arguments))
+        except AdminError as error:
+            return _refused(error)
+    return run_page(directory, listen)
+
+
+def _recording_shown(arguments: argparse.Namespace) -> Any:
+    from rtcloud.admin.recordings import RecordingsShow
+
+    if os.sep in arguments.what:
+        raise ConfigError(f"{arguments.what}: there is no such directory")
+    return _asked(arguments, RecordingsShow(task=arguments.what, segments=True))
 
 
 def _serve(arguments: argparse.Namespace) -> int:

@@ -53,12 +53,16 @@ def add_task_parsers(parser: argparse.ArgumentParser) -> dict[str, argparse.Argu
     return dict(kinds.choices)
 
 
-def add_recording_parsers(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    """``rtcloud recording``, likewise. Gives that of ``verify``, which reads files and asks no server to."""
+def add_recording_parsers(
+    parser: argparse.ArgumentParser,
+) -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
+    """``rtcloud recording``, likewise. Gives those of ``verify`` and ``play``, which read files themselves."""
     kinds = _add_short(parser, "recording", RECORDING_VERBS)
     verify: argparse.ArgumentParser = kinds.add_parser("verify", help="play every file of a recording, and check it.")
-    _add_common(verify)
-    return verify
+    play: argparse.ArgumentParser = kinds.add_parser("play", help="open a page that lists recordings and plays them.")
+    for each in (verify, play):
+        _add_common(each)
+    return verify, play
 
 
 def _add_short(parser: argparse.ArgumentParser, noun: str, verbs: dict[str, type[Command]]) -> Any:

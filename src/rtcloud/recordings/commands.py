@@ -59,13 +59,17 @@ def run_verify(directory: Path, *, as_json: bool) -> int:
 
 def run_verify_task(shown: Mapping[str, Any], *, as_json: bool) -> int:
     """``shown`` is what ``recordings show`` says of the task, segments too."""
-    task_id = shown["task_id"]
-    if shown["directory"] is None:
-        where = "/".join(filter(None, (shown["bucket"], shown["folder"])))
-        raise ConfigError(f"the files of task {task_id} ({where or 'bucket unknown'}) do not lie on this machine")
+    directory = local_directory(shown)
     said = {file["name"]: Said(file["size"], file["stored"]) for file in shown["files"]}
-    folder = _opened(Path(shown["directory"]))
+    folder = _opened(directory)
     return _concluded([_verified(folder, said, is_running=shown["live"], as_json=as_json)], as_json=as_json)
+
+
+def local_directory(shown: Mapping[str, Any]) -> Path:
+    if shown["directory"] is None:
+        where = "/".join(filter(None, (shown["bucket"], shown["folder"]))) or "bucket unknown"
+        raise ConfigError(f"the files of task {shown['task_id']} ({where}) do not lie on this machine")
+    return Path(shown["directory"])
 
 
 def _verified(folder: Folder, said: Mapping[str, Said] | None, *, is_running: bool, as_json: bool) -> Report:

@@ -97,12 +97,16 @@ def verify(
     return Report(folder.path, sorted(results.values(), key=lambda result: result.name))
 
 
+def is_merged(name: str) -> bool:
+    return _MERGED.fullmatch(name) is not None
+
+
 def _other(folder: Folder, name: str) -> Result | None:
     path = folder.path / name
     if name == SUMS:
         return None
     result = Result(name, path.stat().st_size)
-    if _MERGED.fullmatch(name):
+    if is_merged(name):
         result.played = play(path)
         result.findings += [Finding(name, "plays", error) for error in result.played.errors]
     else:
