@@ -284,11 +284,17 @@ def test_recordings_take_their_part_of_the_cores() -> None:
         with pytest.raises(ServiceError, match=r"RestrictedConcurrency.*0\.48 cores, and 0\.05 of 0\.50"):
             await world.create(MixTranscodeParams=size | params)
         world.tasks.capacity = 0  # no limit
-        singles = world.tasks.accepted[await world.create(RecordParams={"RecordMode": 1})]
-        assert singles.load == weighing.JOB + weighing.SINGLE * weighing.STREAMS
-        assert singles.output == TaskOutput()
         task_id = await world.create(MixTranscodeParams=size | params)
         assert world.tasks.accepted[task_id].load == weighing.JOB + weighing.PICTURE
+
+    run(scenario)
+
+
+def test_single_streams_are_counted_as_so_many_and_make_no_picture() -> None:
+    async def scenario(world: World) -> None:
+        task = world.tasks.accepted[await world.create(RecordParams={"RecordMode": 1})]
+        assert task.load == weighing.JOB + weighing.SINGLE * weighing.STREAMS
+        assert task.output == TaskOutput()
 
     run(scenario)
 
