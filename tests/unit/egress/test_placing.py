@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rtcloud.client.types import Participant, RemoteTrack
 from rtcloud.egress.publishing.request import FEEDBACK
@@ -330,3 +332,56 @@ def test_windows_may_be_seen_through_and_vanish() -> None:
     for alpha, opacity in ((0, [255]), (55, [200]), (255, [])):
         roster = laid_out(4, MixLayoutList=[place(0, 0, 100, 100, Alpha=alpha)])
         assert [cell.opacity for cell in window(CROWD[0], roster)] == opacity
+
+
+# Whatever happens --------------------------------------------------------------------------------------------------
+
+_SOURCES = ("microphone", "camera", "screen_share", "screen_share_audio")
+_NAMES = [f"p{number}" for number in range(30)]
+_PERSON = st.tuples(
+    st.sampled_from(_NAMES), st.lists(st.sampled_from(_SOURCES), unique=True), st.lists(st.sampled_from(_SOURCES))
+)
+_PLACE = st.builds(
+    lambda left, top, width, height, **members: place(
+        left, top, min(width, WIDTH - left), min(height, HEIGHT - top), **members
+    ),
+    *(st.integers(0, WIDTH), st.integers(0, HEIGHT), st.integers(0, WIDTH), st.integers(0, HEIGHT)),
+    user_id=st.sampled_from(["", "p1", "p2"]),
+    MediaId=st.integers(0, 1),
+    RenderMode=st.integers(0, 3),
+    Alpha=st.sampled_from([0, 100, 255]),
+)
+_LAYOUT = st.fixed_dictionaries(
+    {"mode": st.integers(1, 4), "MixLayoutList": st.lists(_PLACE, max_size=25)},
+    optional={
+        "RenderMode": st.integers(0, 3),
+        "PlaceHolderMode": st.integers(0, 1),
+        "PureAudioDisableLayout": st.booleans(),
+        "MaxResolutionUserId": st.sampled_from(["p1", "p2"]),
+        "DefaultSubBackgroundImage": st.just("http://x/all.png"),
+        "record": st.fixed_dictionaries({"FillType": st.integers(0, 1), "MediaId": st.integers(0, 2)}),
+    },
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.tuples(st.lists(_PERSON, max_size=30, unique_by=lambda one: one[0]), _LAYOUT), min_size=1, max_size=4)
+)
+def test_every_scene_can_be_drawn_and_nobody_is_received_in_vain(steps: list[Any]) -> None:
+    roster = laid_out(3)
+    for people, asked in steps:
+        roster.update(laid_out(images={"http://x/all.png": "all"}, **asked)._request)
+        plan = roster.plan([person(name, *sources, muted=muted) for name, sources, muted in people])
+        assert len(plan.places) <= 25
+        assert len({track.user_id for track in (*plan.audio.values(), *plan.video.values())}) <= MAX_STREAMS
+        for cell in plan.scene.cells:
+            rect = cell.rect
+            assert min(rect.width, rect.height) >= 2
+            assert 0 <= rect.left <= rect.left + rect.width <= WIDTH
+            assert 0 <= rect.top <= rect.top + rect.height <= HEIGHT
+            assert not any(edge % 2 for edge in (rect.left, rect.top, rect.width, rect.height))
+        drawn = [cell.track_id for cell in plan.scene.cells if cell.track_id is not None]
+        assert set(drawn) <= plan.video.keys() | plan.kept
+        if asked["mode"] != 4:
+            assert len(drawn) == len(set(drawn))

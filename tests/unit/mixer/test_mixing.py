@@ -199,6 +199,21 @@ def test_people_come_and_go_at_their_moments() -> None:
     assert all(abs(luma - 200) <= 6 for luma in seen[FPS + 1 : 2 * FPS])
 
 
+def test_who_is_taken_back_before_the_moment_of_going_stays() -> None:
+    stage = Stage(mix_format(audio=False))
+    stage.add("alice", 60)
+    stage.arrange(["alice"], START)
+    stage.run(1)
+    stage.mixer.remove("alice", stage.now + TICK)
+    stage.mixer.add_video("alice", "alice", 160, 90)
+    stage.run(1)
+    stage.mixer.remove("alice", stage.now)
+    stage.run(1)
+    shown = stage.finish()
+    assert abs(shown[15][90, 160] - 60) <= 3
+    assert abs(shown[-1][90, 160] - 16) <= 3
+
+
 def test_a_place_without_picture_is_background_and_bars_stay_clean() -> None:
     background = layout.from_rgb(255, 255, 255)
     stage = Stage(mix_format(audio=False))
