@@ -30,6 +30,8 @@ from rtcloud.recordings.reading import Faults, PictureReader, SoundReader, pictu
 from rtcloud.recordings.sections import Choice, Piece, Plan, Section, plan
 
 AUDIO_BITRATE = 96_000
+#: of one file: no recording is that long, but one wrong name puts decades between two segments
+LONGEST_SECONDS = 30 * 86_400
 #: seconds between keyframes
 GOP_SECONDS = 2
 
@@ -53,6 +55,10 @@ def merge(folder: Folder, choice: Choice, made: Callable[[Merged], None] = lambd
     faults = Faults()
     files = []
     for each in plan(pieces(folder, faults), choice):
+        if each.seconds > LONGEST_SECONDS:
+            days = f"{each.seconds / 86_400:.0f} days"
+            faults.append(f"{each.name}: it would be {days} long: is a segment named wrongly? Try -s, or -m 0")
+            continue
         merged = _make(each, choice, folder.path, faults)
         files.append(merged)
         made(merged)
@@ -135,7 +141,7 @@ class _Output:
             self._video.pix_fmt = "yuv420p"
             self._video.codec_context.time_base = Fraction(1, fps)
             self._video.codec_context.gop_size = GOP_SECONDS * fps
-            self._video.codec_context.thread_count = 1
+            self._video.codec_context.thread_count = 0  # as many as there are cores
             self._video.options = {"preset": "veryfast", "crf": "23"}
             self._canvas = _Canvas(*size)
         self._audio: Any = None

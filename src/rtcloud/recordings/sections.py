@@ -73,6 +73,10 @@ class Plan:
         return any(section.pictures for section in self.sections)
 
     @property
+    def seconds(self) -> float:
+        return sum(end - begin for begin, end in self.spans) / 1000
+
+    @property
     def has_sound(self) -> bool:
         return any(section.sounds for section in self.sections)
 

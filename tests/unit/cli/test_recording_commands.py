@@ -248,3 +248,19 @@ async def test_a_tasks_files_are_compared_with_its_records(
     assert "FAIL  1400_7.m3u8: size: it has" in said
     assert "FAIL  1400_7_20210531014551884.ts: missing: it was stored, and is not there" in said
     assert f"note  {track.segments[0].name}: name: the task's records do not know it" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["there/is/none"], "there is no such directory"),
+        (["3f9a"], "not a data directory of rtcloud"),
+        ([".", "--listen", "nowhere"], "'nowhere' is not HOST:PORT"),
+    ],
+)
+def test_nothing_to_play_is_a_mistake(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    assert cli.main(["recording", "play", *arguments, "--data", str(tmp_path)]) == 2
+    printed = capsys.readouterr()
+    assert (said in printed.err, printed.err.count("\n")) == (True, 1)

@@ -213,3 +213,13 @@ def test_a_stretch_with_the_camera_off_is_sound_whatever_its_name_says(tmp_path:
     (made,) = merged(tmp_path).files
     assert (made.seconds, made.size) == (4.0, (160, 90))
     assert loudness(made.path, 440, 0.2, 3.8) > -6
+
+
+def test_decades_between_two_segments_are_not_filled_with_black(tmp_path: Path) -> None:
+    track = Track(tmp_path, "alice", segment_seconds=1).record(0, 2).close()
+    late = track.segments[1]
+    late.rename(late.with_name(late.name.replace("_2021", "_2051")))
+    outcome = merged(tmp_path, joined=True)
+    assert outcome.files == []
+    assert ["days long" in fault for fault in outcome.faults] == [True]
+    assert len(merged(tmp_path, joined=True, saves=True).files) == 1
