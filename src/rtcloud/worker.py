@@ -15,6 +15,8 @@ from rtcloud.egress.recording.events import RecordingKind
 from rtcloud.egress.storage import Storages
 from rtcloud.errors import internal
 from rtcloud.foundation import Foundation
+from rtcloud.outgoing.dialing import Dialer
+from rtcloud.outgoing.tunnel import Tunnel
 from rtcloud.rooms.participant import Role, TerminalType, UserType
 from rtcloud.store import sealing
 from rtcloud.store.database import DatabaseClosedError
@@ -32,6 +34,13 @@ _log = logging.getLogger(__name__)
 @contextlib.asynccontextmanager
 async def running_worker(foundation: Foundation) -> AsyncIterator[asyncio.Task[None]]:
     """Gives the supervisor's task. At the end jobs close their files (≤ 10 s) and their tasks are handed back."""
+    dialer = Dialer(allow_private=foundation.config.allow_private)
+    async with Tunnel(dialer) as tunnel, _running(foundation, dialer, tunnel.url) as supervising:
+        yield supervising
+
+
+@contextlib.asynccontextmanager
+async def _running(foundation: Foundation, dialer: Dialer, tunnel: str) -> AsyncIterator[asyncio.Task[None]]:
     directory = foundation.config.directory.resolve()
     supervisor = Supervisor(
         directory=directory,
@@ -41,9 +50,7 @@ async def running_worker(foundation: Foundation) -> AsyncIterator[asyncio.Task[N
         clock=foundation.clock,
         kinds=[RecordingKind(), RelayKind()],
         stores=Storages(
-            LocalObjects(directory / "files"),
-            settings=foundation.config.storage,
-            allow_private=foundation.config.allow_private,
+            LocalObjects(directory / "files"), settings=foundation.config.storage, dialer=dialer, tunnel=tunnel
         ),
         make_robot_token=lambda identity: _robot_token(foundation, identity),
         allow_private=foundation.config.allow_private,

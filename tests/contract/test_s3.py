@@ -4,11 +4,16 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
-from rtcloud.store.objects import Bucket, StorageError
+from rtcloud.egress.storage import Storages
+from rtcloud.outgoing.addresses import IpAddress
+from rtcloud.outgoing.dialing import Dialer
+from rtcloud.outgoing.tunnel import Tunnel
+from rtcloud.store.objects import Bucket, MemoryObjects, StorageError
 from rtcloud.store.s3 import PART_BYTES, PROBE_NAME, S3Objects
 from tests.contract.test_objects import HOSTILE, KEY
 from tests.kit.s3 import ACCESS_KEY, S3, SECRET_KEY
@@ -150,6 +155,30 @@ async def test_what_a_failed_upload_left_is_taken_back(s3: S3, tmp_path: Path) -
 
 async def wait_in_thread(condition: Callable[[], bool], what: str) -> None:
     await asyncio.to_thread(wait_until, condition, what)
+
+
+async def test_through_the_tunnel_the_servers_own_lookup_is_not_used(s3: S3, tmp_path: Path) -> None:
+    async def resolve(name: str) -> list[IpAddress]:
+        assert name == "store.svc.cluster.local"
+        return [ip_address("127.0.0.1")]
+
+    source, content = tmp_path / "tunnel.mp4", os.urandom(2 * PART_BYTES)
+    source.write_bytes(content)
+    bucket = Bucket(name=BUCKET, region="us-east-1", endpoint_url=f"http://store.svc.cluster.local:{s3.gate.port}",
+                    access_key=ACCESS_KEY, secret_key=SECRET_KEY)  # fmt: skip
+    for allow_private in (True, False):
+        dialer = Dialer(allow_private=allow_private, resolve=resolve)
+        async with Tunnel(dialer) as tunnel:
+            one = Storages(MemoryObjects(), dialer=dialer, tunnel=tunnel.url).of(bucket)
+            if allow_private:
+                await one.probe([BUCKET, "tunnel"])
+                await one.put([BUCKET, "tunnel.mp4"], source)
+                assert s3.read(BUCKET, "tunnel.mp4") == content
+            else:
+                assert (await refusal(one.put([BUCKET, "tunnel.mp4"], source))).code == "AddressRefused"
+                inner = S3Objects(bucket, endpoint=bucket.endpoint_url, region="us-east-1", path_style=True,
+                                  proxy=tunnel.url, retries=0)  # fmt: skip
+                assert (await refusal(inner.put([BUCKET, "tunnel.mp4"], source))).code == "Http502"
 
 
 async def test_the_machines_own_settings_do_not_mix_in(s3: S3, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,8 @@
 """Which store keeps the files of a request: a real S3 where its address is known, else ``DIR/files``.
 
 The address comes from the operator's settings (``[[storage]]``: of that bucket, else of that vendor) or from the
-request's ``EndpointUrl``. A request's own address is guarded as every address from outside: it is resolved and checked
-before each use. What is dialled then is obstore's own lookup, so a name that changes its answer within that moment is
-not held; the guide tells operators to close private networks to the worker where that matters.
+request's ``EndpointUrl``. A request's own address is guarded as every address from outside: it is checked before each
+use, so that a refusal has words, and obstore reaches it through a tunnel that dials what was checked.
 """
 
 from collections import OrderedDict
@@ -60,7 +59,8 @@ def check_endpoint(url: str, *, allow_private: bool = True) -> str:
 
 
 class Storages:
-    """``local`` keeps what has no address."""
+    """``local`` keeps what has no address. ``tunnel`` is the URL of the one through which addresses of requests are
+    reached, over the same ``dialer``."""
 
     def __init__(
         self,
@@ -69,10 +69,12 @@ class Storages:
         settings: Sequence[StorageSetting] = (),
         allow_private: bool = False,
         dialer: Dialer | None = None,
+        tunnel: str = "",
     ) -> None:
         self._local = local
         self._settings = settings
         self._dialer = dialer or Dialer(allow_private=allow_private)
+        self._tunnel = tunnel
         self._open: OrderedDict[Bucket, Objects] = OrderedDict()
 
     def of(self, bucket: Bucket) -> Objects:
@@ -93,7 +95,7 @@ class Storages:
         if not by_host and host.endswith(".myqcloud.com"):  # COS takes a bucket's name only in the host
             scheme, rest = endpoint.split("://", 1)
             endpoint, by_host = f"{scheme}://{bucket.name}.{rest}", True
-        inner = S3Objects(bucket, endpoint=endpoint, region=bucket.region, path_style=not by_host)
+        inner = S3Objects(bucket, endpoint=endpoint, region=bucket.region, path_style=not by_host, proxy=self._tunnel)
         return _Guarded(inner, urlsplit(endpoint).hostname or "", self._dialer)
 
 

@@ -49,7 +49,8 @@ _ENTITIES = {"&lt;": "<", "&gt;": ">", "&quot;": '"', "&apos;": "'", "&amp;": "&
 
 class S3Objects:
     """``endpoint`` is scheme, host and port; with ``path_style`` the bucket's name is in the path, else in the host.
-    ``authority`` is the PEM of who signed the server beside those whom everybody trusts."""
+    ``authority`` is the PEM of who signed the server beside those whom everybody trusts; ``proxy`` is the URL of an
+    ``outgoing.tunnel``."""
 
     is_remote = True
 
@@ -61,6 +62,7 @@ class S3Objects:
         region: str,
         path_style: bool,
         authority: bytes = b"",
+        proxy: str = "",
         request_seconds: float = REQUEST_SECONDS,
         retries: int = RETRIES,
     ) -> None:
@@ -77,6 +79,10 @@ class S3Objects:
         }
         if authority:
             options["root_certificate"] = authority
+        if proxy:
+            options["proxy_url"] = proxy
+            if endpoint.startswith("http://"):
+                options["pool_max_idle_per_host"] = "0"  # through our tunnel a connection carries one request
         self._name = bucket.name
         self._store = S3Store(
             bucket.name,
