@@ -10,7 +10,7 @@ from rtcloud.callbacks.events import Origin, RecordingEvent, Storage, is_sent
 from rtcloud.egress.recording.events import RecordingKind
 from rtcloud.egress.recording.telling import IMAGES, LEFTOVER_MS
 from rtcloud.rooms.ids import RoomRef
-from rtcloud.tasks.kinds import Reaction
+from rtcloud.tasks.kinds import Reaction, Refusal
 from rtcloud.tasks.lifecycle import Desired, State, Task, TaskFile
 from rtcloud.tasks.protocol import AnyJobEvent, FileClosed, FileOpened, ImageMissing, Left, Started
 
@@ -219,6 +219,27 @@ def test_a_store_that_refuses_for_long_makes_305_say_what_remains() -> None:
         (305, {"LeaveCode": 1, "Status": 1}),
         (305, {"LeaveCode": 2, "Status": 2}),
     ]
+
+
+def test_310_says_what_remains_and_comes_again_when_it_has_arrived() -> None:
+    story = Story(output_format=3)
+    story.event(closed("mp4", "a.mp4"))
+    story._took(KIND.on_refused(story.task, "NoSuchBucket", "gone", NOW))
+    products = [file("mp4", "a.mp4")]
+    for now_ms in (NOW, NOW + LEFTOVER_MS, NOW + 2 * LEFTOVER_MS):
+        story.uploads({"mp4": 1}, products, now_ms)
+    for _ in range(2):
+        story.uploads({}, products, NOW + 3 * LEFTOVER_MS)
+    told = [(payload["Status"], payload["FileList"]) for kind, payload in story.told if kind == 310]
+    assert told == [(1, ["a.mp4"]), (0, ["a.mp4"])]
+
+
+def test_asking_the_store_is_what_303_tells_and_once() -> None:
+    story = Story()
+    story._took(KIND.on_probed(story.task, None, NOW))
+    story.event(closed("segment", "a.ts"))
+    story._took(KIND.on_probed(story.task, Refusal("AccessDenied", "no"), NOW))
+    assert story.told == [(303, {"Status": 0}), (308, {"Code": "AccessDenied", "Message": "no"})]
 
 
 @pytest.mark.parametrize(("leave_code", "types"), [(0, [302]), (3, [301, 302])])

@@ -19,12 +19,12 @@ from rtcloud.tasks.lifecycle import Task, TaskFile
 from rtcloud.tasks.protocol import AnyJobEvent, FileClosed, ImageMissing, Left, Started
 
 HLS = ("segment", "index")
-LEFTOVER_MS = 10 * 60_000  # after the end, with the store refusing: 305 says that files remain here
+LEFTOVER_MS = 10 * 60_000  # after the end, with the store refusing: 305 and 310 say that files remain here
 
 IMAGES = 256  # missing ones of which a task tells
 
 ALL_UPLOADED, LEFT_OVER, RECOVERED = 0, 1, 2  # LeaveCode of 305
-MP4_MADE, MP4_FAILED = 0, 2  # Status of 310
+MP4_MADE, MP4_LEFT_OVER, MP4_FAILED = 0, 1, 2  # Status of 310
 REFUSALS = 8  # codes of one store that are told
 
 
@@ -39,6 +39,7 @@ class Progress(msgspec.Struct, omit_defaults=True):
     closed_ms: int = 0  # when the last file was reported
     hls_left_over: bool = False
     hls_uploaded: bool = False
+    mp4_left_over: bool = False
     mp4_told: bool = False
 
 
@@ -82,11 +83,15 @@ class Teller:
     def on_uploads(self, pending: Mapping[str, int], products: Sequence[TaskFile]) -> None:
         self.progress.closed_ms = self.progress.closed_ms or self._at_ms
         hls_pending = any(pending.get(kind) for kind in HLS)
+        is_late = self.progress.refused and self._at_ms - self.progress.closed_ms >= LEFTOVER_MS
         if not hls_pending:
             self._hls_uploaded()
-        elif self.progress.refused and self._at_ms - self.progress.closed_ms >= LEFTOVER_MS:
+        elif is_late:
             self._hls_left_over()
-        if not pending.get("mp4") and (products or not hls_pending):
+        if pending.get("mp4"):
+            if is_late:
+                self._mp4_left_over(products)
+        elif products or not hls_pending:
             self._mp4_uploaded(products)
 
     def on_refused(self, code: str, message: str) -> None:
@@ -158,18 +163,26 @@ class Teller:
         if self.progress.mp4_told or not is_wanted:
             return
         self.progress.mp4_told = True
+        self._mp4_streams(products, MP4_MADE if products else MP4_FAILED)
+
+    def _mp4_left_over(self, products: Sequence[TaskFile]) -> None:
+        if self._makes_mp4 and not self.progress.mp4_left_over:
+            self.progress.mp4_left_over = True
+            self._mp4_streams(products, MP4_LEFT_OVER)
+
+    def _mp4_streams(self, products: Sequence[TaskFile], status: int) -> None:
         streams: dict[tuple[str, str], list[TaskFile]] = {}
         for file in products:
             streams.setdefault((file.user_id, file.media_id), []).append(file)
         for files in streams.values() or [[]]:
-            self._mp4_made(files)
+            self._mp4_made(files, status)
 
-    def _mp4_made(self, files: Sequence[TaskFile]) -> None:
+    def _mp4_made(self, files: Sequence[TaskFile], status: int) -> None:
         """One event for each stream, as the documents have it, with all of its parts."""
         self._tell(
             RecordingEvent.MP4_STOP,
             {
-                "Status": MP4_MADE if files else MP4_FAILED,
+                "Status": status,
                 "FileList": [file.name for file in files],
                 "FileMessage": [
                     {
