@@ -125,6 +125,36 @@ def test_recording_is_created_described_and_deleted(api: Api) -> None:
     assert refused(sdk.DeleteCloudRecording, stop).code == "ResourceNotFound"
 
 
+def test_the_documented_change_of_a_recording_is_taken(api: Api) -> None:
+    sdk = client(api)
+    task_id = sdk.CreateCloudRecording(recording(api)).TaskId
+    changes = {
+        "SdkAppId": api.credentials.sdk_app_id,
+        "TaskId": task_id,
+        "SubscribeStreamUserIds": {
+            "SubscribeVideoUserIds": ["123", "456"],
+            "SubscribeAudioUserIds": ["123", "456"],
+        },
+        "MixLayoutParams": {
+            "MixLayoutMode": 4,
+            "MixLayoutList": [
+                {"Top": 100, "UserId": "123", "Height": 100, "Width": 100, "Left": 100},
+                {"Top": 200, "UserId": "456", "Height": 100, "Width": 100, "Left": 200},
+            ],
+        },
+    }
+    modify = filled(models.ModifyCloudRecordingRequest(), changes)
+    assert sdk.ModifyCloudRecording(modify).TaskId == task_id
+    request = decode(api.tasks.accepted[task_id].params)
+    assert request.record_params.subscribe_stream_user_ids.subscribe_video_user_ids == ("123", "456")
+    assert [(each.user_id, each.left, each.top) for each in request.mix_layout_params.mix_layout_list] == [
+        ("123", 100, 100),
+        ("456", 200, 200),
+    ]
+    api.tasks.move(task_id, "ended")
+    assert refused(sdk.ModifyCloudRecording, modify).code == "ResourceNotFound"
+
+
 def test_rooms_of_both_kinds_are_managed(api: Api) -> None:
     sdk, app = client(api), api.credentials.sdk_app_id
     numeric, text = RoomRef(app, True, "7"), RoomRef(app, False, "7")
@@ -219,7 +249,9 @@ def test_unsigned_payload_and_language_are_accepted(api: Api) -> None:
             "InvalidParameter.OutOfRange",
             "RecordParams.MaxIdleTime",
         ),
-        ({"RecordParams": {"RecordMode": 1}}, "FailedOperation.CRUnsupportMethod", "RecordParams.RecordMode"),
+        ({"RecordParams": {"RecordMode": 3}}, "InvalidParameter.OutOfRange", "RecordParams.RecordMode"),
+        ({"MixLayoutParams": {"MixLayoutMode": 5}}, "InvalidParameter.OutOfRange", "MixLayoutParams.MixLayoutMode"),
+        ({"MixLayoutParams": {"MixLayoutMode": 4}}, "MissingParameter", "MixLayoutParams.MixLayoutList"),
         ({"StorageParams": None}, "MissingParameter.StorageParams", "StorageParams"),
         ({"StorageParams": {}}, "MissingParameter.CloudStorage", "StorageParams.CloudStorage"),
         (
