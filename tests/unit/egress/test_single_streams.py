@@ -422,6 +422,37 @@ def test_the_whole_has_sound_and_pictures_of_all_attempts_at_their_moments(tmp_p
     assert len(seen) == 60
 
 
+def test_an_aac_file_is_silent_where_nobody_spoke(tmp_path: Path) -> None:
+    room = Room(tmp_path)
+    for begin in (0, 10):
+        room.play(begin)
+        room.follow({ANN: ({"a": False}, {})})
+        room.play(begin + 2, Microphone("a"))
+        room.follow({ANN: ({"a": True}, {})})
+    room.play(13)
+    room.close()
+    (facts,) = load_all_facts(tmp_path)
+    (product,) = make_whole(sources_of(tmp_path, facts), tmp_path, facts.names, extension="aac")
+    assert product.name == f"{stem(ANN)}.aac"
+    assert abs(product.end_ms - product.begin_ms - 12_000) < 100
+    assert abs(frames(tmp_path / product.name)["audio"] - 12 * 48_000 / 1024) < 4
+
+
+def test_who_left_costs_nothing_and_may_come_back(tmp_path: Path) -> None:
+    room = Room(tmp_path)
+    for number in range(20):
+        room.follow({StreamKey(f"user{number}", "main"): ({"a": False}, {})})
+        room.play(room.now + 0.4, Microphone("a"))
+    room.follow({})
+    room.play(room.now + 1)
+    assert not room.singles._active
+    room.follow({StreamKey("user0", "main"): ({"a": False}, {})})
+    room.play(room.now + 1, Microphone("a"))
+    room.close()
+    assert len(room.indexes()) == 20
+    assert len(lengths(room.index(StreamKey("user0", "main"), "audio"))) == 2
+
+
 def test_twenty_five_people_at_once_share_one_flushing_thread(tmp_path: Path) -> None:
     before = threading.active_count()
     room = Room(tmp_path)

@@ -16,14 +16,18 @@ from pathlib import Path
 from typing import Any, cast
 
 import av
+import numpy as np
 
-from rtcloud.egress.recording.mpegts import BASE_TIME, TIME_MASK
+from rtcloud.egress.recording.mpegts import BASE_TIME, TIME_MASK, TsMuxer
 from rtcloud.egress.recording.naming import FileNames
-from rtcloud.mixer.encoding import TICKS
+from rtcloud.mixer.encoding import AAC_FRAME, TICKS, AacEncoder
+from rtcloud.mixer.timeline import RATE
 
 #: 2 GB, less what the index of a file of that size may take
 MAX_BYTES = 2_000_000_000
 _TIME_BASE = Fraction(1, TICKS)
+#: kind, packet, and its time since the recording's beginning
+_Timed = tuple[str, "av.Packet[Any]", int]
 #: where there were no pictures for so long, a file may also be split at a sound
 _NO_PICTURES = 30 * TICKS
 
@@ -79,7 +83,7 @@ class _Writer:
         self._templates = templates
         self._begin = begin
 
-    def write(self, packet: "av.Packet[Any]", time: int, cuts: bool) -> None:
+    def write(self, kind: str, packet: "av.Packet[Any]", time: int, cuts: bool) -> None:
         part = self._open
         if part is None or (
             cuts
@@ -87,7 +91,7 @@ class _Writer:
             and (time - part.begin >= self._max_ticks or part.size + packet.size >= self._max_bytes)
         ):
             part = self._next(min(time, self._begin) if part is None else time)
-        stream = part.streams.get(packet.stream.type)
+        stream = part.streams.get(kind)
         if stream is None or time < part.begin:
             return
         duration = int(packet.duration * packet.time_base * TICKS) if packet.duration and packet.time_base else 0
@@ -143,14 +147,15 @@ def make_whole(
     has_video = "video" in templates
     pictures = -_NO_PICTURES
     try:
-        for packet, time in _all_packets(sources, begin_ms):
-            if packet.stream.type not in templates:
-                continue
-            if packet.stream.type == "video":
+        packets = _all_packets(sources, begin_ms)
+        if extension == "aac":
+            packets = _without_gaps(packets, templates["audio"])
+        for kind, packet, time in packets:
+            if kind == "video":
                 pictures = time
-                writer.write(packet, time, packet.is_keyframe)
-            else:
-                writer.write(packet, time, not has_video or time - pictures >= _NO_PICTURES)
+                writer.write(kind, packet, time, packet.is_keyframe)
+            elif kind in templates:
+                writer.write(kind, packet, time, not has_video or time - pictures >= _NO_PICTURES)
     finally:
         writer.close()
     track_type = "_".join(sorted(templates))
@@ -177,19 +182,47 @@ def _templates(sources: Sequence[Source], kinds: Collection[str]) -> dict[str, P
     return {kind: found[kind] for kind in found if kind in kinds}
 
 
-def _all_packets(sources: Sequence[Source], begin_ms: int) -> Iterator[tuple["av.Packet[Any]", int]]:
+def _all_packets(sources: Sequence[Source], begin_ms: int) -> Iterator[_Timed]:
     lanes: dict[str, list[Source]] = {}
     for source in sources:
         lanes.setdefault(source.lane, []).append(source)
 
-    def one(lane: Sequence[Source]) -> Iterator[tuple["av.Packet[Any]", int]]:
+    def one(lane: Sequence[Source]) -> Iterator[_Timed]:
         for source in lane:
             yield from _packets(source, (source.attempt_begin_ms - begin_ms) * TICKS // 1000)
 
-    return heapq.merge(*map(one, lanes.values()), key=lambda packet: packet[1])
+    return heapq.merge(*map(one, lanes.values()), key=lambda timed: timed[2])
 
 
-def _packets(source: Source, offset: int) -> Iterator[tuple["av.Packet[Any]", int]]:
+def _without_gaps(packets: Iterator[_Timed], template: Path) -> Iterator[_Timed]:
+    """The sound alone, with silence where there is none: a file of AAC frames has no times to tell of a gap."""
+    with av.open(str(template), format="mpegts") as container:
+        codec = container.streams.audio[0].codec_context
+        rate, channels = codec.sample_rate, codec.channels
+    frame = AAC_FRAME * TICKS // rate
+    silence = _silence(rate, channels)
+    expected: int | None = None
+    for kind, packet, time in packets:
+        if kind != "audio":
+            continue
+        while expected is not None and time - expected >= 2 * frame:
+            silent: av.Packet[Any] = av.Packet(silence)
+            silent.time_base, silent.duration = _TIME_BASE, frame
+            yield kind, silent, expected
+            expected += frame
+        yield kind, packet, time
+        expected = time + frame
+
+
+def _silence(rate: int, channels: int) -> bytes:
+    """One AAC frame of it, with its header."""
+    encoder = AacEncoder(rate, channels, 64_000)
+    packets = encoder.encode(np.zeros((channels, RATE), np.float32), 0)
+    data = packets[-1].data
+    return TsMuxer(video=False, sample_rate=rate, channels=channels).adts(len(data)) + data
+
+
+def _packets(source: Source, offset: int) -> Iterator[_Timed]:
     """The segment's packets with their times since the recording's beginning."""
     expected = (source.begin_ms - source.attempt_begin_ms) * TICKS // 1000
     last: dict[str, int] = {}
@@ -203,7 +236,7 @@ def _packets(source: Source, offset: int) -> Iterator[tuple["av.Packet[Any]", in
                 time = expected + (ahead - TIME_MASK - 1 if ahead > TIME_MASK // 2 else ahead) + offset
                 if time > last.get(packet.stream.type, -1):
                     last[packet.stream.type] = time
-                    yield packet, time
+                    yield packet.stream.type, packet, time
     except (av.FFmpegError, OSError):
         return
 

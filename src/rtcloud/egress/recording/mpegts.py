@@ -61,9 +61,10 @@ class TsMuxer:
         if not self._video and (self._last_clock is None or time - self._last_clock >= CLOCK_EVERY):
             head = bytes([0x50]) + _clock(time)
             self._last_clock = time
-        return self._packets(AUDIO_PID, _pes(_AUDIO_STREAM, self._adts(len(data)) + data, time), head)
+        return self._packets(AUDIO_PID, _pes(_AUDIO_STREAM, self.adts(len(data)) + data, time), head)
 
-    def _adts(self, size: int) -> bytes:
+    def adts(self, size: int) -> bytes:
+        """The header of a raw AAC frame of this size."""
         size += 7
         return bytes(
             (

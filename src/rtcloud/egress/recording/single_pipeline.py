@@ -74,6 +74,7 @@ class Singles:
         self._wish = wish
         self._note = note
         self._streams: dict[StreamKey, SingleStream] = {}
+        self._active: set[StreamKey] = set()  # the others are of people who left: there may be thousands
         self._clocks: dict[str, UserClock] = {}
         self._owners: dict[str, tuple[StreamKey, bool]] = {}  # track → whose, and whether it is video
         self._numbers = itertools.count(1)
@@ -95,8 +96,9 @@ class Singles:
         here = {key.user_id for key in streams}
         for user_id in self._clocks.keys() - here:
             del self._clocks[user_id]
-        for key, stream in self._streams.items():
-            stream.follow(sent(*streams.get(key, ({}, {}))), at_us)
+        self._active |= streams.keys()
+        for key in self._active:
+            self._streams[key].follow(sent(*streams.get(key, ({}, {}))), at_us)
 
     def push(self, track_id: str, frame: EncodedFrame, now_us: int) -> None:
         owner = self._owners.get(track_id)
@@ -122,8 +124,11 @@ class Singles:
             self._streams[owner[0]].lost(track_id)
 
     def advance(self, until_us: int, *, hurry: bool = False) -> None:
-        for stream in self._streams.values():
+        for key in list(self._active):
+            stream = self._streams[key]
             stream.advance(until_us)
+            if stream.is_idle:
+                self._active.discard(key)
 
     def close(self, end_us: int) -> None:
         for stream in self._streams.values():

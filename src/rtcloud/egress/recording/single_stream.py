@@ -72,6 +72,11 @@ class SingleStream:
         self._is_showing = False
         self._shown_us = 0  # the last picture
 
+    @property
+    def is_idle(self) -> bool:
+        """Nothing is sent, and all that was is written."""
+        return self._sent == Sent() and self._run is None and not self._is_showing
+
     # Input ----------------------------------------------------------------------------------------------------------
 
     def follow(self, sent: Sent, at_us: int) -> None:
