@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from rtcloud.config import StorageSetting
 from rtcloud.egress.storage import Storages
 from rtcloud.outgoing.addresses import IpAddress
 from rtcloud.outgoing.dialing import Dialer
@@ -155,6 +156,17 @@ async def test_what_a_failed_upload_left_is_taken_back(s3: S3, tmp_path: Path) -
 
 async def wait_in_thread(condition: Callable[[], bool], what: str) -> None:
     await asyncio.to_thread(wait_until, condition, what)
+
+
+async def test_keys_of_the_operator_take_the_place_of_a_requests(s3: S3, source: Path) -> None:
+    access_key, secret_key = s3.take_only("operator")
+    bucket = Bucket(name=BUCKET, vendor="cos", region="us-east-1", access_key="AKIDREVOKED", secret_key="x")
+    setting = StorageSetting(endpoint=s3.url, bucket=BUCKET)
+    own = StorageSetting(endpoint=s3.url, bucket=BUCKET, access_key=access_key, secret_key=secret_key)
+    refused = Storages(MemoryObjects(), settings=[setting]).of(bucket)
+    assert (await refusal(refused.put([BUCKET, "own", "a.ts"], source))).code == "InvalidAccessKeyId"
+    await Storages(MemoryObjects(), settings=[own]).of(bucket).put([BUCKET, "own", "a.ts"], source)
+    assert s3.read(BUCKET, "own/a.ts") == b"first"
 
 
 async def test_through_the_tunnel_the_servers_own_lookup_is_not_used(s3: S3, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from rtcloud.egress.publishing.events import RelayKind
 from rtcloud.egress.publishing.request import FEEDBACK, RelayRequest, decode, encode
 from rtcloud.rooms.ids import RoomRef
 from rtcloud.tasks.attempts import is_sound
-from rtcloud.tasks.kinds import Reaction
+from rtcloud.tasks.kinds import Reaction, Refusal
 from rtcloud.tasks.lifecycle import Desired, State, Task, TaskFile
 from rtcloud.tasks.protocol import AnyJobEvent, Ended, FileClosed, Left, OutputChanged, Started
 
@@ -238,6 +238,19 @@ def test_the_job_is_admitted_to_every_room_that_the_mix_takes_users_from_and_fee
 def test_a_job_never_sees_the_keys() -> None:
     assert b"topsecret" not in KIND.job_params(task(request(**recorded("hls"))))
     assert decode(KIND.job_params(task(request()))) == decode(request())
+
+
+def test_the_files_of_a_relay_go_where_a_recordings_would() -> None:
+    bucket = KIND.bucket(task(request(**recorded("hls"))))
+    assert bucket is not None
+    assert (bucket.name, bucket.vendor, bucket.region, bucket.secret_key) == ("bucket", "cos", "r", "topsecret")
+    assert KIND.bucket(task(request())) is None
+
+
+def test_a_store_that_does_not_take_a_relays_files_is_told_of() -> None:
+    story = Story(**recorded("hls"))
+    story._took(KIND.on_probed(story.task, Refusal("AccessDenied", "no"), NOW))
+    assert story.told == [(303, {"Status": 1}), (308, {"Code": "AccessDenied", "Message": "no"})]
 
 
 def test_recovering_an_attempt_without_files_does_nothing(tmp_path: Path) -> None:
