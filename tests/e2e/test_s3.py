@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 from tests.kit import probes
 from tests.kit.browser import RED
 from tests.kit.cloud import Cloud
-from tests.kit.receiver import Receiver
+from tests.kit.receiver import Received, Receiver
 from tests.kit.robot import robot
 from tests.kit.s3 import ACCESS_KEY, S3, SECRET_KEY
 from tests.kit.server import Server
@@ -145,6 +145,39 @@ async def test_a_store_that_is_down_over_a_restart_gets_everything_once(
     times = Counter(path for path in s3.puts() if task_id in path and path.endswith(".ts"))
     assert set(times.values()) == {1}
     assert not spooled(server, task_id)
+
+
+async def test_a_store_that_hangs_holds_up_no_other_recording(
+    server: Server, receiver: Receiver, s3: S3, alice: int, tmp_path: Path
+) -> None:
+    cloud = Cloud(server)
+    hung, other = [
+        await asyncio.to_thread(
+            cloud.start_recording, alice, robot=robot_id, width=320, height=180, output_format=0, storage=members
+        )
+        for robot_id, members in (("hung", storage()), ("other", storage(Vendor=0)))
+    ]
+
+    def of(task_id: str) -> Callable[[Received], bool]:
+        return lambda received: bool(received.info["TaskId"] == task_id)
+
+    assert (await receiver.expect(303, of(hung))).payload == {"Status": 0}
+    s3.gate.bytes_per_second = 0
+    try:
+        await receiver.expect(301, of(other))
+        await pause(4)
+        for task_id in (hung, other):
+            await asyncio.to_thread(cloud.stop_recording, task_id)
+        assert (await receiver.expect(305, of(other), within=30)).payload["LeaveCode"] == 0
+        await receiver.expect(302, of(hung))
+        assert spooled(server, hung)
+        assert not receiver.of(305, of(hung))
+        s3.gate.bytes_per_second = 20_000
+        assert (await receiver.expect(305, of(hung), within=60)).payload["LeaveCode"] == 0
+    finally:
+        s3.gate.bytes_per_second = float("inf")
+    assert (server.data / "files" / BUCKET).exists()
+    assert any(name.endswith(".ts") for name in await asyncio.to_thread(fetch, s3, hung, tmp_path))
 
 
 async def test_keys_that_the_store_does_not_know_are_told_at_once_and_nothing_is_lost(
