@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from rtcloud.clock import SystemClock
 from rtcloud.config import Config, local_addresses
@@ -15,6 +16,7 @@ from rtcloud.tls import Certificate
 
 #: Recordings of an hour at the default bitrate, several at once.
 FREE_BYTES = 5 << 30
+STORE_SECONDS = 5.0
 CODECS = (("libx264", "w"), ("h264", "r"), ("libvpx", "w"), ("vp8", "r"), ("libopus", "w"), ("opus", "r"), ("aac", "w"))
 
 
@@ -32,6 +34,7 @@ def examine(config: Config) -> list[Finding]:
         _ports,
         _addresses,
         _certificate,
+        _stores,
         _engine,
         _codecs,
         _limits,
@@ -87,6 +90,20 @@ def _certificate(config: Config) -> Iterator[Finding]:
     else:
         note = "has expired" if days < 0 else f"is good for {days} more days"
         yield Finding("certificate", days >= 0, f"{config.tls_cert} {note}")
+
+
+def _stores(config: Config) -> Iterator[Finding]:
+    for setting in config.storage:
+        if "{" in setting.endpoint:
+            yield Finding("store", True, f"{setting.endpoint} depends on the request: not asked")
+            continue
+        parts = urlsplit(setting.endpoint)
+        address = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+        try:
+            socket.create_connection(address, STORE_SECONDS).close()
+            yield Finding("store", True, f"{setting.endpoint} answers")
+        except OSError as error:
+            yield Finding("store", False, f"{setting.endpoint}: {error.strerror or error}")
 
 
 def _engine(_config: Config) -> Iterator[Finding]:
