@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import av
 import numpy as np
 from av.video.frame import VideoFrame
 
@@ -145,13 +144,3 @@ class Track:
 def _moved(packet: EncodedPacket, seconds: float) -> EncodedPacket:
     time = packet.time + round(seconds * TICKS)
     return EncodedPacket(packet.kind, packet.data, time, packet.keyframe, packet.codec)
-
-
-def shelf(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def silent(path: Path) -> bool:
-    with av.open(str(path)) as container:
-        return not container.streams.audio
