@@ -43,6 +43,7 @@ def server(tmp_path: Path, s3: S3) -> Iterator[Server]:
     file.write_text(f'[[storage]]\nvendor = "aws"\nendpoint = "{s3.url}"\n')
     with Server(tmp_path / "data", "--config", str(file)) as started:
         yield started
+        assert started.alive, "the server died"
 
 
 @pytest.fixture
