@@ -129,7 +129,7 @@ def _rate_options(form: MixFormat) -> dict[str, str]:
 class AacEncoder:
     codec: Literal["aac"] = "aac"
 
-    def __init__(self, rate: int, channels: int, bitrate: int) -> None:
+    def __init__(self, rate: int, channels: int, bitrate: int, *, fast: bool = False) -> None:
         self._layout = "stereo" if channels == 2 else "mono"
         context = av.AudioCodecContext.create("aac", "w")
         context.sample_rate = rate
@@ -137,6 +137,8 @@ class AacEncoder:
         context.format = "fltp"
         context.bit_rate = bitrate
         context.time_base = Fraction(1, rate)
+        if fast:
+            context.options = {"aac_coder": "fast"}
         self._context = context
         self._rate = rate
         # also cuts the sound into the encoder's frames

@@ -21,7 +21,8 @@ class InputFrame(Encoded, Protocol):
 class MixFormat:
     """Width and height are even. A keyframe stands every ``gop_seconds``, and at each ``segment_seconds`` so that files
     can be cut there. Each named codec is made, all from the same picture or sound; ``profile`` is H.264's. Opus comes
-    in 20 ms packets of 48 kHz whatever ``sample_rate`` says."""
+    in 20 ms packets of 48 kHz whatever ``sample_rate`` says. ``fast_audio``: AAC costs much less, for where there are
+    many sounds at once."""
 
     width: int
     height: int
@@ -38,6 +39,7 @@ class MixFormat:
     video_codecs: tuple[Literal["h264", "h265"], ...] = ("h264",)
     profile: Literal["main", "baseline"] = "main"
     audio_codecs: tuple[Literal["aac", "opus"], ...] = ("aac",)
+    fast_audio: bool = False
 
     def continues(self, other: "MixFormat") -> bool:
         """Whether a mix of the other format can go on as this one."""

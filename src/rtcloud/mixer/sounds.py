@@ -128,7 +128,7 @@ def _bounded(gain: float) -> float:
 def _encoders(form: MixFormat) -> list[AacEncoder | OpusEncoder]:
     encoders: list[AacEncoder | OpusEncoder] = []
     if "aac" in form.audio_codecs:
-        encoders.append(AacEncoder(form.sample_rate, form.channels, form.audio_bitrate))
+        encoders.append(AacEncoder(form.sample_rate, form.channels, form.audio_bitrate, fast=form.fast_audio))
     if "opus" in form.audio_codecs:
         encoders.append(OpusEncoder(form.channels, form.audio_bitrate))
     return encoders

@@ -39,6 +39,7 @@ FORM = MixFormat(
     audio_bitrate=_SOUND.bit_rate,
     video=False,
     patience_us=PATIENCE_US,
+    fast_audio=True,
 )
 
 MediaId = Literal["main", "aux"]

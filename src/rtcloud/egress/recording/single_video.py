@@ -99,8 +99,10 @@ class StreamVideo:
 
     def size(self, unit: Unit) -> Size | None:
         """Of a keyframe whose parameter sets are not those of the last; None otherwise."""
+        if not unit.keyframe:
+            return None
         sets = parameter_sets(unit.data)
-        if not unit.keyframe or sets == self._sets:
+        if sets == self._sets:
             return None
         self._sets = sets
         return picture_size(unit.data)
