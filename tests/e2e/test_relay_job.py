@@ -228,7 +228,8 @@ def packet_times(path: Path) -> dict[str, list[float]]:
     times: dict[str, list[float]] = {"video": [], "audio": []}
     with av.open(str(path)) as container:
         for packet in container.demux():
-            if packet.dts is not None:
+            # FFmpeg takes metadata in the middle of a stream for subtitles
+            if packet.dts is not None and packet.stream.type in times:
                 times[packet.stream.type].append(float(packet.dts * packet.time_base))
     return times
 

@@ -35,8 +35,8 @@ from rtcloud.mixer.video import VideoDecoder
 ASK_EVERY_US = 500_000
 #: access units that wait for their moment; over it everything up to the next keyframe is dropped
 MAX_WAITING = 300
-#: looks per second of the thread
-LOOKS = 40
+#: looks per second of the thread: fewer cost less, and each waits longer
+LOOKS = 12
 _PARAMETER_SETS = (7, 8)
 
 
