@@ -145,6 +145,14 @@ class Pictures:
         self.flush()
         self._encoders = [VideoEncoder(codec, form, self._start) for codec in form.video_codecs]
 
+    def skip_to(self, at_us: int) -> None:
+        """No picture before this moment of the output is made any more; the next one is a keyframe."""
+        skipped = (at_us - self.position_us) * self._form.fps // 1_000_000
+        if skipped > 0:
+            self._index += skipped
+            self._counts.skipped_pictures += skipped
+            self._starts_anew = True
+
     def want_keyframe(self) -> None:
         self._keyframe_asked = True
 
