@@ -224,7 +224,7 @@ class SingleStream:
         data = unit.data
         if messages := self._messages(unit.keyframe, time // 90):
             with contextlib.suppress(ValueError):  # whatever that is, it is not ours to mend
-                data = sei.insert(data, messages)
+                data = sei.insert(data, messages, max_data=sei.MAX_OWN_DATA)
         if unit.keyframe:
             self._keyframe = unit.data
         self._write(EncodedPacket("video", data, time, unit.keyframe, codec="h264"))
