@@ -6,9 +6,9 @@ as it waits for late frames. Changes of the scene take effect at the moment they
 disappears in the output when its sender left the room.
 
 Invariants: output times are continuous from the origin, the moment of ``begin`` or else the placed time of the first
-frame ever pushed; one frame per tick unless the caller is in a hurry; an audio block never waits for a track. So one
-call of ``advance`` makes no more than ``MOST_BEHIND_US``: from a caller that was away for longer (its machine slept) the
-time between is left out, in which there is nothing anyway, and the output's times go on behind it.
+frame ever pushed; one frame per tick unless the caller is in a hurry; an audio block never waits for a track. One call
+of ``advance`` makes no more than ``MOST_BEHIND_US``: from a caller that was away for longer (its machine slept) what
+lies between is left out, where nothing is kept anyway, and the output's times go on behind it.
 """
 
 from collections import deque

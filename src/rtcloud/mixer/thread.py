@@ -37,6 +37,7 @@ class Driven(Protocol):
 
 
 M = TypeVar("M", bound=Driven)
+A = TypeVar("A")
 
 
 class LocalClock:
@@ -130,6 +131,20 @@ class MixingThread(Generic[M]):
     def change(self, what: Callable[[M], None]) -> None:
         """Called with what is driven, on the thread, in order with the frames."""
         self._inbox.append(what)
+
+    async def ask(self, what: Callable[[M], A]) -> A:
+        """What this gives, called as a ``change`` is. No answer comes after the end."""
+        answer: Future[A] = Future()
+
+        def give(driven: M) -> None:
+            if answer.set_running_or_notify_cancel():
+                try:
+                    answer.set_result(what(driven))
+                except Exception as error:
+                    answer.set_exception(error)
+
+        self.change(give)
+        return await asyncio.wrap_future(answer)
 
     async def stop(self, *, at_server_ms: int | None = None, drains: bool = True) -> None:
         """Ends at this moment (now) and closes. ``drains``: frames that are still on their way are waited for as long

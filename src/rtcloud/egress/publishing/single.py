@@ -9,12 +9,10 @@ nothing comes until the next keyframe, which is asked for. Only H.264 can be rel
 """
 
 import contextlib
-import io
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
-from typing import cast as typed
 
 from rtcloud.client import sei
 from rtcloud.client.types import EncodedFrame
@@ -29,7 +27,7 @@ from rtcloud.mixer.layout import Rect
 from rtcloud.mixer.mixing import Mixer
 from rtcloud.mixer.pictures import MessageSource
 from rtcloud.mixer.thread import MixingThread, Pace
-from rtcloud.mixer.video import VideoDecoder
+from rtcloud.mixer.video import VideoDecoder, png
 
 #: how often a keyframe is asked for while one is missing, and at most for those who receive
 ASK_EVERY_US = 500_000
@@ -158,7 +156,7 @@ class SingleStream:
 
     def picture_png(self) -> bytes:
         """The last keyframe; empty before there was one."""
-        return png(self._keyframe)
+        return picture_png(self._keyframe)
 
     # Output ---------------------------------------------------------------------------------------------------------
 
@@ -236,16 +234,12 @@ def nal_units(data: bytes) -> list[bytes]:
     return parts[1:]
 
 
-def png(keyframe: bytes) -> bytes:
+def picture_png(keyframe: bytes) -> bytes:
     """An H.264 keyframe as a picture file; empty for one that does not decode."""
     if not keyframe:
         return b""
     picture = VideoDecoder().decode(_Alone(keyframe))
-    if picture is None:
-        return b""
-    target = io.BytesIO()
-    typed(Any, picture).to_image().save(target, "PNG")
-    return target.getvalue()
+    return b"" if picture is None else png(picture)
 
 
 @dataclass(frozen=True, slots=True)

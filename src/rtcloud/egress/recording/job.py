@@ -7,6 +7,7 @@ the worker goes on with another attempt. Killed: ``recovery`` completes the file
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any
 
 from rtcloud.aio import spawn
 from rtcloud.client.types import ClientRoom, Disconnected
+from rtcloud.egress import figures
 from rtcloud.egress.recording import products
 from rtcloud.egress.recording.naming import FileNames
 from rtcloud.egress.recording.pipeline import Pipeline
@@ -22,13 +24,15 @@ from rtcloud.egress.recording.request import RecordingRequest, decode
 from rtcloud.mixer import layout
 from rtcloud.mixer.mixing import KeyframeWanted, Mixer, MixFormat, Wish
 from rtcloud.tasks.job import JobShell
-from rtcloud.tasks.protocol import Ended, Left, Started, Stop
+from rtcloud.tasks.protocol import Ended, Figures, Left, Started, Stop
 
 Connect = Callable[[str, str], Awaitable[ClientRoom]]
 
 CONNECT_WITHIN = 15.0
 LEAVE_WITHIN = 2.0
 IDLE = 99
+#: of tracks; over it the oldest is forgotten, as decoders ask again
+MAX_WISHES = 1_000
 LEAVE_CODES = {"PARTICIPANT_REMOVED": 1, "ROOM_DELETED": 2, "DUPLICATE_IDENTITY": 101}
 
 _log = logging.getLogger(__name__)
@@ -83,8 +87,9 @@ class Recorder:
         self._known: set[str] = set()
         self._loop = asyncio.get_running_loop()
         self._ending: asyncio.Future[_End] = self._loop.create_future()
-        self._wishes: asyncio.Queue[Wish] = asyncio.Queue()
+        self._wishes: asyncio.Queue[Wish] = asyncio.Queue(MAX_WISHES)
         self._anchors_seen = shell.clock.monotonic()
+        self._gauge = figures.Gauge(shell.clock, figures.cpu_seconds())
 
     async def run(self) -> int:
         if self._shell.order.finish:
@@ -99,6 +104,7 @@ class Recorder:
             self._wish,
             self._shell.clock,
             keep=self._makes_whole,
+            gauge=self._gauge,
         )
         order = self._shell.order
         room = await asyncio.wait_for(self._connect(order.signal_url, order.token), CONNECT_WITHIN)
@@ -111,6 +117,8 @@ class Recorder:
             spawn(self._fulfil(room), name="recorder-wishes"),
             spawn(self._obey(), name="recorder-instructions"),
             spawn(self._watch_idle(), name="recorder-idle"),
+            spawn(figures.tell(self._shell.directory, self._figures), name="recorder-figures"),
+            spawn(figures.show(self._shell.directory, pipeline.picture), name="recorder-preview"),
         ]
         try:
             return await self._end(room, pipeline, aio_tasks)
@@ -177,7 +185,13 @@ class Recorder:
 
     def _wish(self, wish: Wish) -> None:
         """On the mixing thread."""
-        self._loop.call_soon_threadsafe(self._wishes.put_nowait, wish)
+        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits for it
+            self._loop.call_soon_threadsafe(self._remember_wish, wish)
+
+    def _remember_wish(self, wish: Wish) -> None:
+        if self._wishes.full():
+            self._wishes.get_nowait()
+        self._wishes.put_nowait(wish)
 
     async def _fulfil(self, room: ClientRoom) -> None:
         while True:
@@ -253,6 +267,11 @@ class Recorder:
     @property
     def _track_type(self) -> str:
         return ("audio_video", "audio", "video")[self._request.record_params.stream_type]
+
+    def _figures(self) -> Figures:
+        inputs = len(self._plan.audio) + len(self._plan.video)
+        has_video = self._request.record_params.stream_type != 1
+        return self._gauge.look(figures.cpu_seconds(), inputs, {}, has_video=has_video)
 
     def _now_ms(self) -> int:
         return self._shell.clock.now_ms()
