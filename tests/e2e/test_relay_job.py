@@ -544,6 +544,25 @@ async def test_a_single_stream_of_another_codec_is_told_and_pushed_nowhere(tmp_p
     assert any(isinstance(event, Noted) and "VP8" in event.message for event in relay.events)
 
 
+async def test_outputs_that_a_codec_has_ended_begin_anew_once_it_is_mixed(tmp_path: Path) -> None:
+    url = "rtmp://127.0.0.1:1/live/nobody"
+
+    def ended(times: int) -> Any:
+        return lambda events: [event.status for event in events if isinstance(event, OutputChanged)].count(0) == times
+
+    room = FakeClientRoom([Person("vera", BLUE, 300, codec="libvpx")])
+    relay = Job(order(tmp_path, single("vera", url)), {"main": room})
+    running = asyncio.ensure_future(relay.run())
+    await relay.until(ended(1))
+    relay.update(single("vera", url) | {"PublishRevision": 1}, 2)
+    await relay.until(ended(2))
+    relay.update(request(url) | {"PublishRevision": 1}, 3)
+    await relay.until(lambda events: [event.status for event in events if isinstance(event, OutputChanged)][-1] == 1)
+    relay.tell(Stop())
+    assert await running == 0
+    assert relay.statuses(url) == [1, 4, 0, 1, 4, 0, 1, 5, 0]
+
+
 async def test_it_says_how_it_does_and_shows_its_picture(tmp_path: Path) -> None:
     room = FakeClientRoom([Person("ann", RED, 440)])
     relay = Job(order(tmp_path, request("rtmp://127.0.0.1:1/live/secret")), {"main": room})
