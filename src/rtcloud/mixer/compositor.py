@@ -11,6 +11,7 @@ import random
 from collections.abc import Container
 from dataclasses import replace
 
+import av
 from av.video.frame import VideoFrame
 
 from rtcloud.mixer import layout, stills
@@ -121,9 +122,14 @@ class CellView:
             self._layers = None
 
     def take(self, picture: VideoFrame, announced: tuple[int, int] = (0, 0)) -> None:
-        """``announced`` is the size that the cell's ``crop`` is meant for, whichever size comes."""
+        """``announced`` is the size that the cell's ``crop`` is meant for, whichever size comes. A picture that FFmpeg
+        does not scale so (some pixels wide, and stretched a thousandfold) is left out."""
         shown = _fitted(picture, self.cell, announced)
-        content = self._content(self._scaler.scale(picture, shown), shown.target)
+        try:
+            scaled = self._scaler.scale(picture, shown)
+        except av.FFmpegError:
+            return
+        content = self._content(scaled, shown.target)
         if self._picture is not None and self._picture.rect == shown.target:
             self._picture.content = content
             self._picture.changed = True

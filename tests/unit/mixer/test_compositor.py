@@ -9,7 +9,7 @@ import pytest
 from av.video.frame import VideoFrame
 
 from rtcloud.mixer import layout
-from rtcloud.mixer.compositor import Compositor, placed, visible, wanted_size
+from rtcloud.mixer.compositor import CellView, Compositor, placed, visible, wanted_size
 from rtcloud.mixer.layout import Colour, Rect, RenderMode
 from rtcloud.mixer.scene import Cell, Holder, Image, Overlay, Scene, Text
 from rtcloud.mixer.video import planes
@@ -106,6 +106,16 @@ def test_a_cut_is_bounded_by_the_picture() -> None:
     assert near(stage.luma()[90, 160], 160)
     stage.take("a", picture(33, 16, 16))
     assert near(stage.luma()[90, 160], 33)
+
+
+@pytest.mark.parametrize("mode", list(RenderMode))
+@pytest.mark.parametrize("size", [(1, 1), (1, 359), (4, 2303), (4095, 2), (3, 5)])
+@pytest.mark.parametrize("cell", [(2, 1080), (1920, 2), (64, 2), (2, 2)])
+def test_pictures_of_absurd_shapes_are_shown_or_left_out(
+    mode: RenderMode, size: tuple[int, int], cell: tuple[int, int]
+) -> None:
+    for cut in (None, Rect(1000, 1000, 50, 50), Rect(0, 0, 1, 1)):
+        CellView(Cell(Rect(0, 0, *cell), "a", mode=mode, crop=cut)).take(picture(100, *size), (640, 360))
 
 
 def test_backdrop_holders_and_a_mask_are_drawn(tmp_path: Path) -> None:
