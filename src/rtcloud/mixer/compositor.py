@@ -69,6 +69,21 @@ class Compositor:
         return self._canvas.frame
 
 
+def prepare(scene: Scene, width: int, height: int) -> None:
+    """Reads and scales the images of a scene for a canvas of this size. Whoever does so beforehand, on another thread,
+    spares the mixing thread up to a second in which no picture would be made."""
+    if scene.backdrop is not None:
+        stills.load(scene.backdrop, width, height, scene.backdrop_mode)
+    for cell in scene.cells:
+        if cell.mask is not None:
+            stills.load_mask(cell.mask, *_size(cell.rect))
+        if cell.holder is not None:
+            stills.load_holder(cell.holder, *_size(cell.rect))
+    for overlay in scene.overlays:
+        if not isinstance(overlay.content, Text):
+            stills.load(overlay.content, *_size(overlay.rect))
+
+
 def visible(scene: Scene, has_picture: Container[str]) -> dict[str, Cell]:
     """The tracks of the scene that can be seen, with the largest of their cells. A cell hides what is wholly beneath
     it, or beneath it and others, when it has a picture that leaves nothing open."""

@@ -8,8 +8,8 @@ import PIL.Image
 import pytest
 from av.video.frame import VideoFrame
 
-from rtcloud.mixer import layout
-from rtcloud.mixer.compositor import CellView, Compositor, placed, visible, wanted_size
+from rtcloud.mixer import layout, stills
+from rtcloud.mixer.compositor import CellView, Compositor, placed, prepare, visible, wanted_size
 from rtcloud.mixer.layout import Colour, Rect, RenderMode
 from rtcloud.mixer.scene import Cell, Holder, Image, Overlay, Scene, Text
 from rtcloud.mixer.video import planes
@@ -134,6 +134,32 @@ def test_backdrop_holders_and_a_mask_are_drawn(tmp_path: Path) -> None:
     assert near(luma[90, 20], 16)
     assert near(luma[90, 140], 150)
     assert near(luma[90, 300], 235)
+
+
+def test_images_that_were_prepared_need_not_be_read_when_they_are_drawn(tmp_path: Path) -> None:
+    cell = Rect(0, 0, 160, 90)
+    scene = Scene(
+        GREY,
+        backdrop=plain(tmp_path, 235),
+        cells=(
+            Cell(cell, holder=Holder(plain(tmp_path, 16)), mask=plain(tmp_path, 100, alpha=90)),
+            Cell(Rect(160, 0, 160, 90), holder=Holder(plain(tmp_path, 60), size=(40, 40), radius=8)),
+        ),
+        overlays=(Overlay(plain(tmp_path, 200, alpha=128), Rect(40, 100, 60, 40)), Overlay(Text("text", 20), cell)),
+    )
+    prepare(scene, WIDTH, HEIGHT)
+    expected = Compositor(WIDTH, HEIGHT)
+    expected.show(scene)
+    wanted = expected.draw(0, 0).to_ndarray()
+    for path in tmp_path.iterdir():
+        path.unlink()
+    stills._decoded.cache_clear()
+    drawn = Compositor(WIDTH, HEIGHT)
+    drawn.show(scene)
+    assert (drawn.draw(0, 0).to_ndarray() == wanted).all()
+    stills._stills._made.clear()
+    drawn.show(scene)
+    assert (drawn.draw(0, 0).to_ndarray() != wanted).any()
 
 
 def test_a_holder_gives_way_to_the_picture_and_comes_back(tmp_path: Path) -> None:

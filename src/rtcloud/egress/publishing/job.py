@@ -31,6 +31,7 @@ from rtcloud.egress.publishing.producing import Production
 from rtcloud.egress.publishing.recorder import FileRecorder, make_products
 from rtcloud.egress.publishing.request import RelayRequest, decode
 from rtcloud.egress.publishing.statuses import Fault
+from rtcloud.mixer.compositor import prepare
 from rtcloud.mixer.encoding import EncodedPacket, VideoCodec
 from rtcloud.mixer.form import Wish
 from rtcloud.outgoing.dialing import Dialer
@@ -189,12 +190,18 @@ class Relay:
         while True:
             await self._changed.wait()
             self._changed.clear()
-            had_anchor = self._cast.has_anchor
-            self._cast = self._casting.plan(self._attending.views())
+            request, changed_us = self._request, self._changed_us
+            cast = self._casting.plan(self._attending.views())
+            if cast.scene is not None and cast.scene != self._cast.scene and request.images:
+                form = mix_format(request)
+                await asyncio.to_thread(prepare, cast.scene, form.width, form.height)
+                if request is not self._request:
+                    continue  # an update came meanwhile, and with it another look
+            had_anchor, self._cast = self._cast.has_anchor, cast
             if had_anchor:
                 self._anchors_seen = self._shell.clock.monotonic()
-            self._production.follow(self._cast, self._changed_us)
-            await self._attending.want(self._cast.audio.keys() | self._cast.video.keys())
+            self._production.follow(cast, changed_us)
+            await self._attending.want(cast.audio.keys() | cast.video.keys())
 
     def _remember_wish(self, wish: Wish) -> None:
         if self._wishes.full():
