@@ -10,20 +10,17 @@ Nothing is received but what is ``wanted``. Tracks are known outside by a key th
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from rtcloud.aio import spawn
 from rtcloud.client.joining import ConnectError
 from rtcloud.client.types import ClientRoom, Disconnected, EncodedFrame
 from rtcloud.egress.publishing.cast import RoomView, track_key
+from rtcloud.egress.robot import CONNECT_WITHIN, Connect, leave
 from rtcloud.mixer.form import KeyframeWanted, Wish
 from rtcloud.rooms.ids import RoomRef
 
-Connect = Callable[[str, str], Awaitable[ClientRoom]]
-
-CONNECT_WITHIN = 15.0
-LEAVE_WITHIN = 2.0
 #: pauses before another room is tried again; one that was attended for ``STEADY`` begins anew
 PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 STEADY = 60.0
@@ -206,11 +203,3 @@ class Attending:
             )
             await asyncio.sleep(PAUSES[min(failures, len(PAUSES) - 1)])
             failures += 1
-
-
-async def leave(room: ClientRoom) -> None:
-    """Bounded, and never raises."""
-    try:
-        await asyncio.wait_for(room.leave(), LEAVE_WITHIN)
-    except Exception:
-        _log.warning("leaving the room failed", exc_info=True)

@@ -14,14 +14,13 @@ from rtcloud.aio import spawn
 from rtcloud.client.joining import ConnectError
 from rtcloud.client.room import PublishError
 from rtcloud.client.types import ClientRoom, Disconnected, KeyframeRequested, Publication
-from rtcloud.egress.publishing.attending import CONNECT_WITHIN, PAUSES, STEADY, Connect, leave
+from rtcloud.egress.publishing.attending import PAUSES, STEADY
+from rtcloud.egress.robot import CONNECT_WITHIN, LEAVE_CODES, Connect, leave
 from rtcloud.mixer.encoding import EncodedPacket
 from rtcloud.tasks.protocol import Pass
 
 _log = logging.getLogger(__name__)
 
-#: sent away for good: the leave code of the task
-FINAL = {"PARTICIPANT_REMOVED": 1, "ROOM_DELETED": 2, "DUPLICATE_IDENTITY": 101}
 #: publishing fails a moment before a room that is over says why it is
 SETTLE = 0.5
 
@@ -94,7 +93,7 @@ class Feedback:
                 reason = str(error) or type(error).__name__
             room, self._room = self._room, None
             self._video = self._audio = None
-            if reason in FINAL:
+            if reason in LEAVE_CODES:
                 self._over(reason)
                 return
             if room is not None:

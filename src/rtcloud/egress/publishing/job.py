@@ -19,11 +19,11 @@ from typing import Any
 
 from rtcloud.aio import spawn
 from rtcloud.egress import figures
-from rtcloud.egress.publishing.attending import Attending, Connect
+from rtcloud.egress.publishing.attending import Attending
 from rtcloud.egress.publishing.carrying import Batch
 from rtcloud.egress.publishing.cast import Cast
 from rtcloud.egress.publishing.casting import Casting
-from rtcloud.egress.publishing.feedback import FINAL, Feedback, FeedbackForm
+from rtcloud.egress.publishing.feedback import Feedback, FeedbackForm
 from rtcloud.egress.publishing.flv import AudioFormat
 from rtcloud.egress.publishing.mixed import mix_format
 from rtcloud.egress.publishing.outputs import Outputs
@@ -31,9 +31,9 @@ from rtcloud.egress.publishing.producing import Production
 from rtcloud.egress.publishing.recorder import FileRecorder, make_products
 from rtcloud.egress.publishing.request import RelayRequest, decode
 from rtcloud.egress.publishing.statuses import Fault
+from rtcloud.egress.robot import IDLE, LEAVE_CODES, Connect, Wishes
 from rtcloud.mixer.compositor import prepare
 from rtcloud.mixer.encoding import EncodedPacket, VideoCodec
-from rtcloud.mixer.form import Wish
 from rtcloud.outgoing.dialing import Dialer
 from rtcloud.rooms.ids import RoomRef
 from rtcloud.tasks.job import JobShell
@@ -41,10 +41,6 @@ from rtcloud.tasks.protocol import Ended, Figures, Left, Noted, Pass, Started, S
 
 #: the outputs have so long to say goodbye
 CLOSE_OUTPUTS_WITHIN = 3.0
-#: leave code: nobody to relay
-IDLE = 99
-#: of tracks; over it the oldest is forgotten, as decoders ask again
-MAX_WISHES = 1_000
 
 _log = logging.getLogger(__name__)
 
@@ -82,7 +78,7 @@ class Relay:
         self._ending: asyncio.Future[_End] = asyncio.get_running_loop().create_future()
         self._changed = asyncio.Event()
         self._changed_us = 0
-        self._wishes: asyncio.Queue[Wish] = asyncio.Queue(MAX_WISHES)
+        self._wishes = Wishes()
         self._feedbacks: dict[tuple[RoomRef, str], Feedback] = {}
         self._gauge = figures.Gauge(shell.clock, figures.cpu_seconds())
         self._outputs_begun = False
@@ -99,7 +95,7 @@ class Relay:
             request,
             self._shell.clock,
             deliver=self._deliver,
-            wish=self._remember_wish,
+            wish=self._wishes.put,
             refuse=self._refuse,
             keep=self._keep,
             close=self._close_files,
@@ -176,7 +172,7 @@ class Relay:
 
     def _room_is_over(self, reason: str) -> None:
         """The relay's own, or that of a robot that feeds back."""
-        code = FINAL.get(reason)
+        code = LEAVE_CODES.get(reason)
         self._finish(_End(code, status=1 if code is None else 0))
 
     # Who is there, and what is made of them -------------------------------------------------------------------------
@@ -203,14 +199,9 @@ class Relay:
             self._production.follow(cast, changed_us)
             await self._attending.want(cast.audio.keys() | cast.video.keys())
 
-    def _remember_wish(self, wish: Wish) -> None:
-        if self._wishes.full():
-            self._wishes.get_nowait()
-        self._wishes.put_nowait(wish)
-
     async def _fulfil(self) -> None:
         while True:
-            await self._attending.fulfil(await self._wishes.get())
+            await self._attending.fulfil(await self._wishes.next())
 
     async def _watch_idle(self) -> None:
         while True:

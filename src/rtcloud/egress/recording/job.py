@@ -9,7 +9,6 @@ the worker goes on with another attempt. Killed: ``recovery`` completes the file
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,19 +20,11 @@ from rtcloud.egress.recording.naming import FileNames
 from rtcloud.egress.recording.pipeline import Pipeline
 from rtcloud.egress.recording.placing import Plan, Roster, grid_scene
 from rtcloud.egress.recording.request import RecordingRequest, decode
+from rtcloud.egress.robot import CONNECT_WITHIN, IDLE, LEAVE_CODES, Connect, Wishes, leave
 from rtcloud.mixer import layout
 from rtcloud.mixer.mixing import KeyframeWanted, Mixer, MixFormat, Wish
 from rtcloud.tasks.job import JobShell
 from rtcloud.tasks.protocol import Ended, Figures, Left, Started, Stop
-
-Connect = Callable[[str, str], Awaitable[ClientRoom]]
-
-CONNECT_WITHIN = 15.0
-LEAVE_WITHIN = 2.0
-IDLE = 99
-#: of tracks; over it the oldest is forgotten, as decoders ask again
-MAX_WISHES = 1_000
-LEAVE_CODES = {"PARTICIPANT_REMOVED": 1, "ROOM_DELETED": 2, "DUPLICATE_IDENTITY": 101}
 
 _log = logging.getLogger(__name__)
 
@@ -87,7 +78,7 @@ class Recorder:
         self._known: set[str] = set()
         self._loop = asyncio.get_running_loop()
         self._ending: asyncio.Future[_End] = self._loop.create_future()
-        self._wishes: asyncio.Queue[Wish] = asyncio.Queue(MAX_WISHES)
+        self._wishes = Wishes()
         self._anchors_seen = shell.clock.monotonic()
         self._gauge = figures.Gauge(shell.clock, figures.cpu_seconds())
 
@@ -136,7 +127,7 @@ class Recorder:
         if not self._ending.done():
             failed = [future for future in watched if future.done()]
             _log.error("recorder failed", exc_info=failed[0].exception())
-            await self._leave(room)
+            await leave(room)
             if not mixing.done():
                 await pipeline.stop(drains=False)
             return 1
@@ -144,9 +135,9 @@ class Recorder:
         if end.drains:
             await pipeline.stop(at_server_ms=end.at_ms)
             if end.in_room:
-                await self._leave(room)
+                await leave(room)
         else:
-            leaving = spawn(self._leave(room), name="recorder-leave")
+            leaving = spawn(leave(room), name="recorder-leave")
             await pipeline.stop(drains=False)
             await leaving
         if end.leave_code is None:
@@ -155,12 +146,6 @@ class Recorder:
         await self._make_products()
         self._shell.report(Ended(at_ms=self._now_ms()))
         return 0
-
-    async def _leave(self, room: ClientRoom) -> None:
-        try:
-            await asyncio.wait_for(room.leave(), LEAVE_WITHIN)
-        except Exception:
-            _log.warning("leaving the room failed", exc_info=True)
 
     def _finish(self, end: _End) -> None:
         if not self._ending.done():
@@ -186,16 +171,11 @@ class Recorder:
     def _wish(self, wish: Wish) -> None:
         """On the mixing thread."""
         with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits for it
-            self._loop.call_soon_threadsafe(self._remember_wish, wish)
-
-    def _remember_wish(self, wish: Wish) -> None:
-        if self._wishes.full():
-            self._wishes.get_nowait()
-        self._wishes.put_nowait(wish)
+            self._loop.call_soon_threadsafe(self._wishes.put, wish)
 
     async def _fulfil(self, room: ClientRoom) -> None:
         while True:
-            wish = await self._wishes.get()
+            wish = await self._wishes.next()
             if isinstance(wish, KeyframeWanted):
                 room.request_keyframe(wish.track_id)
             else:
