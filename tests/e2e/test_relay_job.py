@@ -174,7 +174,7 @@ class Aired:
                 for frame in frames:
                     if isinstance(frame, av.VideoFrame):
                         aired.pictures.append((frame.time, frame.to_ndarray(format="yuv420p")))
-                    else:
+                    elif isinstance(frame, av.AudioFrame):  # metadata in the middle comes as subtitles
                         aired.sound_times.append(frame.time)
                         blocks.append(frame.to_ndarray().mean(axis=0))
         aired.sound = np.concatenate(blocks) if blocks else np.zeros(0)
