@@ -15,10 +15,21 @@ LEAVE_WITHIN = 2.0
 IDLE = 99
 #: of a robot that was sent away for good, by the reason
 LEAVE_CODES = {"PARTICIPANT_REMOVED": 1, "ROOM_DELETED": 2, "DUPLICATE_IDENTITY": 101}
+#: media is waited for longer than this anyway; gathered it costs a fraction
+GATHER_S = 0.04
 #: of tracks; over it the oldest is forgotten, as decoders ask again
 MAX_WISHES = 1_000
 
 _log = logging.getLogger(__name__)
+
+
+def native_connect(*, auto_subscribe: bool) -> Connect:
+    from rtcloud.client import connect  # loads the engine, which a test with rooms of its own does without
+
+    def connecting(url: str, token: str) -> Awaitable[ClientRoom]:
+        return connect(url, token, auto_subscribe=auto_subscribe, gather_s=GATHER_S)
+
+    return connecting
 
 
 class Wishes:

@@ -31,7 +31,7 @@ from rtcloud.egress.publishing.producing import Production
 from rtcloud.egress.publishing.recorder import FileRecorder, make_products
 from rtcloud.egress.publishing.request import RelayRequest, decode
 from rtcloud.egress.publishing.statuses import Fault
-from rtcloud.egress.robot import IDLE, LEAVE_CODES, Connect, Wishes
+from rtcloud.egress.robot import IDLE, LEAVE_CODES, Connect, Wishes, native_connect
 from rtcloud.mixer.compositor import prepare
 from rtcloud.mixer.encoding import EncodedPacket, VideoCodec
 from rtcloud.outgoing.dialing import Dialer
@@ -56,14 +56,7 @@ class _End:
 
 
 async def run(shell: JobShell, connect: Connect | None = None) -> int:
-    if connect is None:
-        from rtcloud.client import connect as connect_natively
-
-        def connect_to_what_is_wanted(url: str, token: str) -> Any:
-            return connect_natively(url, token, auto_subscribe=False)
-
-        connect = connect_to_what_is_wanted
-    return await Relay(shell, connect).run()
+    return await Relay(shell, connect or native_connect(auto_subscribe=False)).run()
 
 
 class Relay:

@@ -34,7 +34,7 @@ ASK_EVERY_US = 500_000
 #: access units that wait for their moment; over it everything up to the next keyframe is dropped
 MAX_WAITING = 300
 #: looks per second of the thread: fewer cost less, and each waits longer
-LOOKS = 12
+LOOKS = 10
 _PARAMETER_SETS = (7, 8)
 
 

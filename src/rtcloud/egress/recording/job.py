@@ -20,7 +20,7 @@ from rtcloud.egress.recording.naming import FileNames
 from rtcloud.egress.recording.pipeline import Pipeline
 from rtcloud.egress.recording.placing import Plan, Roster, grid_scene
 from rtcloud.egress.recording.request import RecordingRequest, decode
-from rtcloud.egress.robot import CONNECT_WITHIN, IDLE, LEAVE_CODES, Connect, Wishes, leave
+from rtcloud.egress.robot import CONNECT_WITHIN, IDLE, LEAVE_CODES, Connect, Wishes, leave, native_connect
 from rtcloud.mixer import layout
 from rtcloud.mixer.mixing import KeyframeWanted, Mixer, MixFormat, Wish
 from rtcloud.tasks.job import JobShell
@@ -41,11 +41,7 @@ class _End:
 
 
 async def run(shell: JobShell, connect: Connect | None = None) -> int:
-    if connect is None:
-        from rtcloud.client import connect as connect_natively
-
-        connect = connect_natively
-    return await Recorder(shell, connect).run()
+    return await Recorder(shell, connect or native_connect(auto_subscribe=True)).run()
 
 
 def mix_format(request: RecordingRequest) -> MixFormat:
