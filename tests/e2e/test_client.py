@@ -2,6 +2,9 @@
 
 import asyncio
 import contextlib
+import json
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -29,6 +32,24 @@ from tests.kit.waiting import wait_until
 pytestmark = pytest.mark.e2e
 
 WITHIN_S = 10.0
+VISITS_IN_THREADS_THAT_END = """
+import asyncio, json, sys, threading
+
+from rtcloud.client import join
+
+async def visit(who):
+    async with join(**who, room_id=9) as room:
+        await room.publish_audio()
+        came.append(room.user_id)
+
+came = []
+visitors = json.loads(sys.argv[1])
+for who in visitors:
+    thread = threading.Thread(target=lambda: asyncio.run(visit(who)))
+    thread.start()
+    thread.join()
+assert came == [who["user_id"] for who in visitors]
+"""
 
 
 class Program:
@@ -332,3 +353,12 @@ def test_second_presence_of_a_user_ends_the_first(server: Server) -> None:
             assert await first.room.frames() == []
 
     asyncio.run(scenario())
+
+
+def test_loops_may_run_in_threads_that_end_the_first_as_well(server: Server) -> None:
+    """The first one loads the native module, so this needs a process of its own."""
+    common = {"base_url": server.url, "sdk_app_id": server.sdk_app_id}
+    visitors = [common | {"user_id": name, "user_sig": server.user_sig(name)} for name in ("ann", "bob", "eve", "dan")]
+    command = [sys.executable, "-c", VISITS_IN_THREADS_THAT_END, json.dumps(visitors)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr

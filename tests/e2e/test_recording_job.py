@@ -23,7 +23,21 @@ from rtcloud.egress.recording.recovery import recover
 from rtcloud.tasks.job import JobShell, Lines
 from rtcloud.tasks.journal import read_journal
 from rtcloud.tasks.process import JobProcess
-from rtcloud.tasks.protocol import AnyJobEvent, Ended, FileClosed, ImageMissing, Left, Order, Started, Stop, Update
+from rtcloud.tasks.protocol import (
+    FIGURES,
+    PREVIEW,
+    PREVIEW_REQUEST,
+    AnyJobEvent,
+    Ended,
+    Figures,
+    FileClosed,
+    ImageMissing,
+    Left,
+    Order,
+    Started,
+    Stop,
+    Update,
+)
 from tests.e2e.fake_room import BEEP_HZ, BLUE, GREEN, RED, FakeClientRoom, Person, connecting
 
 pytestmark = [pytest.mark.e2e, pytest.mark.anyio]
@@ -328,6 +342,34 @@ async def test_an_empty_room_ends_the_recording_after_the_idle_time(tmp_path: Pa
     assert [event.leave_code for event in recorder.events if isinstance(event, Left)] == [99]
     assert 1.4 < recorder.room.now() < 4
     assert recorder.room.left
+
+
+async def test_it_says_how_it_does_and_shows_its_picture(tmp_path: Path) -> None:
+    room = FakeClientRoom([Person("ann", GREEN, 440)])
+    recorder = Job(order(tmp_path), room)
+    running = asyncio.ensure_future(recorder.run())
+    await room.until(3.5)
+    directory = Path(recorder.order.spool)
+    (directory / PREVIEW_REQUEST).touch()
+    await room.until(4.2)
+    figures = msgspec.json.decode((directory / FIGURES).read_bytes(), type=Figures)
+    recorder.tell(Stop())
+    assert await running == 0
+    assert figures.fps is not None
+    assert FPS / 2 < figures.fps < FPS * 1.2
+    assert figures.inputs == 2
+    assert figures.outputs == {}
+    assert figures.cpu > 0
+    assert figures.bitrate is not None
+    assert figures.bitrate > 10_000
+    assert figures.delay_ms is not None
+    assert 200 < figures.delay_ms < 2_000
+    assert not (directory / PREVIEW_REQUEST).exists()
+    with av.open(str(directory / PREVIEW)) as container:
+        picture = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    assert picture.shape == (HEIGHT, WIDTH, 3)
+    red, green, blue = (int(value) for value in picture[HEIGHT // 2, WIDTH // 2])
+    assert green > 200 > 60 > max(red, blue)
 
 
 async def test_let_go_it_leaves_at_once_and_closes_its_files(tmp_path: Path) -> None:

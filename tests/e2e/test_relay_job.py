@@ -174,7 +174,7 @@ class Aired:
                 for frame in frames:
                     if isinstance(frame, av.VideoFrame):
                         aired.pictures.append((frame.time, frame.to_ndarray(format="yuv420p")))
-                    else:
+                    elif isinstance(frame, av.AudioFrame):  # metadata in the middle comes as subtitles
                         aired.sound_times.append(frame.time)
                         blocks.append(frame.to_ndarray().mean(axis=0))
         aired.sound = np.concatenate(blocks) if blocks else np.zeros(0)
@@ -228,7 +228,8 @@ def packet_times(path: Path) -> dict[str, list[float]]:
     times: dict[str, list[float]] = {"video": [], "audio": []}
     with av.open(str(path)) as container:
         for packet in container.demux():
-            if packet.dts is not None:
+            # FFmpeg takes metadata in the middle of a stream for subtitles
+            if packet.dts is not None and packet.stream.type in times:
                 times[packet.stream.type].append(float(packet.dts * packet.time_base))
     return times
 
@@ -541,6 +542,25 @@ async def test_a_single_stream_of_another_codec_is_told_and_pushed_nowhere(tmp_p
     failed = [event for event in relay.events if isinstance(event, OutputChanged) and event.status == 4]
     assert failed[0].code == Fault.CODEC_NOT_CARRIED
     assert any(isinstance(event, Noted) and "VP8" in event.message for event in relay.events)
+
+
+async def test_outputs_that_a_codec_has_ended_begin_anew_once_it_is_mixed(tmp_path: Path) -> None:
+    url = "rtmp://127.0.0.1:1/live/nobody"
+
+    def ended(times: int) -> Any:
+        return lambda events: [event.status for event in events if isinstance(event, OutputChanged)].count(0) == times
+
+    room = FakeClientRoom([Person("vera", BLUE, 300, codec="libvpx")])
+    relay = Job(order(tmp_path, single("vera", url)), {"main": room})
+    running = asyncio.ensure_future(relay.run())
+    await relay.until(ended(1))
+    relay.update(single("vera", url) | {"PublishRevision": 1}, 2)
+    await relay.until(ended(2))
+    relay.update(request(url) | {"PublishRevision": 1}, 3)
+    await relay.until(lambda events: [event.status for event in events if isinstance(event, OutputChanged)][-1] == 1)
+    relay.tell(Stop())
+    assert await running == 0
+    assert relay.statuses(url) == [1, 4, 0, 1, 4, 0, 1, 5, 0]
 
 
 async def test_it_says_how_it_does_and_shows_its_picture(tmp_path: Path) -> None:

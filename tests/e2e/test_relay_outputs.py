@@ -54,9 +54,16 @@ def half_dead(house: House) -> Relay:
     return house.relay(DEAD_ROOM, "alive", urls=(f"rtmp://127.0.0.1:{free_port()}/live/secret-key?sign=1",), **SMALL)
 
 
+@pytest.fixture(scope="module")
+def unseen(house: House) -> Relay:
+    """Of a room where nobody ever is."""
+    agent = {"UserId": "waiter", "UserSig": house.server.user_sig("waiter"), "MaxIdleTime": 5}
+    return house.relay(5205, "nobody", **SMALL | {"AgentParams": agent})
+
+
 @pytest.fixture(autouse=True)
-def begun(half_dead: Relay) -> None:
-    """Every test of the module runs beside it."""
+def begun(half_dead: Relay, unseen: Relay) -> None:
+    """Every test of the module runs beside them."""
 
 
 def alone(house: House, room: int, name: str, **fields: object) -> Relay:
@@ -126,11 +133,9 @@ def test_a_relay_ends_when_nobody_was_there_for_the_idle_time(house: House) -> N
     has_ended(house, relay)
 
 
-def test_a_relay_without_anybody_ends_after_the_idle_time(house: House) -> None:
-    agent = {"UserId": "waiter", "UserSig": house.server.user_sig("waiter"), "MaxIdleTime": 5}
-    relay = house.relay(5205, "nobody", **SMALL | {"AgentParams": agent})
-    relay.wait_for(*ENDED)
-    has_ended(house, relay)
+def test_a_relay_without_anybody_ends_after_the_idle_time(house: House, unseen: Relay) -> None:
+    unseen.wait_for(*ENDED)
+    has_ended(house, unseen)
 
 
 def test_a_robot_that_is_sent_out_ends_its_relay(house: House) -> None:

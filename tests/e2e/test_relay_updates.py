@@ -126,7 +126,7 @@ def test_thirty_updates_in_a_row_leave_no_trace_in_the_times(house: House, cdn_n
         time.sleep(1)
         for _ in range(UPDATES):
             relay.update(**_any_update(chosen, mark))
-            time.sleep(chosen.uniform(0.05, 0.5))
+            time.sleep(chosen.uniform(0.02, 0.35))
         relay.update(VideoParams=video(GRID), AudioParams={"SubscribeAudioList": [], "UnSubscribeAudioList": []})
         time.sleep(3)
         assert process.poll() is None, "the stream ended"

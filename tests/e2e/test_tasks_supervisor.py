@@ -231,6 +231,20 @@ def test_a_whole_recording_is_told_in_order(tmp_path: Path) -> None:
     play(tmp_path, scenario)
 
 
+def test_what_jobs_write_is_for_nobody_else(tmp_path: Path) -> None:
+    async def scenario(house: House) -> None:
+        spool = house.path / "spool"
+        spool.mkdir(mode=0o755)  # as an older version made it
+        await house.accept()
+        async with running(house.supervisor(ALL)):
+            await house.until_told(304)
+            assert spool.stat().st_mode & 0o777 == 0o700
+            await house.tasks.stop(TASK)
+            await house.until_ended()
+
+    play(tmp_path, scenario)
+
+
 def test_a_killed_job_goes_on_in_the_next_attempt(tmp_path: Path) -> None:
     async def scenario(house: House) -> None:
         await house.accept()

@@ -56,8 +56,8 @@ def run(api: Api, language: str, calls: list[tuple[str, Call]]) -> list[dict[str
 def ours(api: Api, given: Call, number: int) -> Call:
     app, key, now_ms = api.credentials.sdk_app_id, api.credentials.sdk_secret_key, time.time_ns() // 1_000_000
     given["SdkAppId"] = app
-    given["AgentParams"]["UserId"] += f"_{number}"  # each runs beside the others
     for robot in (given["AgentParams"], *given.get("FeedBackRoomParams", ())):
+        robot["UserId"] += f"_{number}"  # each runs beside the others
         robot["UserSig"] = make_user_sig(app, key, robot["UserId"], now_ms=now_ms)
     for message in given.get("SeiParams", {}).values():
         for unknown in ("Interval", "FollowIdr"):  # to the newest Java SDK that the registry has

@@ -99,7 +99,7 @@ class Aired:
         with av.open(str(self.path)) as container:
             (stream,) = container.streams.video
             return [
-                Unit(_seconds(packet), packet.is_keyframe, _annex_b(bytes(packet)))
+                Unit(_seconds(packet), packet.is_keyframe, annex_b(bytes(packet)))
                 for packet in container.demux(stream)
                 if packet.size
             ]
@@ -188,7 +188,7 @@ def _seconds(packet: av.Packet) -> float:
     return float(packet.dts * (packet.time_base or Fraction(1, 1000)))
 
 
-def _annex_b(data: bytes) -> bytes:
+def annex_b(data: bytes) -> bytes:
     """FLV keeps units with their length in four bytes before each."""
     parts: list[bytes] = []
     at = 0

@@ -93,6 +93,10 @@ class FakeTasks:
         tasks = [task for task in self.accepted.values() if (task.ref, task.user_id) == (room, user_id)]
         return any([await self.params(task.task_id, room.sdk_app_id) is not None for task in tasks])
 
+    async def running_params(self, sdk_app_id: int, kind: str) -> list[bytes]:
+        found = [await self.params(task_id, sdk_app_id) for task_id, task in self.accepted.items() if task.kind == kind]
+        return [params for params in found if params is not None]
+
     async def has_leaving(self, sdk_app_id: int) -> bool:
         mine = [self.views[task_id] for task_id, task in self.accepted.items() if task.ref.sdk_app_id == sdk_app_id]
         return any(

@@ -125,7 +125,11 @@ class Cdn:
         """A recording under way (its first pictures are in the file), which ends with the block: complete then."""
         self._pulled += 1
         path = self.directory / f"{name}-{self._pulled}.flv"
-        command = ["ffmpeg", "-v", "error", "-rtmp_live", "live", "-i", self.url(name), "-t", str(seconds)]
+        quick = [
+            "-analyzeduration",
+            "2200000",
+        ]  # a keyframe comes within that; not five seconds for what might come besides
+        command = ["ffmpeg", "-v", "error", *quick, "-rtmp_live", "live", "-i", self.url(name), "-t", str(seconds)]
         process = subprocess.Popen(
             [*command, "-c", "copy", "-flush_packets", "1", "-y", str(path)],
             stdin=subprocess.PIPE,

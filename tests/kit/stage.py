@@ -5,6 +5,7 @@ They cost next to nothing, since what they send was encoded before; tests go on 
 
 import asyncio
 import contextlib
+import functools
 import math
 import threading
 import time
@@ -17,6 +18,14 @@ from tests.kit.acts import PACKETS_PER_SECOND, Act
 from tests.kit.server import Server
 
 T = TypeVar("T")
+
+
+@functools.cache
+def _loop() -> asyncio.AbstractEventLoop:
+    """Runs in one thread for all stages of the process, as programs have it."""
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, daemon=True).start()
+    return loop
 
 
 class Person:
@@ -75,21 +84,16 @@ class Stage:
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._loop = _loop()
         self.people: list[Person] = []
 
     def __enter__(self) -> Self:
-        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         for person in self.people:
             with contextlib.suppress(Exception):  # a dead server is no reason to stay
                 person.leave()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-        self._loop.close()
 
     def enter(self, room: int | str, user_id: str, act: Act) -> Person:
         """In the room and publishing when it returns."""

@@ -14,7 +14,7 @@ use str0m::channel::ChannelId;
 use str0m::media::{KeyframeRequestKind, MediaData, MediaKind, MediaTime, Mid};
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::RtpPacket;
-use str0m::{Candidate, Event, IceConnectionState, Input, Output as RtcOutput, Rtc};
+use str0m::{Candidate, Event, IceConnectionState, Input, Output as RtcOutput, Rtc, RtcError};
 
 use crate::counters::Counters;
 use crate::error::PeerError;
@@ -192,7 +192,18 @@ impl Connection {
             if !self.backlog.is_empty() && self.send_backlog() {
                 continue;
             }
-            match self.rtc.poll_output().map_err(|error| PeerError::Engine(error.to_string()))? {
+            let output = match self.rtc.poll_output() {
+                Ok(output) => output,
+                // What somebody sends may be no media at all: the frame is gone, everybody else's are not.
+                Err(RtcError::Packet(mid, _, _)) => {
+                    if let Some(receiver) = self.sections.receivers.iter_mut().find(|one| one.mid == mid) {
+                        receiver.lost();
+                    }
+                    continue;
+                }
+                Err(error) => return Err(PeerError::Engine(error.to_string())),
+            };
+            match output {
                 RtcOutput::Transmit(transmit) => {
                     self.counters.datagrams_sent.add(1);
                     return Ok(Output::Transmit(transmit));

@@ -87,6 +87,11 @@ impl Receiver {
         }
     }
 
+    /// A frame came that was none: the next ones may build on it.
+    pub(crate) fn lost(&mut self) {
+        self.broken |= self.kind == MediaKind::Video;
+    }
+
     /// A sender report came.
     pub(crate) fn report(&mut self, rtp_time: u32, unix_us: u64, ready: &mut VecDeque<Frame>) {
         self.clock.report(rtp_time, unix_us);

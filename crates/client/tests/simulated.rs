@@ -471,6 +471,29 @@ fn malformed_datagrams_are_ignored() {
 }
 
 #[test]
+fn frames_that_are_none_cost_their_track_a_keyframe_and_nobody_else_anything() {
+    let mut world = World::joined();
+    let hostile = world.subscribe(MediaKind::Video, "TR_hostile");
+    let honest = world.subscribe(MediaKind::Audio, "TR_honest");
+    world.run_for(Duration::from_millis(200));
+    world.order(Order::CreateOffer { restart_ice: true });
+    world.answer(&[(hostile, "TR_hostile"), (honest, "TR_honest")]);
+    world.run_for(Duration::from_millis(200));
+    for index in 0..40 {
+        let kind = [0, 26, 31][index % 3];
+        let nonsense = [0, 0, 0, 1, kind, 1, 2, 3];
+        world.send(hostile, Codec::H264, if index == 0 { &[0, 0, 0, 1, 0x65, 1, 2] } else { &nonsense });
+        world.send(honest, Codec::Opus, &[0xfc, 1, 2, 3]);
+        world.run_for(Duration::from_millis(20));
+    }
+    assert!(!world.client.has_failed());
+    assert!(world.frames.iter().filter(|frame| frame.track == "TR_honest").count() >= 39);
+    world.send(hostile, Codec::H264, &keyframe());
+    world.run_for(Duration::from_millis(100));
+    assert_eq!(*world.frames.iter().rfind(|frame| frame.video).unwrap().data, *keyframe());
+}
+
+#[test]
 fn a_server_that_falls_silent_is_told_as_lost_and_then_failed() {
     let mut world = World::joined();
     let step = |world: &mut World| {

@@ -61,6 +61,10 @@ class Tasks(Protocol):
         """Whether a task that was not stopped is in that room, or will be, with a robot of that name."""
         ...
 
+    async def running_params(self, sdk_app_id: int, kind: str) -> list[bytes]:
+        """The requests of the application's tasks of a kind that were not stopped."""
+        ...
+
     async def has_leaving(self, sdk_app_id: int) -> bool:
         """Whether a task of the application was stopped, or is at its end, and its robots may still be in rooms."""
         ...

@@ -97,6 +97,7 @@ async def start_publish_cdn_stream(services: Services, call: Call, request: Star
     async with services.accepting:
         if await services.tasks.has_robot(task.ref, task.user_id):
             raise faults.invalid(action, "AgentParams.UserId", "is the robot of another task in this room")
+        await _check_robots_are_nobodys(services, call, _robots(wanted))
         await check_load(services, task.load)
         await services.tasks.accept(task)
     return TaskResult(task.task_id)
@@ -116,7 +117,8 @@ async def update_publish_cdn_stream(
     wanted = _merged(call, current, changes)
     _check_feedback_sigs(call, changes, services.clock.now_ms())
     check_stopping(services)
-    await _check_robots_are_free(services, call, _robots(wanted, besides=_robots(current)))
+    further = _robots(wanted, besides=_robots(current))
+    await _check_robots_are_free(services, call, further)
     images = (await _with_pictures(services, call, wanted, current.images)).images
 
     def change(latest: bytes) -> tuple[bytes, TaskOutput | None, int]:
@@ -127,6 +129,7 @@ async def update_publish_cdn_stream(
         return encode(after), _output(after), weighing.of_relay(after)
 
     async with services.accepting:
+        await _check_robots_are_nobodys(services, call, further)
         await check_load(services, weighing.of_relay(wanted), before=weighing.of_relay(current))
         if await services.tasks.update(request.task_id, request.sdk_app_id, change) is None:
             raise errors.task_not_found(request.task_id)
@@ -181,6 +184,16 @@ async def _check_robots_are_free(services: Services, call: Call, robots: Robots)
                 raise faults.invalid(call.action, path, reason)
             tries -= 1
             await asyncio.sleep(_LOOK_AGAIN_S)
+
+
+async def _check_robots_are_nobodys(services: Services, call: Call, robots: Robots) -> None:
+    """That no other relay has a robot of that name there, though it may not have entered yet."""
+    if not robots:
+        return
+    for params in await services.tasks.running_params(call.application.sdk_app_id, KIND):
+        for room, user_id in robots.keys() & _robots(decode(params)).keys():
+            reason = f"is the robot of another task in room {room.room_id}"
+            raise faults.invalid(call.action, robots[room, user_id], reason)
 
 
 async def _with_pictures(services: Services, call: Call, request: RelayRequest, known: dict[str, str]) -> RelayRequest:

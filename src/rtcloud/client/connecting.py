@@ -47,13 +47,15 @@ def connect(
     *,
     auto_subscribe: bool = True,
     device: str = DEVICE,
+    gather_s: float = 0.0,
     config: PeerConfig | None = None,
     clock: Clock | None = None,
     make_peer: Callable[[], Peer] | None = None,
 ) -> Connecting:
     """Join the room that ``token`` names, at the server ``url`` (ws, wss, http or https).
 
-    With ``auto_subscribe`` everything that others publish is received, otherwise what ``subscribe`` asks for. Returns
+    With ``auto_subscribe`` everything that others publish is received, otherwise what ``subscribe`` asks for. A program
+    that need not have each frame at once spends less with ``gather_s``: for so long frames are gathered. Returns
     when media can flow. Raises ConnectError. A connection that is lost later is restored without the program's doing
     (events ``Reconnecting``, ``Reconnected``); when that fails, or the server sends the user away, ``Disconnected`` is
     the last event.
@@ -61,7 +63,7 @@ def connect(
 
     async def open_room() -> Room:
         session = Session(token, client_info(device), auto_subscribe=auto_subscribe)
-        room = Room(url, session, make_peer or _native_peers(config or PeerConfig()), clock or SystemClock())
+        room = Room(url, session, make_peer or _native_peers(config or PeerConfig(), gather_s), clock or SystemClock())
         await room.open()
         return room
 
@@ -137,7 +139,7 @@ async def _grant(base_url: str, body: dict[str, object]) -> _Grant:
         raise ConnectError("JOIN_FAILURE", "the server's answer is not understood", status=200) from error
 
 
-def _native_peers(config: PeerConfig) -> Callable[[], Peer]:
+def _native_peers(config: PeerConfig, gather_s: float) -> Callable[[], Peer]:
     from rtcloud.client.native import NativePeer
 
-    return lambda: NativePeer(config)
+    return lambda: NativePeer(config, gather_s)

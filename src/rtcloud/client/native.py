@@ -28,21 +28,30 @@ def marked_audio(size: int, *, unix_us: int) -> bytes:
 
 
 class NativePeer:
-    def __init__(self, config: PeerConfig) -> None:
+    """With ``gather_s``, and while frames come, the loop is woken at most once in that time."""
+
+    def __init__(self, config: PeerConfig, gather_s: float = 0.0) -> None:
         self._peer = _native.Peer(msgspec.msgpack.encode(config))
+        self._gather_s = gather_s
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._gathering: asyncio.TimerHandle | None = None
+        self._frames_came = False
         self._closed = False
 
     def start(self, ready: Callable[[], None]) -> None:
         descriptor = self._peer.event_fd()
+        loop = self._loop = asyncio.get_running_loop()
 
         def readable() -> None:
             with contextlib.suppress(BlockingIOError):
                 os.read(descriptor, 8)
+            if self._gather_s and self._frames_came:
+                self._frames_came = False
+                loop.remove_reader(descriptor)
+                self._gathering = loop.call_later(self._gather_s, loop.add_reader, descriptor, readable)
             ready()
 
-        self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(descriptor, readable)
+        loop.add_reader(descriptor, readable)
 
     def add_track(self, cid: str, stream: str, kind: str, codec: str) -> None:
         self._peer.add_track(cid, stream, kind, codec)
@@ -77,7 +86,9 @@ class NativePeer:
 
     def frames(self) -> Sequence[EncodedFrame]:
         """The next batch; more may wait when it is not empty."""
-        return self._peer.drain_frames(_FRAMES)
+        frames = self._peer.drain_frames(_FRAMES)
+        self._frames_came |= bool(frames)
+        return frames
 
     def stats(self) -> PeerStats:
         return _stats.decode(self._peer.stats())
@@ -85,6 +96,8 @@ class NativePeer:
     def close(self) -> None:
         if not self._closed:
             self._closed = True
+            if self._gathering is not None:
+                self._gathering.cancel()
             if self._loop is not None:
                 self._loop.remove_reader(self._peer.event_fd())
             self._peer.close()

@@ -11,6 +11,7 @@ import random
 from collections.abc import Container
 from dataclasses import replace
 
+import av
 import numpy as np
 from av.video.frame import VideoFrame
 
@@ -70,6 +71,21 @@ class Compositor:
         return self._canvas.frame
 
 
+def prepare(scene: Scene, width: int, height: int) -> None:
+    """Reads and scales the images of a scene for a canvas of this size. Whoever does so beforehand, on another thread,
+    spares the mixing thread up to a second in which no picture would be made."""
+    if scene.backdrop is not None:
+        stills.load(scene.backdrop, width, height, scene.backdrop_mode)
+    for cell in scene.cells:
+        if cell.mask is not None:
+            stills.load_mask(cell.mask, *_size(cell.rect))
+        if cell.holder is not None:
+            stills.load_holder(cell.holder, *_size(cell.rect))
+    for overlay in scene.overlays:
+        if not isinstance(overlay.content, Text):
+            stills.load(overlay.content, *_size(overlay.rect))
+
+
 def visible(scene: Scene, has_picture: Container[str]) -> dict[str, Cell]:
     """The tracks of the scene that can be seen, with the largest of their cells. A cell hides what is wholly beneath
     it, or beneath it and others, when it has a picture that leaves nothing open."""
@@ -123,9 +139,14 @@ class CellView:
             self._layers = None
 
     def take(self, picture: VideoFrame, announced: tuple[int, int] = (0, 0)) -> None:
-        """``announced`` is the size that the cell's ``crop`` is meant for, whichever size comes."""
+        """``announced`` is the size that the cell's ``crop`` is meant for, whichever size comes. A picture that FFmpeg
+        does not scale so (some pixels wide, and stretched a thousandfold) is left out."""
         shown = _fitted(picture, self.cell, announced)
-        content = self._content(self._scaler.scale(picture, shown), shown.target)
+        try:
+            scaled = self._scaler.scale(picture, shown)
+        except av.FFmpegError:
+            return
+        content = self._content(scaled, shown.target)
         if self._picture is not None and self._picture.rect == shown.target:
             self._picture.content = content
             self._picture.changed = True

@@ -6,7 +6,9 @@ as it waits for late frames. Changes of the scene take effect at the moment they
 disappears in the output when its sender left the room.
 
 Invariants: output times are continuous from the origin, the moment of ``begin`` or else the placed time of the first
-frame ever pushed; one frame per tick unless the caller is in a hurry; an audio block never waits for a track.
+frame ever pushed; one frame per tick unless the caller is in a hurry; an audio block never waits for a track. One call
+of ``advance`` makes no more than ``MOST_BEHIND_US``: from a caller that was away for longer (its machine slept) what
+lies between is left out, where nothing is kept anyway, and the output's times go on behind it.
 """
 
 from collections import deque
@@ -23,6 +25,9 @@ __all__ = ["KeyframeWanted", "MixCounts", "MixFormat", "Mixer", "SubscriptionWan
 
 #: changes whose moment has not come; over it the next one is made at once
 MAX_CHANGES = 1_000
+#: what one call makes at most; of more only the end is made, about as long as tracks hold their sound
+MOST_BEHIND_US = 60_000_000
+KEPT_US = 5_000_000
 
 
 class Mixer:
@@ -159,6 +164,7 @@ class Mixer:
         out; the time runs on without them."""
         if self._origin_us is None:
             return
+        self._leave_out(until_us - self._origin_us)
         while True:
             picture_us = self._origin_us + self._pictures.position_us if self._pictures is not None else None
             block_us = self._origin_us + self._sounds.position_us if self._sounds is not None else None
@@ -173,6 +179,12 @@ class Mixer:
                 self._made_pictures += self._pictures.compose(picture_us, self.server_clock, behind_us=behind_us)
             else:
                 return
+
+    def _leave_out(self, until_us: int) -> None:
+        """``until_us`` counts from the output's beginning."""
+        for half in (self._sounds, self._pictures):
+            if half is not None and until_us - half.position_us > MOST_BEHIND_US:
+                half.skip_to(until_us - KEPT_US)
 
     def finish(self, end_us: int) -> int:
         """Advance to ``end_us``, flush the encoders, give up all tracks; the length of the output in ticks of 1/90000

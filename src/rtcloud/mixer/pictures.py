@@ -6,12 +6,10 @@ while the mixer is behind and has many tracks, as each has a decoder, a scaler a
 encoding are not. What is still too far behind is left out.
 """
 
-import io
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, cast
 
 from av.video.frame import VideoFrame
 
@@ -24,7 +22,7 @@ from rtcloud.mixer.form import InputFrame, KeyframeWanted, MixCounts, MixFormat,
 from rtcloud.mixer.messages import PictureMessages, put_into
 from rtcloud.mixer.scene import Cell, Scene
 from rtcloud.mixer.timeline import VideoTimeline
-from rtcloud.mixer.video import VideoDecoder
+from rtcloud.mixer.video import VideoDecoder, png
 
 #: pictures further behind than this are not composed
 SKIP_BEHIND_US = 500_000
@@ -145,6 +143,14 @@ class Pictures:
         self.flush()
         self._encoders = [VideoEncoder(codec, form, self._start) for codec in form.video_codecs]
 
+    def skip_to(self, at_us: int) -> None:
+        """No picture before this moment of the output is made any more; the next one is a keyframe."""
+        skipped = (at_us - self.position_us) * self._form.fps // 1_000_000
+        if skipped > 0:
+            self._index += skipped
+            self._counts.skipped_pictures += skipped
+            self._starts_anew = True
+
     def want_keyframe(self) -> None:
         self._keyframe_asked = True
 
@@ -154,9 +160,7 @@ class Pictures:
 
     def png(self) -> bytes:
         """The composed picture as it is."""
-        target = io.BytesIO()
-        cast(Any, self._compositor.frame).to_image().save(target, "PNG")
-        return target.getvalue()
+        return png(self._compositor.frame)
 
     # Frames -------------------------------------------------------------------------------------------------------
 

@@ -92,6 +92,10 @@ class Sounds:
             for packet in encoder.encode(total, start):
                 self._write(packet)
 
+    def skip_to(self, at_us: int) -> None:
+        """Nothing before this moment of the output is made any more."""
+        self._block = max(self._block, at_us // BLOCK_US)
+
     def levels(self) -> dict[str, int]:
         """0 to 100 for each user: the loudest of the tracks."""
         levels: dict[str, int] = {}
@@ -118,7 +122,7 @@ def loudness(power: float) -> int:
     """Mean square of samples (full scale 1) to 0…100, in steps of equal loudness."""
     if not power > 0.0:
         return 0
-    return max(0, min(100, round(100 * (1 - 10 * math.log10(power) / FLOOR_DB))))
+    return round(max(0.0, min(100.0, 100 * (1 - 10 * math.log10(power) / FLOOR_DB))))
 
 
 def _bounded(gain: float) -> float:

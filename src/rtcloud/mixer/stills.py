@@ -4,11 +4,12 @@ Files come from users: they were checked when they were fetched, and are not tru
 shown gives None, never an error, and nothing is decoded that has more than ``MAX_PIXELS``. What comes out has the size
 that was asked for, in the canvas's own form (BT.601, limited range, 4:2:0), with alpha where something shines through.
 
-Files are named after their content, so what was made of one is kept by its path, as much as ``CACHE_BYTES`` hold. Used
-by one thread at a time.
+Files are named after their content, so what was made of one is kept by its path, as much as ``CACHE_BYTES`` hold. Any
+thread may call: one that finds nothing makes it, at worst twice.
 """
 
 import re
+import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -275,15 +276,21 @@ class _Cache(Generic[_Made]):
         self._budget = budget
         self._made: OrderedDict[Hashable, _Made | None] = OrderedDict()
         self._size = 0
+        self._lock = threading.Lock()
 
     def take(self, key: Hashable, make: Callable[[], _Made | None]) -> _Made | None:
-        if key in self._made:
-            self._made.move_to_end(key)
-            return self._made[key]
-        made = self._made[key] = make()
-        self._size += _size(made)
-        while self._size > self._budget and len(self._made) > 1:
-            self._size -= _size(self._made.popitem(last=False)[1])
+        with self._lock:
+            if key in self._made:
+                self._made.move_to_end(key)
+                return self._made[key]
+        made = make()
+        with self._lock:
+            if key in self._made:
+                return self._made[key]
+            self._made[key] = made
+            self._size += _size(made)
+            while self._size > self._budget and len(self._made) > 1:
+                self._size -= _size(self._made.popitem(last=False)[1])
         return made
 
 

@@ -1,10 +1,11 @@
 """The mixing thread: frames of rooms in, encoded packets out, at the pace of real time.
 
-The event loop only appends to a bounded inbox. The thread pushes, decodes, composes and encodes; the native parts
-release the interpreter, so the loop stays free. It runs ``patience_us`` behind the rooms: that long late frames have.
+The event loop only appends to an inbox. The thread pushes, decodes, composes and encodes; the native parts release the
+interpreter, so the loop stays free. It runs ``patience_us`` behind the rooms: that long late frames have.
 
-When the inbox is full frames are dropped and the track's decoder waits for a keyframe; when the machine is too slow
-pictures are left out, sound is not. What is driven may be exchanged for another on the way (``replace``).
+The inbox is bounded in frames and their bytes (changes are few): when it is full frames are dropped and the track's
+decoder waits for a keyframe; when the machine is too slow pictures are left out, sound is not. What is driven may be
+exchanged for another on the way (``replace``).
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from rtcloud.clock import Clock
 from rtcloud.mixer.clocking import ServerClock
 
 MAX_INBOX = 8_000
+MAX_INBOX_BYTES = 128 << 20
 #: the thread looks at least this often; also the silence after which it counts as stuck
 LOOK_EVERY_US = 100_000
 STUCK_AFTER = 4.0
@@ -37,6 +39,7 @@ class Driven(Protocol):
 
 
 M = TypeVar("M", bound=Driven)
+A = TypeVar("A")
 
 
 class LocalClock:
@@ -96,6 +99,8 @@ class MixingThread(Generic[M]):
         self._after_look = looked
         self._local = LocalClock(clock)
         self._inbox: deque[tuple[str, EncodedFrame, int] | Callable[[M], None] | Lost] = deque()
+        # each is counted by one thread only: what was put in, and what was taken out
+        self._put_bytes = self._taken_bytes = 0
         self._dropping: set[str] = set()
         self._end: _End | None = None
         self._wake = threading.Event()
@@ -118,8 +123,9 @@ class MixingThread(Generic[M]):
         now = self._local.now_us()
         for frame in frames:
             name = frame.track if track_id is None else track_id(frame.track)
-            if len(self._inbox) < MAX_INBOX:
+            if len(self._inbox) < MAX_INBOX and self._put_bytes - self._taken_bytes < MAX_INBOX_BYTES:
                 self._dropping.discard(name)
+                self._put_bytes += len(frame.data)
                 self._inbox.append((name, frame, now))
                 continue
             self.dropped_frames += 1
@@ -130,6 +136,20 @@ class MixingThread(Generic[M]):
     def change(self, what: Callable[[M], None]) -> None:
         """Called with what is driven, on the thread, in order with the frames."""
         self._inbox.append(what)
+
+    async def ask(self, what: Callable[[M], A]) -> A:
+        """What this gives, called as a ``change`` is. No answer comes after the end."""
+        answer: Future[A] = Future()
+
+        def give(driven: M) -> None:
+            if answer.set_running_or_notify_cancel():
+                try:
+                    answer.set_result(what(driven))
+                except Exception as error:
+                    answer.set_exception(error)
+
+        self.change(give)
+        return await asyncio.wrap_future(answer)
 
     async def stop(self, *, at_server_ms: int | None = None, drains: bool = True) -> None:
         """Ends at this moment (now) and closes. ``drains``: frames that are still on their way are waited for as long
@@ -179,6 +199,7 @@ class MixingThread(Generic[M]):
         for _ in range(len(self._inbox)):
             item = self._inbox.popleft()
             if isinstance(item, tuple):
+                self._taken_bytes += len(item[1].data)
                 self._driven.push(*item)
             elif isinstance(item, Lost):
                 self._driven.lost(item.track_id)

@@ -4,6 +4,7 @@ Invariant: a decoder is only ever fed a chain that starts with a keyframe and ha
 last picture and asks for a keyframe until one comes.
 """
 
+import io
 from typing import Any, Protocol, cast
 
 import av
@@ -132,6 +133,13 @@ def cropped(picture: VideoFrame, crop: Rect) -> VideoFrame:
         top, left = crop.top >> half, crop.left >> half
         target[:] = source[top : top + target.shape[0], left : left + target.shape[1]]
     return out
+
+
+def png(picture: VideoFrame) -> bytes:
+    """As a file; made quickly rather than small, as the output waits meanwhile."""
+    target = io.BytesIO()
+    cast(Any, picture).to_image().save(target, "PNG", compress_level=1)
+    return target.getvalue()
 
 
 def planes(frame: VideoFrame) -> list[Plane]:

@@ -207,6 +207,14 @@ def open_params(connection: Connection, sealer: Sealer, kind: str) -> list[bytes
     return [sealer.open(sealed, purpose=PURPOSE) for (sealed,) in connection.execute(statement)]
 
 
+def running_params(connection: Connection, sealer: Sealer, sdk_app_id: int, kind: str) -> list[bytes]:
+    """What the tasks of an application that were not stopped are asked to do, opened."""
+    runs = tasks.c.state.in_((State.ACCEPTED, State.RUNNING)) & (tasks.c.desired_state == Desired.RUNNING)
+    wanted = (tasks.c.sdk_app_id == sdk_app_id, tasks.c.kind == kind, runs)
+    statement = select(tasks.c.params_sealed).where(*wanted)
+    return [sealer.open(sealed, purpose=PURPOSE) for (sealed,) in connection.execute(statement)]
+
+
 def used(connection: Connection) -> int:
     """What the running tasks of all applications cost, in thousandths of a core. One at its end costs little more."""
     statement = select(func.coalesce(func.sum(tasks.c.load), 0))

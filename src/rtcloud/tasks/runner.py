@@ -57,6 +57,7 @@ class Runner:
         self._told_stop = False
         self._told_revision = 0
         self._token_at = 0.0
+        self._has_ended = False  # the job has made its last report: it has a moment to exit by itself
         #: whether a job of the task ran until this worker let it go
         self.has_let_go = False
 
@@ -85,8 +86,8 @@ class Runner:
             self._let_go(self._job)
 
     def abandon(self) -> None:
-        """The task is another worker's now: the job must not go on."""
-        if self._job is not None:
+        """The task is not ours any more: the job must not go on, unless it has said that it ends."""
+        if self._job is not None and not self._has_ended:
             self._job.kill()
 
     async def refresh(self, desired: Desired, revision: int) -> None:
@@ -217,6 +218,7 @@ class Runner:
         timing, began = self._context.timing, self._context.clock.monotonic()
         self._job, self._told_revision, self._told_stop = job, order.revision, False
         self._token_at = began
+        self._has_ended = False
         self._context.counters.running += 1
         try:
             write_pid(Path(order.spool), job.pid)
@@ -271,8 +273,9 @@ class Runner:
             if isinstance(event, Noted):
                 extra = {"task_id": self._task_id, "code": event.code, "note": event.message[:500]}
                 _log.info("job notes", extra=extra)
+            self._has_ended = isinstance(event, Ended)  # before the row says so: then the task is nobody's
             await self._apply(kind, attempt, [event])
-            if isinstance(event, Ended):
+            if self._has_ended:
                 return
 
     async def _read(self, job: JobProcess, patience: float) -> bytes | None:

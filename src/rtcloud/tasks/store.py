@@ -51,6 +51,10 @@ class TaskStore:
         """Whether a task of the application was stopped, or is at its end, and its robots may still be in rooms."""
         return await self._database.read(lambda connection: records.has_leaving(connection, sdk_app_id))
 
+    async def running_params(self, sdk_app_id: int, kind: str) -> list[bytes]:
+        """The requests of the application's tasks of a kind that were not stopped."""
+        return await self._database.read(lambda c: records.running_params(c, self._sealer, sdk_app_id, kind))
+
     async def load(self) -> tuple[int, int]:
         """What all running tasks use, and what there is, in thousandths of a core; 0 there: no limit."""
         now_ms = self._clock.now_ms()

@@ -80,7 +80,9 @@ class Supervisor:
 
     async def run(self) -> None:
         context = self.context
-        context.spool.mkdir(parents=True, exist_ok=True)
+        context.spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Also one that is older: journals hold addresses with their keys, and pictures show people.
+        context.spool.chmod(0o700)
         self._locks.mkdir(parents=True, exist_ok=True)
         own = self._locks / f"{context.worker}.lock"
         try:

@@ -498,6 +498,26 @@ def test_what_this_version_does_not_do_is_said() -> None:
     run(scenario)
 
 
+def test_robots_of_a_relay_that_runs_are_refused_before_they_have_entered() -> None:
+    async def scenario(world: World) -> None:
+        echo = {"RoomId": "8", "RoomIdType": 0, "UserId": "echo", "UserSig": world.sig("echo")}
+        other = {"UserId": "second", "UserSig": world.sig("second")}
+        task_id, _ = await world.started(FeedBackRoomParams=[echo], **video())
+        error = await refusal(world.start(AgentParams=other, FeedBackRoomParams=[echo], **video()))
+        assert error.code == "InvalidParameter"
+        assert error.message == "FeedBackRoomParams.0.UserId is the robot of another task in room 8"
+        await world.world.call("StopPublishCdnStream", SdkAppId=world.app, TaskId=task_id)
+        second, _ = await world.started(AgentParams=other, FeedBackRoomParams=[echo], **video())
+        third, _ = await world.started(**video())
+        rooms = {"TaskId": third, "SequenceNumber": 1, "WithTranscoding": 1, "FeedBackRoomParams": [echo]}
+        error = await refusal(world.world.call("UpdatePublishCdnStream", SdkAppId=world.app, **rooms))
+        assert error.message == "FeedBackRoomParams.0.UserId is the robot of another task in room 8"
+        own = {"TaskId": second, "SequenceNumber": 1, "WithTranscoding": 1, "FeedBackRoomParams": [echo]}
+        await world.world.call("UpdatePublishCdnStream", SdkAppId=world.app, **own)
+
+    run(scenario)
+
+
 def test_robots_that_feed_back_have_names_of_their_own() -> None:
     async def scenario(world: World) -> None:
         def echo(room: str, name: str, kind: int = 0) -> dict[str, Any]:

@@ -8,8 +8,8 @@ import PIL.Image
 import pytest
 from av.video.frame import VideoFrame
 
-from rtcloud.mixer import layout
-from rtcloud.mixer.compositor import Compositor, placed, visible, wanted_size
+from rtcloud.mixer import layout, stills
+from rtcloud.mixer.compositor import CellView, Compositor, placed, prepare, visible, wanted_size
 from rtcloud.mixer.layout import Colour, Rect, RenderMode
 from rtcloud.mixer.scene import Cell, Holder, Image, Overlay, Scene, Text
 from rtcloud.mixer.video import planes
@@ -108,6 +108,16 @@ def test_a_cut_is_bounded_by_the_picture() -> None:
     assert near(stage.luma()[90, 160], 33)
 
 
+@pytest.mark.parametrize("mode", list(RenderMode))
+@pytest.mark.parametrize("size", [(1, 1), (1, 359), (4, 2303), (4095, 2), (3, 5)])
+@pytest.mark.parametrize("cell", [(2, 1080), (1920, 2), (64, 2), (2, 2)])
+def test_pictures_of_absurd_shapes_are_shown_or_left_out(
+    mode: RenderMode, size: tuple[int, int], cell: tuple[int, int]
+) -> None:
+    for cut in (None, Rect(1000, 1000, 50, 50), Rect(0, 0, 1, 1)):
+        CellView(Cell(Rect(0, 0, *cell), "a", mode=mode, crop=cut)).take(picture(100, *size), (640, 360))
+
+
 def test_backdrop_holders_and_a_mask_are_drawn(tmp_path: Path) -> None:
     gradient = np.zeros((90, 160, 4), np.uint8)
     gradient[:, 80:, 3] = 255
@@ -124,6 +134,32 @@ def test_backdrop_holders_and_a_mask_are_drawn(tmp_path: Path) -> None:
     assert near(luma[90, 20], 16)
     assert near(luma[90, 140], 150)
     assert near(luma[90, 300], 235)
+
+
+def test_images_that_were_prepared_need_not_be_read_when_they_are_drawn(tmp_path: Path) -> None:
+    cell = Rect(0, 0, 160, 90)
+    scene = Scene(
+        GREY,
+        backdrop=plain(tmp_path, 235),
+        cells=(
+            Cell(cell, holder=Holder(plain(tmp_path, 16)), mask=plain(tmp_path, 100, alpha=90)),
+            Cell(Rect(160, 0, 160, 90), holder=Holder(plain(tmp_path, 60), size=(40, 40), radius=8)),
+        ),
+        overlays=(Overlay(plain(tmp_path, 200, alpha=128), Rect(40, 100, 60, 40)), Overlay(Text("text", 20), cell)),
+    )
+    prepare(scene, WIDTH, HEIGHT)
+    expected = Compositor(WIDTH, HEIGHT)
+    expected.show(scene)
+    wanted = expected.draw(0, 0).to_ndarray()
+    for path in tmp_path.iterdir():
+        path.unlink()
+    stills._decoded.cache_clear()
+    drawn = Compositor(WIDTH, HEIGHT)
+    drawn.show(scene)
+    assert (drawn.draw(0, 0).to_ndarray() == wanted).all()
+    stills._stills._made.clear()
+    drawn.show(scene)
+    assert (drawn.draw(0, 0).to_ndarray() != wanted).any()
 
 
 def test_a_holder_gives_way_to_the_picture_and_comes_back(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import av
@@ -308,6 +309,36 @@ def test_in_a_hurry_pictures_are_left_out_but_time_and_sound_run_on() -> None:
     stage.mixer.finish(START + 5 * SECOND)
     assert abs(stage.output.of("video")[-1].time - 5 * 90_000) <= 9000
     assert abs(len(stage.output.of("audio")) - 5 * 48_000 / 1024) <= 2
+
+
+@pytest.mark.parametrize("rate", [48_000, 44_100])
+def test_hours_in_which_the_machine_slept_are_left_out(rate: int) -> None:
+    stage = Stage(mix_format(sample_rate=rate, audio_codecs=("aac", "opus")))
+    stage.add("a", 60)
+    stage.arrange(["a"], START)
+    stage.run(2)
+    before = len(stage.output.packets)
+    slept = 5 * 3600 * SECOND
+    stage.now += slept
+    stage.mixer.remove("a", stage.now)
+    stage.run(1)
+    stage.finish()
+    after = stage.output.packets[before:]
+    assert len(after) < 60 * (FPS + 50 + 48)
+    for codec in ("h264", "aac", "opus"):
+        times = [packet.time for packet in stage.output.packets if packet.codec == codec]
+        assert all(one < other for one, other in pairwise(times))
+        assert abs(times[-1] * SECOND // 90_000 - (slept + 3 * SECOND)) < SECOND
+    assert next(packet for packet in after if packet.kind == "video" and packet.time > 900_000).keyframe
+
+
+def test_a_time_out_of_this_world_makes_next_to_nothing() -> None:
+    output = Output()
+    mixer = Mixer(mix_format(), output.packets.append, output.wishes.append)
+    mixer.begin(0)
+    mixer.advance(START * 2_000_000)
+    mixer.finish(START * 2_000_000)
+    assert len(output.packets) < 60 * (FPS + 50)
 
 
 def test_nothing_is_written_before_the_first_media() -> None:

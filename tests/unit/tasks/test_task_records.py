@@ -238,7 +238,11 @@ def test_a_robot_is_known_until_its_task_is_stopped(rows: Rows) -> None:
     assert not records.has_robot(rows.connection, room, "other")
     assert not records.has_robot(rows.connection, RoomRef(room.sdk_app_id, not room.numeric, room.room_id), robot)
     assert not records.has_leaving(rows.connection, 1400)
+    kind = rows.task.kind
+    assert len(records.running_params(rows.connection, SEALER, 1400, kind)) == 1
+    assert records.running_params(rows.connection, SEALER, 1401, kind) == []
     records.stop(rows.connection, "T", 0, 1_500)
+    assert records.running_params(rows.connection, SEALER, 1400, kind) == []
     assert not records.has_robot(rows.connection, room, robot)
     assert records.has_leaving(rows.connection, 1400)
     assert not records.has_leaving(rows.connection, 1401)

@@ -2,30 +2,30 @@
 
 The relay's own room is entered once; when it is over, so is the job (``over``). Any other room is tried again and again
 with growing pauses, for it may not exist yet, and what happens there must not end the relay: while it is away its
-people are.
+people are. Where the robot was sent out, or somebody else took its name, it stays out: coming back it would throw that
+person out. It enters again once the room was left out of an update and named by a later one.
 
 Nothing is received but what is ``wanted``. Tracks are known outside by a key that is unique over all rooms.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from rtcloud.aio import spawn
 from rtcloud.client.joining import ConnectError
 from rtcloud.client.types import ClientRoom, Disconnected, EncodedFrame
 from rtcloud.egress.publishing.cast import RoomView, track_key
+from rtcloud.egress.robot import CONNECT_WITHIN, Connect, leave
 from rtcloud.mixer.form import KeyframeWanted, Wish
 from rtcloud.rooms.ids import RoomRef
 
-Connect = Callable[[str, str], Awaitable[ClientRoom]]
-
-CONNECT_WITHIN = 15.0
-LEAVE_WITHIN = 2.0
 #: pauses before another room is tried again; one that was attended for ``STEADY`` begins anew
 PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 STEADY = 60.0
+#: why the robot does not come back to another room
+_UNWANTED = frozenset({"PARTICIPANT_REMOVED", "DUPLICATE_IDENTITY"})
 
 _log = logging.getLogger(__name__)
 
@@ -191,6 +191,9 @@ class Attending:
                 place.room = None
                 place.subscribed = set()
                 self._changed()
+                if reason in _UNWANTED:
+                    _log.warning("another room of the relay is not attended any more", extra={"reason": reason})
+                    return
                 if loop.time() - began >= STEADY:
                     failures = 0
             _log.log(
@@ -200,11 +203,3 @@ class Attending:
             )
             await asyncio.sleep(PAUSES[min(failures, len(PAUSES) - 1)])
             failures += 1
-
-
-async def leave(room: ClientRoom) -> None:
-    """Bounded, and never raises."""
-    try:
-        await asyncio.wait_for(room.leave(), LEAVE_WITHIN)
-    except Exception:
-        _log.warning("leaving the room failed", exc_info=True)

@@ -4,7 +4,8 @@ What is driven may be exchanged (a mix becomes a single stream, or the other way
 ``Carrier`` lets the output's times go on through that.
 
 Invariant: times of one codec rise strictly, whatever comes. A loop that does not take what is carried gets no more
-than ``MAX_WAITING`` packets; then all are dropped up to the next keyframe, which is asked for.
+than ``MAX_WAITING`` packets; then all are dropped until it does, and pictures up to the next keyframe, which is asked
+for.
 """
 
 import threading
@@ -95,15 +96,24 @@ class Carrier:
                 self._is_dropping = self.dropped = True
                 return
             if self._is_dropping:
-                first = next((i for i, (packet, _) in enumerate(batch) if _begins(packet)), None)
-                if first is None:
-                    self.dropped = True
+                batch = self._from_keyframe(batch)
+                if not batch:
                     return
-                batch = batch[first:]
-                self._is_dropping = False
             self._waiting += len(batch)
         newest = max(moment for _, moment in batch)
         self._deliver(Batch(batch, max(0, source.server_clock.to_server(self._now_us()) - newest)))
+
+    def _from_keyframe(self, batch: list[tuple[EncodedPacket, int]]) -> list[tuple[EncodedPacket, int]]:
+        """Sound needs none: there may never be a picture."""
+        kept = []
+        for packet, moment in batch:
+            if packet.kind == "video":
+                if self._is_dropping and not packet.keyframe:
+                    self.dropped = True
+                    continue
+                self._is_dropping = False
+            kept.append((packet, moment))
+        return kept
 
     def taken(self, batch: Batch) -> None:
         """On the loop: there is room for as many again."""
@@ -114,7 +124,3 @@ class Carrier:
     def length(self) -> int:
         """Of the output, in ticks."""
         return max(self._last.values(), default=-1) + 1
-
-
-def _begins(packet: EncodedPacket) -> bool:
-    return packet.kind == "video" and packet.keyframe

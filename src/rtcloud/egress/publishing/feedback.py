@@ -14,14 +14,15 @@ from rtcloud.aio import spawn
 from rtcloud.client.joining import ConnectError
 from rtcloud.client.room import PublishError
 from rtcloud.client.types import ClientRoom, Disconnected, KeyframeRequested, Publication
-from rtcloud.egress.publishing.attending import CONNECT_WITHIN, PAUSES, STEADY, Connect, leave
+from rtcloud.egress.publishing.attending import PAUSES, STEADY
+from rtcloud.egress.robot import CONNECT_WITHIN, LEAVE_CODES, Connect, leave
 from rtcloud.mixer.encoding import EncodedPacket
 from rtcloud.tasks.protocol import Pass
 
 _log = logging.getLogger(__name__)
 
-#: sent away for good: the leave code of the task
-FINAL = {"PARTICIPANT_REMOVED": 1, "ROOM_DELETED": 2, "DUPLICATE_IDENTITY": 101}
+#: publishing fails a moment before a room that is over says why it is
+SETTLE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ class Feedback:
                 reason = str(error) or type(error).__name__
             room, self._room = self._room, None
             self._video = self._audio = None
-            if reason in FINAL:
+            if reason in LEAVE_CODES:
                 self._over(reason)
                 return
             if room is not None:
@@ -110,22 +111,30 @@ class Feedback:
     async def _feed(self) -> str:
         """Until the room is over; why it is."""
         self._room = room = await asyncio.wait_for(self._connect(self._url, self.entry.token), CONNECT_WITHIN)
+        listening = spawn(self._listen(room), name="relay-feedback-events")
         publishing = spawn(self._publish(room), name="relay-feedback-publish")
         receiving = spawn(_ignore(room), name="relay-feedback-frames")
         try:
-            while events := await room.events():
-                for event in events:
-                    if isinstance(event, KeyframeRequested):
-                        self._want_keyframe()
-                    elif isinstance(event, Disconnected):
-                        return event.reason
-                if publishing.done():
-                    publishing.result()
-            return "UNKNOWN_REASON"
+            await asyncio.wait({listening, publishing}, return_when=asyncio.FIRST_COMPLETED)
+            if publishing.done() and publishing.exception() is not None:
+                await asyncio.wait({listening}, timeout=SETTLE)  # a room that is over says why
+            if publishing.done() and not listening.done():
+                publishing.result()
+            return await listening
         finally:
-            for task in (publishing, receiving):
+            for task in (listening, publishing, receiving):
                 task.cancel()
-            await asyncio.gather(publishing, receiving, return_exceptions=True)
+            await asyncio.gather(listening, publishing, receiving, return_exceptions=True)
+
+    async def _listen(self, room: ClientRoom) -> str:
+        """Until the room is over; why it is."""
+        while events := await room.events():
+            for event in events:
+                if isinstance(event, KeyframeRequested):
+                    self._want_keyframe()
+                elif isinstance(event, Disconnected):
+                    return event.reason
+        return "UNKNOWN_REASON"
 
     async def _publish(self, room: ClientRoom) -> None:
         if self._form.audio:

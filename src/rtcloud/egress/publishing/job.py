@@ -11,7 +11,6 @@ attempt. Killed: the next attempt goes on.
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from rtcloud.aio import spawn
-from rtcloud.egress.publishing import figures
-from rtcloud.egress.publishing.attending import Attending, Connect
+from rtcloud.egress import figures
+from rtcloud.egress.publishing.attending import Attending
 from rtcloud.egress.publishing.carrying import Batch
 from rtcloud.egress.publishing.cast import Cast
 from rtcloud.egress.publishing.casting import Casting
-from rtcloud.egress.publishing.feedback import FINAL, Feedback, FeedbackForm
+from rtcloud.egress.publishing.feedback import Feedback, FeedbackForm
 from rtcloud.egress.publishing.flv import AudioFormat
 from rtcloud.egress.publishing.mixed import mix_format
 from rtcloud.egress.publishing.outputs import Outputs
@@ -32,21 +31,16 @@ from rtcloud.egress.publishing.producing import Production
 from rtcloud.egress.publishing.recorder import FileRecorder, make_products
 from rtcloud.egress.publishing.request import RelayRequest, decode
 from rtcloud.egress.publishing.statuses import Fault
-from rtcloud.mixer.encoding import EncodedPacket
-from rtcloud.mixer.form import Wish
+from rtcloud.egress.robot import IDLE, LEAVE_CODES, Connect, Wishes, native_connect
+from rtcloud.mixer.compositor import prepare
+from rtcloud.mixer.encoding import EncodedPacket, VideoCodec
 from rtcloud.outgoing.dialing import Dialer
 from rtcloud.rooms.ids import RoomRef
 from rtcloud.tasks.job import JobShell
-from rtcloud.tasks.protocol import Ended, Left, Noted, Pass, Started, Stop, Token, Update
+from rtcloud.tasks.protocol import Ended, Figures, Left, Noted, Pass, Started, Stop, Token, Update
 
 #: the outputs have so long to say goodbye
 CLOSE_OUTPUTS_WITHIN = 3.0
-#: leave code: nobody to relay
-IDLE = 99
-#: of tracks; over it the oldest is forgotten, as decoders ask again
-MAX_WISHES = 1_000
-FIGURES_EVERY = 1.0
-PREVIEW_LOOK = 0.2
 
 _log = logging.getLogger(__name__)
 
@@ -62,14 +56,7 @@ class _End:
 
 
 async def run(shell: JobShell, connect: Connect | None = None) -> int:
-    if connect is None:
-        from rtcloud.client import connect as connect_natively
-
-        def connect_to_what_is_wanted(url: str, token: str) -> Any:
-            return connect_natively(url, token, auto_subscribe=False)
-
-        connect = connect_to_what_is_wanted
-    return await Relay(shell, connect).run()
+    return await Relay(shell, connect or native_connect(auto_subscribe=False)).run()
 
 
 class Relay:
@@ -84,10 +71,11 @@ class Relay:
         self._ending: asyncio.Future[_End] = asyncio.get_running_loop().create_future()
         self._changed = asyncio.Event()
         self._changed_us = 0
-        self._wishes: asyncio.Queue[Wish] = asyncio.Queue(MAX_WISHES)
+        self._wishes = Wishes()
         self._feedbacks: dict[tuple[RoomRef, str], Feedback] = {}
         self._gauge = figures.Gauge(shell.clock, figures.cpu_seconds())
         self._outputs_begun = False
+        self._refused = ""  # codec of a single stream because of which the outputs have ended
 
     async def run(self) -> int:
         order, request = self._shell.order, self._request
@@ -100,7 +88,7 @@ class Relay:
             request,
             self._shell.clock,
             deliver=self._deliver,
-            wish=self._remember_wish,
+            wish=self._wishes.put,
             refuse=self._refuse,
             keep=self._keep,
             close=self._close_files,
@@ -121,8 +109,8 @@ class Relay:
             spawn(self._fulfil(), name="relay-wishes"),
             spawn(self._obey(), name="relay-instructions"),
             spawn(self._watch_idle(), name="relay-idle"),
-            spawn(self._tell_figures(), name="relay-figures"),
-            spawn(self._show_preview(), name="relay-preview"),
+            spawn(figures.tell(self._shell.directory, self._figures), name="relay-figures"),
+            spawn(figures.show(self._shell.directory, self._production.picture), name="relay-preview"),
         ]
         try:
             return await self._end(aio_tasks)
@@ -177,7 +165,7 @@ class Relay:
 
     def _room_is_over(self, reason: str) -> None:
         """The relay's own, or that of a robot that feeds back."""
-        code = FINAL.get(reason)
+        code = LEAVE_CODES.get(reason)
         self._finish(_End(code, status=1 if code is None else 0))
 
     # Who is there, and what is made of them -------------------------------------------------------------------------
@@ -191,21 +179,22 @@ class Relay:
         while True:
             await self._changed.wait()
             self._changed.clear()
-            had_anchor = self._cast.has_anchor
-            self._cast = self._casting.plan(self._attending.views())
+            request, changed_us = self._request, self._changed_us
+            cast = self._casting.plan(self._attending.views())
+            if cast.scene is not None and cast.scene != self._cast.scene and request.images:
+                form = mix_format(request)
+                await asyncio.to_thread(prepare, cast.scene, form.width, form.height)
+                if request is not self._request:
+                    continue  # an update came meanwhile, and with it another look
+            had_anchor, self._cast = self._cast.has_anchor, cast
             if had_anchor:
                 self._anchors_seen = self._shell.clock.monotonic()
-            self._production.follow(self._cast, self._changed_us)
-            await self._attending.want(self._cast.audio.keys() | self._cast.video.keys())
-
-    def _remember_wish(self, wish: Wish) -> None:
-        if self._wishes.full():
-            self._wishes.get_nowait()
-        self._wishes.put_nowait(wish)
+            self._production.follow(cast, changed_us)
+            await self._attending.want(cast.audio.keys() | cast.video.keys())
 
     async def _fulfil(self) -> None:
         while True:
-            await self._attending.fulfil(await self._wishes.get())
+            await self._attending.fulfil(await self._wishes.next())
 
     async def _watch_idle(self) -> None:
         while True:
@@ -232,9 +221,11 @@ class Relay:
         before, self._request = self._request, request
         self._casting.update(request)
         self._production.update(request)
+        self._outputs.carry(_video_codec(request))
         self._admit(passes)
+        refused, self._refused = self._refused, self._refused if request.is_single else ""
         if self._outputs_begun:
-            self._push(retry=request.publish_revision != before.publish_revision)
+            self._push(retry=refused != self._refused or request.publish_revision != before.publish_revision)
         self._look()
 
     def _admit(self, passes: Sequence[Pass]) -> None:
@@ -279,7 +270,7 @@ class Relay:
     def _deliver(self, batch: Batch) -> None:
         if not self._outputs_begun:
             self._push()
-        self._gauge.count(batch)
+        self._gauge.count([packet for packet, _ in batch.packets], batch.delay_us)
         for packet, _ in batch.packets:
             self._outputs.put(packet)
         for feedback in self._feedbacks.values():
@@ -288,26 +279,28 @@ class Relay:
     def _push(self, *, retry: bool = False) -> None:
         self._outputs_begun = True
         self._outputs.set_urls([one.publish_cdn_url for one in self._request.publish_cdn_params], retry=retry)
+        if self._refused:
+            self._outputs.refuse(Fault.CODEC_NOT_CARRIED, self._refused)
 
     def _want_keyframe(self) -> None:
         self._production.want_keyframe()
 
     def _refuse(self, codec: str) -> None:
         """A single stream's video cannot be relayed as it is; "" when it can again."""
+        if codec and not self._request.is_single:
+            return  # that was before the last update
+        self._refused = codec
         if not codec:
             self._push(retry=True)
             return
         message = f"{codec} cannot be relayed without mixing"
         self._shell.report(Noted(at_ms=self._now_ms(), code="VideoCodec", message=message))
-        if not self._outputs_begun:
-            self._push()
-        self._outputs.refuse(Fault.CODEC_NOT_CARRIED, codec)
+        self._push()
 
     def _open_outputs(self) -> Outputs:
         order, form = self._shell.order, mix_format(self._request)
-        codec = self._request.video_codec
         return Outputs(
-            ("h264" if self._request.is_single else codec) if form.video else None,
+            _video_codec(self._request),
             AudioFormat(form.sample_rate, form.channels) if form.audio else None,
             Dialer(allow_private=order.allow_private),
             self._shell.report,
@@ -353,28 +346,20 @@ class Relay:
         message = f"the files cannot be written: {error.strerror}"
         self._shell.report(Noted(at_ms=self._now_ms(), code="RecordingFailed", message=message))
 
-    # For operators --------------------------------------------------------------------------------------------------
-
-    async def _tell_figures(self) -> None:
-        while True:
-            await asyncio.sleep(FIGURES_EVERY)
-            now = self._gauge.look(
-                figures.cpu_seconds(),
-                self._attending.received,
-                figures.statuses({url: one.status for url, one in self._outputs.figures.items()}),
-                has_video=self._request.video_params is not None,
-            )
-            with contextlib.suppress(OSError):  # a full disk stops no relay
-                await asyncio.to_thread(figures.save, self._shell.directory, now)
-
-    async def _show_preview(self) -> None:
-        directory = self._shell.directory
-        while True:
-            await asyncio.sleep(PREVIEW_LOOK)
-            if figures.is_preview_asked(directory):
-                picture = await self._production.picture()
-                with contextlib.suppress(OSError):
-                    await asyncio.to_thread(figures.save_preview, directory, picture)
+    def _figures(self) -> Figures:
+        return self._gauge.look(
+            figures.cpu_seconds(),
+            self._attending.received,
+            figures.statuses({url: one.status for url, one in self._outputs.figures.items()}),
+            has_video=self._request.video_params is not None,
+        )
 
     def _now_ms(self) -> int:
         return self._shell.clock.now_ms()
+
+
+def _video_codec(request: RelayRequest) -> VideoCodec | None:
+    """What outputs carry: a single stream's pictures go on as they came."""
+    if request.video_params is None:
+        return None
+    return "h264" if request.is_single else request.video_codec

@@ -37,10 +37,8 @@ class Outputs:
         timing: Timing | None = None,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        self._maker = FlvMaker(video, audio)
-        self._order = Interleaver()
-        codecs = tuple(_FOURCC[codec] for codec in (video,) if codec in _FOURCC)
-        self._source = Source(lambda: self._maker.headers, video is not None, codecs, want_keyframe)
+        self._audio, self._want_keyframe = audio, want_keyframe
+        self._compose(video)
         self._dialer, self._report, self._clock = dialer, report, clock
         self._resumes = resumes
         self._chance, self._timing, self._ssl_context = chance, timing, ssl_context
@@ -61,6 +59,18 @@ class Outputs:
             if url not in self._pushers:
                 self._pushers[url] = self._begin(url)
         self._resumes = False
+
+    def carry(self, video: VideoCodec | None) -> None:
+        """Pictures come in this codec from now on. Servers agree on a codec when a push begins: another one ends every
+        push and begins it anew."""
+        if video == self._video:
+            return
+        self._send(self._order.flush())
+        self._compose(video)
+        for url, pusher in list(self._pushers.items()):
+            if not pusher.has_ended:
+                self._leave(url, pusher)
+                self._pushers[url] = self._begin(url)
 
     def put(self, packet: EncodedPacket) -> None:
         for made in self._maker.make(packet):
@@ -83,6 +93,13 @@ class Outputs:
         self.set_urls(())
         if self._leaving:
             await asyncio.wait(set(self._leaving.values()))
+
+    def _compose(self, video: VideoCodec | None) -> None:
+        self._video = video
+        maker = self._maker = FlvMaker(video, self._audio)
+        self._order = Interleaver()
+        codecs = tuple(_FOURCC[codec] for codec in (video,) if codec in _FOURCC)
+        self._source = Source(lambda: maker.headers, video is not None, codecs, self._want_keyframe)
 
     def _send(self, tags: list[FlvTag]) -> None:
         for tag in tags:

@@ -115,14 +115,8 @@ class Production:
 
     async def picture(self) -> bytes:
         """What can be seen now, as PNG; empty if nothing can."""
-        made: asyncio.Future[bytes] = self._loop.create_future()
-
-        def give(picture: bytes) -> None:
-            if not made.done():
-                made.set_result(picture)
-
-        self._thread.change(lambda driven: self._call(give, driven.picture_png()))
-        return await made
+        picture: bytes = await self._thread.ask(lambda driven: driven.picture_png())
+        return picture
 
     async def stop(self, *, at_server_ms: int | None = None, drains: bool = True) -> None:
         await self._thread.stop(at_server_ms=at_server_ms, drains=drains)

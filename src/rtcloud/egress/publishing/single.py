@@ -8,11 +8,9 @@ What is given on begins with a keyframe and has no hole (``egress.passing``). On
 """
 
 import contextlib
-import io
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
-from typing import cast as typed
 
 from rtcloud.client import sei
 from rtcloud.client.types import EncodedFrame
@@ -28,10 +26,10 @@ from rtcloud.mixer.layout import Rect
 from rtcloud.mixer.mixing import Mixer
 from rtcloud.mixer.pictures import MessageSource
 from rtcloud.mixer.thread import MixingThread, Pace
-from rtcloud.mixer.video import VideoDecoder
+from rtcloud.mixer.video import VideoDecoder, png
 
-#: looks per second of the thread
-LOOKS = 40
+#: looks per second of the thread: fewer cost less, and each waits longer
+LOOKS = 10
 
 
 class SingleStream:
@@ -136,7 +134,7 @@ class SingleStream:
 
     def picture_png(self) -> bytes:
         """The last keyframe; empty before there was one."""
-        return png(self._keyframe)
+        return picture_png(self._keyframe)
 
     # Output ---------------------------------------------------------------------------------------------------------
 
@@ -174,22 +172,18 @@ class SingleStream:
         data = unit.data
         if messages := self._messages(unit.keyframe, time // 90):
             with contextlib.suppress(ValueError):  # whatever that is, it is not ours to mend
-                data = sei.insert(data, messages)
+                data = sei.insert(data, messages, max_data=sei.MAX_OWN_DATA)
         if unit.keyframe:
             self._keyframe = unit.data
         self._write(EncodedPacket("video", data, time, unit.keyframe, codec="h264"))
 
 
-def png(keyframe: bytes) -> bytes:
+def picture_png(keyframe: bytes) -> bytes:
     """An H.264 keyframe as a picture file; empty for one that does not decode."""
     if not keyframe:
         return b""
     picture = VideoDecoder().decode(_Alone(keyframe))
-    if picture is None:
-        return b""
-    target = io.BytesIO()
-    typed(Any, picture).to_image().save(target, "PNG")
-    return target.getvalue()
+    return b"" if picture is None else png(picture)
 
 
 @dataclass(frozen=True, slots=True)

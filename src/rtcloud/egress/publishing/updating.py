@@ -39,6 +39,7 @@ def merge(current: RelayRequest, changes: Mapping[str, Any]) -> RelayRequest:
     _check_media(current, changes)
     before: dict[str, Any] = msgspec.to_builtins(current)
     transcoding = changes["WithTranscoding"]
+    _check_recorded_codec(current, transcoding)
     if transcoding != current.with_transcoding:
         before = _of_both(before)
     after = before | {name: _over(before.get(name), changes[name], name) for name in _TAKEN if name in changes}
@@ -66,6 +67,15 @@ def _check_media(current: RelayRequest, changes: Mapping[str, Any]) -> None:
         raise ServiceError("InvalidParameter", "AudioParams cannot be given: the task relays only video, for its life")
     if current.video_params is None and any(changes.get("VideoParams", {}).values()):
         raise ServiceError("InvalidParameter", "VideoParams cannot be given: the task relays only audio, for its life")
+
+
+def _check_recorded_codec(current: RelayRequest, transcoding: int) -> None:
+    """A file has one codec, and a single stream is H.264."""
+    if current.with_transcoding == transcoding or current.record_params is None or current.video_params is None:
+        return
+    if current.video_codec != "h264":
+        reason = "WithTranscoding cannot change: the task is recorded, and its mix is not H.264 as a single stream is"
+        raise ServiceError("InvalidParameter", reason)
 
 
 def _check_sound(current: RelayRequest, merged: RelayRequest) -> None:

@@ -7,33 +7,31 @@ the worker goes on with another attempt. Killed: ``recovery`` completes the file
 """
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from rtcloud.aio import spawn
 from rtcloud.client.types import ClientRoom, Disconnected
+from rtcloud.egress import figures
 from rtcloud.egress.recording import products
 from rtcloud.egress.recording.naming import FileNames
 from rtcloud.egress.recording.pipeline import Pipeline
 from rtcloud.egress.recording.placing import Plan, Roster
 from rtcloud.egress.recording.request import RecordingRequest, decode
 from rtcloud.egress.recording.single_pipeline import SinglePipeline
+from rtcloud.egress.robot import CONNECT_WITHIN, IDLE, LEAVE_CODES, Connect, Wishes, leave, native_connect
 from rtcloud.mixer import layout
 from rtcloud.mixer.mixing import KeyframeWanted, Mixer, MixFormat, Wish
 from rtcloud.tasks.job import JobShell
-from rtcloud.tasks.protocol import Ended, ImageMissing, Left, Noted, Started, Stop, Update
+from rtcloud.tasks.protocol import Ended, Figures, ImageMissing, Left, Noted, Started, Stop, Update
 
-Connect = Callable[[str, str], Awaitable[ClientRoom]]
-
-CONNECT_WITHIN = 15.0
-LEAVE_WITHIN = 2.0
-IDLE = 99
 #: images that one attempt says are missing: the journal may not grow with every update
 MAX_TOLD_MISSING = 1_000
-LEAVE_CODES = {"PARTICIPANT_REMOVED": 1, "ROOM_DELETED": 2, "DUPLICATE_IDENTITY": 101}
 
 _log = logging.getLogger(__name__)
 
@@ -50,11 +48,7 @@ class _End:
 
 
 async def run(shell: JobShell, connect: Connect | None = None) -> int:
-    if connect is None:
-        from rtcloud.client import connect as connect_natively
-
-        connect = connect_natively
-    return await Recorder(shell, connect).run()
+    return await Recorder(shell, connect or native_connect(auto_subscribe=True)).run()
 
 
 def mix_format(request: RecordingRequest) -> MixFormat:
@@ -87,10 +81,11 @@ class Recorder:
         self._known: set[str] = set()
         self._loop = asyncio.get_running_loop()
         self._ending: asyncio.Future[_End] = self._loop.create_future()
-        self._wishes: asyncio.Queue[Wish] = asyncio.Queue()
+        self._wishes = Wishes()
         self._anchors_seen = shell.clock.monotonic()
         self._changed = asyncio.Event()
         self._told_missing: set[str] = set()
+        self._gauge = figures.Gauge(shell.clock, figures.cpu_seconds())
 
     async def run(self) -> int:
         if self._shell.order.finish:
@@ -111,6 +106,8 @@ class Recorder:
             spawn(self._fulfil(room), name="recorder-wishes"),
             spawn(self._obey(), name="recorder-instructions"),
             spawn(self._watch_idle(), name="recorder-idle"),
+            spawn(figures.tell(self._shell.directory, self._figures), name="recorder-figures"),
+            spawn(figures.show(self._shell.directory, pipeline.picture), name="recorder-preview"),
         ]
         try:
             return await self._end(room, pipeline, aio_tasks)
@@ -132,8 +129,16 @@ class Recorder:
                 shell.clock,
                 keep=keep,
             )
-        form = mix_format(self._request)
-        return Pipeline(form, shell.directory, names, shell.report, self._wish, shell.clock, keep=keep)
+        return Pipeline(
+            mix_format(self._request),
+            shell.directory,
+            names,
+            shell.report,
+            self._wish,
+            shell.clock,
+            keep=keep,
+            gauge=self._gauge,
+        )
 
     def _note(self, code: str, message: str) -> None:
         """On the writing thread."""
@@ -150,7 +155,7 @@ class Recorder:
         if not self._ending.done():
             failed = [future for future in watched if future.done()]
             _log.error("recorder failed", exc_info=failed[0].exception())
-            await self._leave(room)
+            await leave(room)
             if not mixing.done():
                 await pipeline.stop(drains=False)
             return 1
@@ -158,9 +163,9 @@ class Recorder:
         if end.drains:
             await pipeline.stop(at_server_ms=end.at_ms)
             if end.in_room:
-                await self._leave(room)
+                await leave(room)
         else:
-            leaving = spawn(self._leave(room), name="recorder-leave")
+            leaving = spawn(leave(room), name="recorder-leave")
             await pipeline.stop(drains=False)
             await leaving
         if end.leave_code is None:
@@ -169,12 +174,6 @@ class Recorder:
         await self._make_products()
         self._shell.report(Ended(at_ms=self._now_ms()))
         return 0
-
-    async def _leave(self, room: ClientRoom) -> None:
-        try:
-            await asyncio.wait_for(room.leave(), LEAVE_WITHIN)
-        except Exception:
-            _log.warning("leaving the room failed", exc_info=True)
 
     def _finish(self, end: _End) -> None:
         if not self._ending.done():
@@ -199,11 +198,12 @@ class Recorder:
 
     def _wish(self, wish: Wish) -> None:
         """On the mixing thread."""
-        self._loop.call_soon_threadsafe(self._wishes.put_nowait, wish)
+        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits for it
+            self._loop.call_soon_threadsafe(self._wishes.put, wish)
 
     async def _fulfil(self, room: ClientRoom) -> None:
         while True:
-            wish = await self._wishes.get()
+            wish = await self._wishes.next()
             if isinstance(wish, KeyframeWanted):
                 room.request_keyframe(wish.track_id)
             else:
@@ -310,6 +310,13 @@ class Recorder:
     @property
     def _track_type(self) -> str:
         return ("audio_video", "audio", "video")[self._request.record_params.stream_type]
+
+    def _figures(self) -> Figures:
+        inputs = len(self._plan.audio) + len(self._plan.video)
+        is_single = self._request.is_single  # nothing is mixed: there is no rate of its own
+        has_video = self._request.record_params.stream_type != 1 and not is_single
+        looked = self._gauge.look(figures.cpu_seconds(), inputs, {}, has_video=has_video)
+        return msgspec.structs.replace(looked, bitrate=None) if is_single else looked
 
     def _now_ms(self) -> int:
         return self._shell.clock.now_ms()

@@ -8,10 +8,11 @@ from typing import Concatenate, ParamSpec
 
 from rtcloud.client.types import EncodedFrame
 from rtcloud.clock import Clock
+from rtcloud.egress.figures import Gauge
 from rtcloud.egress.recording.hls import HlsWriter, Report, Tracks
 from rtcloud.egress.recording.naming import FileNames
 from rtcloud.egress.recording.recovery import AttemptFacts
-from rtcloud.mixer.encoding import EncodedPacket
+from rtcloud.mixer.encoding import TICKS, EncodedPacket
 from rtcloud.mixer.mixing import Mixer, MixFormat, Wish
 from rtcloud.mixer.thread import MixingThread, Pace
 
@@ -33,7 +34,9 @@ class Pipeline:
         clock: Clock,
         *,
         keep: bool,
+        gauge: Gauge,
     ) -> None:
+        self._gauge = gauge
         self._directory = directory
         self._names = names
         self._report = report
@@ -72,6 +75,10 @@ class Pipeline:
         are waited for as long as any frame is."""
         await self._thread.stop(at_server_ms=at_server_ms, drains=drains)
 
+    async def picture(self) -> bytes:
+        """The mixed picture as it is, as PNG; empty without video."""
+        return await self._thread.ask(Mixer.picture_png)
+
     def is_healthy(self) -> bool:
         return self._thread.is_healthy()
 
@@ -81,6 +88,9 @@ class Pipeline:
         if self._hls is None:
             self._hls = self._open()
         self._hls.write(packet)
+        origin = self._mixer.origin_us
+        assert origin is not None
+        self._gauge.count([packet], max(0, self._thread.now_us() - origin - packet.time * 1_000_000 // TICKS))
 
     def _open(self) -> HlsWriter:
         origin = self._mixer.origin_us

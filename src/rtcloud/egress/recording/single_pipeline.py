@@ -210,6 +210,10 @@ class SinglePipeline:
         """As of ``Pipeline``."""
         await self._thread.stop(at_server_ms=at_server_ms, drains=drains)
 
+    async def picture(self) -> bytes:
+        """Nothing is mixed: there is none."""
+        return b""
+
     def is_healthy(self) -> bool:
         return self._thread.is_healthy()
 

@@ -1,11 +1,16 @@
 """What a relay writes into its pictures, and when."""
 
 import json
+from pathlib import Path
 
+from rtcloud.actions.relay_rules import APP_DATA
+from rtcloud.client import sei
 from rtcloud.egress.publishing.casting import Region
 from rtcloud.egress.publishing.request import LayoutVolume, PassThrough, SeiParams
 from rtcloud.egress.publishing.sei import RelayMessages
 from rtcloud.mixer.layout import Rect
+
+RULES = json.loads((Path(__file__).parents[4] / "spec/trtc-2019-07-22.extras/relay.json").read_text())["rules"]
 
 REGIONS = (
     Region("65949987242835883c", "one", Rect(270, 480, 540, 480), 2),
@@ -93,3 +98,15 @@ def test_both_kinds_have_their_own_time_and_an_update_holds_at_once() -> None:
     assert [len(made(False, time)) for time in (1040, 1080)] == [1, 0]
     made.update(SeiParams())
     assert made(True, 5000) == []
+
+
+def test_whatever_the_api_takes_is_small_enough_to_be_sent() -> None:
+    most = RULES["McuPassThrough.PayloadContent"]["max_length"]  # bytes
+    params = SeiParams(
+        layout_volume=LayoutVolume(app_data="\x01" * (APP_DATA - 1)),
+        pass_through=PassThrough(payload_content="x" * most, payload_type=5, payload_uuid="ab" * 16),
+    )
+    made = messages(params, frozenset({"track"}))
+    made.regions = (Region("\x01" * 32, "track", Rect(1000, 1000, 1000, 1000), 1_000_000),) * 16
+    assert len(list(made(True, 0))) == 2
+    assert all(len(message.data) <= sei.MAX_OWN_DATA for message in made(True, 10**9))

@@ -237,3 +237,29 @@ def test_a_big_picture_of_nobody_resets_it() -> None:
     assert before.video_params.layout_params.max_video_user is not None
     assert after.video_params is not None
     assert after.video_params.layout_params.max_video_user is None
+
+
+@pytest.mark.parametrize("codec", ["h264", "h265"])
+def test_what_is_recorded_keeps_its_codec(codec: str) -> None:
+    storage = {"Vendor": 0, "Region": "r", "Bucket": "b", "AccessKey": "k", "SecretKey": "s"}
+    record = {"McuStorageParams": {"CloudStorage": storage}}
+    encode = {"Width": 64, "Height": 64, "Fps": 15, "BitRate": 100, "Gop": 1}
+    whole = {
+        "SdkAppId": 1,
+        "RoomId": "7",
+        "AgentParams": {"UserId": "robot"},
+        "AudioParams": {},
+        "VideoParams": {"VideoEncode": encode},
+        "PublishCdnParams": [{"PublishCdnUrl": "rtmp://host/live/x"}],
+        "VideoCodec": codec,
+    }
+    single = {"UserMediaStream": {"UserInfo": {"UserId": "ann", "RoomId": "7"}}}
+    change = {"SequenceNumber": 1, "WithTranscoding": 0, "SingleSubscribeParams": single}
+    assert merge(convert(whole), change).is_single
+    recorded = convert(whole | {"RecordParams": record})
+    assert merge(recorded, change | {"WithTranscoding": 1}).sequence_number == 1
+    if codec == "h264":
+        assert merge(recorded, change).is_single
+    else:
+        with pytest.raises(ServiceError, match="WithTranscoding cannot change"):
+            merge(recorded, change)
