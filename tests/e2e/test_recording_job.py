@@ -425,7 +425,7 @@ import rtcloud.client
 from rtcloud.tasks import job
 from tests.e2e.fake_room import BLUE, FakeClientRoom, Person
 
-async def connect(url, token):
+async def connect(url, token, **wishes):
     return FakeClientRoom([Person("ida", BLUE, 500)])
 
 rtcloud.client.connect = connect

@@ -254,7 +254,9 @@ def test_a_change_is_seen_and_heard_at_once_and_leaves_no_trace_in_the_times(kep
     crowds = [(at, boxes(picture, PEOPLE)) for at, picture in aired.pictures]
     grid = [at for at, seen in crowds if len(seen) == 4]
     custom = [(at, seen) for at, seen in crowds if seen.keys() == {"ben", "cara"}]
-    assert max(custom)[0] - min(custom)[0] == pytest.approx(SECOND_CHANGE_S - FIRST_CHANGE_S, abs=0.7)
+    # The others come back with their next keyframe, which these people send once a second.
+    lasted = max(custom)[0] - min(custom)[0]
+    assert -0.7 < lasted - (SECOND_CHANGE_S - FIRST_CHANGE_S) < 1.7
     before = [at for at in grid if at < custom[0][0]]
     after = [at for at in grid if at > custom[-1][0]]
     assert custom[0][0] - before[-1] < 2.5 / FPS, "in between something else was shown"
