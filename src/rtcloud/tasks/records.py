@@ -17,7 +17,6 @@ from sqlalchemy import (
     and_,
     bindparam,
     delete,
-    exists,
     func,
     insert,
     or_,
@@ -29,7 +28,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from rtcloud.callbacks import outbox
 from rtcloud.rooms.ids import RoomRef
 from rtcloud.store.sealing import Sealer
-from rtcloud.store.tables import nodes, task_events, task_files, task_outputs, task_rooms, tasks, workers
+from rtcloud.store.tables import nodes, task_events, task_files, task_outputs, task_rooms, tasks
 from rtcloud.tasks import lifecycle
 from rtcloud.tasks.kinds import Reaction, Refusal, TaskKind
 from rtcloud.tasks.lifecycle import LIVE_STATES, OPEN_STATES, Desired, State, Task, TaskFile
@@ -37,7 +36,6 @@ from rtcloud.tasks.protocol import AnyJobEvent, Ended, FileClosed, FileOpened, L
 from rtcloud.tasks.task import Change, NewTask, TaskOutput, TaskView
 from rtcloud.tasks.task import TaskFile as ViewedFile
 
-CLAIMED_AT_ONCE = 500
 PURPOSE = "task"
 TOPIC = "tasks"  # of the bus: a task was accepted, changed or stopped
 FILES_TOPIC = "files"  # a file was closed
@@ -219,58 +217,6 @@ def used(connection: Connection) -> int:
     """What the running tasks of all applications cost, in thousandths of a core. One at its end costs little more."""
     statement = select(func.coalesce(func.sum(tasks.c.load), 0))
     return int(connection.execute(statement.where(tasks.c.state.in_((State.ACCEPTED, State.RUNNING)))).scalar_one())
-
-
-def capacity(connection: Connection, now_ms: int) -> int:
-    """What the machines of all workers may plan to use; 0: no limit, or no worker yet. Workers of one boot share it."""
-    of_machine = func.max(workers.c.capacity), func.min(workers.c.capacity)
-    rows = connection.execute(select(*of_machine).where(workers.c.lease_until_ms > now_ms).group_by(workers.c.boot_id))
-    found = [tuple(row) for row in rows]
-    return 0 if any(least == 0 for _, least in found) else sum(most for most, _ in found)
-
-
-# -- who runs what ---------------------------------------------------------------------------------------------------
-
-
-def renew_lease(
-    connection: Connection, worker: str, *, pid: int, boot_id: str, until_ms: int, capacity: int = 0
-) -> None:
-    values = {"pid": pid, "boot_id": boot_id, "lease_until_ms": until_ms, "capacity": capacity}
-    statement = upsert(workers).values(id=worker, **values)
-    connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=values))
-
-
-def other_workers(connection: Connection, worker: str) -> list[str]:
-    return list(connection.execute(select(workers.c.id).where(workers.c.id != worker)).scalars())
-
-
-def claimable(connection: Connection, dead: Sequence[str], now_ms: int) -> list[str]:
-    """Tasks that nobody runs: never claimed, let go, or held by a worker that is dead or let its lease expire."""
-    statement = select(tasks.c.task_id).where(_free(dead, now_ms)).order_by(tasks.c.created_ms)
-    return list(connection.execute(statement.limit(CLAIMED_AT_ONCE)).scalars())
-
-
-def claim(connection: Connection, worker: str, dead: Sequence[str], now_ms: int) -> list[str]:
-    found = claimable(connection, dead, now_ms)
-    connection.execute(update(tasks).where(tasks.c.task_id.in_(found)).values(worker=worker))
-    expired = and_(workers.c.lease_until_ms <= now_ms, workers.c.id != worker)
-    connection.execute(delete(workers).where(or_(workers.c.id.in_(dead), expired)))
-    return found
-
-
-def release(connection: Connection, task_id: str, worker: str, *, let_go: bool = False) -> None:
-    """Let a task go: another worker, or the next start, goes on with it. ``let_go``: so was its job, which was well."""
-    mine = (tasks.c.task_id == task_id) & (tasks.c.worker == worker)
-    was_running = mine & (tasks.c.state == State.RUNNING)
-    connection.execute(update(tasks).where(was_running).values(state=State.ACCEPTED))
-    if let_go:
-        connection.execute(update(tasks).where(mine, tasks.c.spent > 0).values(spent=tasks.c.spent - 1))
-    connection.execute(update(tasks).where(mine).values(worker=None))
-
-
-def remove_worker(connection: Connection, worker: str) -> None:
-    connection.execute(update(tasks).where(tasks.c.worker == worker).values(worker=None))
-    connection.execute(delete(workers).where(workers.c.id == worker))
 
 
 # -- what happens to a task ------------------------------------------------------------------------------------------
@@ -485,13 +431,6 @@ def _count(connection: Connection, condition: ColumnElement[bool]) -> dict[str, 
 
 def _is_pending() -> ColumnElement[bool]:
     return and_(task_files.c.wanted, task_files.c.end_ms.is_not(None), task_files.c.uploaded_ms.is_(None))
-
-
-def _free(dead: Sequence[str], now_ms: int) -> ColumnElement[bool]:
-    holder = select(workers.c.id).where(
-        workers.c.id == tasks.c.worker, workers.c.lease_until_ms > now_ms, workers.c.id.not_in(list(dead))
-    )
-    return and_(tasks.c.state.in_(LIVE_STATES), or_(tasks.c.worker.is_(None), ~exists(holder)))
 
 
 def _task(row: Row[Any], sealer: Sealer) -> Task:

@@ -5,7 +5,7 @@ from rtcloud.rooms.ids import RoomRef
 from rtcloud.store.bus import Bus
 from rtcloud.store.database import Database
 from rtcloud.store.sealing import Sealer
-from rtcloud.tasks import records
+from rtcloud.tasks import leases, records
 from rtcloud.tasks.task import Change, NewTask, TaskFile, TaskView
 
 VIEWED = ("index", "mp4")
@@ -59,7 +59,7 @@ class TaskStore:
         """What all running tasks use, and what there is, in thousandths of a core; 0 there: no limit."""
         now_ms = self._clock.now_ms()
         return await self._database.read(
-            lambda connection: (records.used(connection), records.capacity(connection, now_ms))
+            lambda connection: (records.used(connection), leases.capacity(connection, now_ms))
         )
 
     async def stop(self, task_id: str, leave_code: int = 0) -> None:

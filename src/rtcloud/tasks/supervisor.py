@@ -20,7 +20,7 @@ from rtcloud.store.bus import Bus
 from rtcloud.store.database import Database, DatabaseClosedError
 from rtcloud.store.objects import Stores
 from rtcloud.store.sealing import Sealer
-from rtcloud.tasks import records
+from rtcloud.tasks import leases, records
 from rtcloud.tasks.attempts import boot_id
 from rtcloud.tasks.context import Timing, WorkerContext
 from rtcloud.tasks.kinds import TaskKind
@@ -98,7 +98,7 @@ class Supervisor:
                     for task in background:
                         task.cancel()
                 with contextlib.suppress(DatabaseClosedError):
-                    await context.database.write(lambda connection: records.remove_worker(connection, context.worker))
+                    await context.database.write(lambda connection: leases.remove_worker(connection, context.worker))
         finally:
             own.unlink(missing_ok=True)
             self._done.set()
@@ -128,8 +128,8 @@ class Supervisor:
         context = self.context
         dead = await self._dead_workers()
         now_ms = context.clock.now_ms()
-        if await context.database.read(lambda connection: records.claimable(connection, dead, now_ms)):
-            await context.database.write(lambda connection: records.claim(connection, context.worker, dead, now_ms))
+        if await context.database.read(lambda connection: leases.claimable(connection, dead, now_ms)):
+            await context.database.write(lambda connection: leases.claim(connection, context.worker, dead, now_ms))
         mine = await context.database.read(lambda connection: records.list_mine(connection, context.worker))
         for task_id in self._runners.keys() - {row.task_id for row in mine}:
             self._runners[task_id].abandon()
@@ -158,7 +158,7 @@ class Supervisor:
             if self._draining.is_set():
                 try:
                     await self.context.database.write(
-                        lambda connection: records.release(
+                        lambda connection: leases.release(
                             connection, task_id, self.context.worker, let_go=runner.has_let_go
                         )
                     )
@@ -169,7 +169,7 @@ class Supervisor:
 
     async def _dead_workers(self) -> list[str]:
         context = self.context
-        others = await context.database.read(lambda connection: records.other_workers(connection, context.worker))
+        others = await context.database.read(lambda connection: leases.other_workers(connection, context.worker))
         return [worker for worker in others if _is_dead(self._locks / f"{worker}.lock")]
 
     async def _keep_lease(self) -> None:
@@ -185,7 +185,7 @@ class Supervisor:
     async def _renew(self) -> None:
         context, until_ms = self.context, self.context.clock.now_ms() + LEASE_MS
         await context.database.write(
-            lambda connection: records.renew_lease(
+            lambda connection: leases.renew_lease(
                 connection,
                 context.worker,
                 pid=os.getpid(),

@@ -11,7 +11,7 @@ from rtcloud.egress.recording.events import RecordingKind
 from rtcloud.rooms.ids import RoomRef
 from rtcloud.store import tables
 from rtcloud.store.sealing import Sealer
-from rtcloud.tasks import records
+from rtcloud.tasks import leases, records
 from rtcloud.tasks.attempts import is_sound
 from rtcloud.tasks.protocol import AnyJobEvent, Ended, FileClosed, FileOpened, Heartbeat, Left, Started
 from rtcloud.tasks.task import Change, NewTask, TaskOutput
@@ -65,8 +65,8 @@ def rows() -> Iterator[Rows]:
         records.accept(
             connection, SEALER, NewTask("T", "recording", RoomRef(1400, True, "77"), "robot", params, 10**12, 5)
         )
-        records.renew_lease(connection, "w1", pid=1, boot_id="b", until_ms=10_000)
-        records.claim(connection, "w1", [], 1000)
+        leases.renew_lease(connection, "w1", pid=1, boot_id="b", until_ms=10_000)
+        leases.claim(connection, "w1", [], 1000)
         records.begin_attempt(connection, "T", "w1")
         yield Rows(connection)
     engine.dispose()
@@ -83,9 +83,9 @@ def test_a_report_read_twice_changes_nothing(rows: Rows) -> None:
 
 
 def test_a_worker_that_lost_the_task_can_write_nothing(rows: Rows) -> None:
-    records.renew_lease(rows.connection, "w2", pid=2, boot_id="b", until_ms=30_000)
-    assert records.claim(rows.connection, "w2", [], 9_999) == []
-    assert records.claim(rows.connection, "w2", [], 10_001) == ["T"]
+    leases.renew_lease(rows.connection, "w2", pid=2, boot_id="b", until_ms=30_000)
+    assert leases.claim(rows.connection, "w2", [], 9_999) == []
+    assert leases.claim(rows.connection, "w2", [], 10_001) == ["T"]
     with pytest.raises(records.LeaseLostError):
         rows.event(Started(at_ms=1))
     with pytest.raises(records.LeaseLostError):
@@ -94,9 +94,9 @@ def test_a_worker_that_lost_the_task_can_write_nothing(rows: Rows) -> None:
 
 
 def test_the_tasks_of_a_dead_worker_are_free_before_its_lease_ends(rows: Rows) -> None:
-    records.renew_lease(rows.connection, "w2", pid=2, boot_id="b", until_ms=30_000)
-    assert records.claim(rows.connection, "w2", ["w1"], 2_000) == ["T"]
-    assert records.other_workers(rows.connection, "w2") == []
+    leases.renew_lease(rows.connection, "w2", pid=2, boot_id="b", until_ms=30_000)
+    assert leases.claim(rows.connection, "w2", ["w1"], 2_000) == ["T"]
+    assert leases.other_workers(rows.connection, "w2") == []
 
 
 def test_a_file_rewritten_while_it_went_up_goes_again(rows: Rows) -> None:
@@ -290,18 +290,18 @@ def test_workers_of_one_machine_share_its_cores(rows: Rows, machines: list[tuple
     rows.connection.execute(tables.workers.delete())
     for number, (boot, capacity) in enumerate(machines):
         name = f"w{number}"
-        records.renew_lease(rows.connection, name, pid=1, boot_id=boot, until_ms=10_000, capacity=capacity)
-    records.renew_lease(rows.connection, "gone", pid=1, boot_id="c", until_ms=1_000, capacity=9_000)
-    assert records.capacity(rows.connection, 5_000) == expected
+        leases.renew_lease(rows.connection, name, pid=1, boot_id=boot, until_ms=10_000, capacity=capacity)
+    leases.renew_lease(rows.connection, "gone", pid=1, boot_id="c", until_ms=1_000, capacity=9_000)
+    assert leases.capacity(rows.connection, 5_000) == expected
 
 
 def test_an_attempt_that_was_let_go_is_not_spent(rows: Rows) -> None:
     assert (rows.task.attempts, rows.task.spent) == (1, 1)
-    records.release(rows.connection, "T", "w1", let_go=True)
+    leases.release(rows.connection, "T", "w1", let_go=True)
     assert (rows.task.attempts, rows.task.spent) == (1, 0)
-    records.claim(rows.connection, "w1", [], 1000)
+    leases.claim(rows.connection, "w1", [], 1000)
     records.begin_attempt(rows.connection, "T", "w1")
-    records.release(rows.connection, "T", "w1")
+    leases.release(rows.connection, "T", "w1")
     assert (rows.task.attempts, rows.task.spent) == (2, 1)
 
 
