@@ -77,8 +77,7 @@ async def start_publish_cdn_stream(services: Services, call: Call, request: Star
         check_user_sig(call, "AgentParams.UserSig", sig, wanted.agent_params.user_id, now_ms)
     _check_feedback_sigs(call, members, now_ms)
     if wanted.record_params is not None:
-        storage = wanted.record_params.mcu_storage_params.cloud_storage
-        check_storage(services, call, storage, "RecordParams.McuStorageParams.CloudStorage")
+        check_storage(services, call, wanted.record_params.filing, "RecordParams.McuStorageParams.CloudStorage")
     check_stopping(services)
     await _check_robots_are_free(services, call, _robots(wanted))
     accepted = await _with_pictures(services, call, wanted, {})

@@ -98,7 +98,7 @@ async def create_cloud_recording(services: Services, call: Call, request: Create
     accepted = msgspec.convert(_recorded(request, room), RecordingRequest)
     check_users(call.action, accepted.record_params.subscribe_stream_user_ids, "RecordParams.SubscribeStreamUserIds")
     check_layout(call.action, accepted)
-    check_storage(services, call, accepted.storage_params.cloud_storage, "StorageParams.CloudStorage")
+    check_storage(services, call, accepted.filing, "StorageParams.CloudStorage")
     check_stopping(services)
     accepted = msgspec.structs.replace(accepted, images=await _images(services, accepted, {}))
     task = NewTask(

@@ -6,13 +6,14 @@ asks it, and events 303 and 308 tell.
 
 from rtcloud.actions.context import Call, Services
 from rtcloud.apimodel import faults
-from rtcloud.egress.recording.request import CloudStorage
+from rtcloud.egress.filing import CloudStorage, Filing
 from rtcloud.egress.storage import EndpointError, check_endpoint
 
 
-def check_storage(services: Services, call: Call, storage: CloudStorage, path: str) -> None:
-    """``path`` is the member's."""
-    if not storage.endpoint_url:
+def check_storage(services: Services, call: Call, filing: Filing, path: str) -> None:
+    """``path`` is that of the member CloudStorage."""
+    storage = filing.storage
+    if not isinstance(storage, CloudStorage) or not storage.endpoint_url:
         return
     try:
         check_endpoint(storage.endpoint_url, allow_private=services.allow_private)

@@ -12,30 +12,17 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from rtcloud.config import StorageSetting
-from rtcloud.egress.recording.request import CloudStorage
 from rtcloud.outgoing.addresses import is_public, literal
 from rtcloud.outgoing.dialing import AddressRefusedError, Dialer
 from rtcloud.store.objects import Bucket, Objects, StorageError
 from rtcloud.store.s3 import S3Objects
 
-VENDORS = {0: "cos", 1: "aws"}
 STORES = 256  # kept open
 REFUSED = "AddressRefused"
 
 
 class EndpointError(ValueError):
     """``str()`` says what is wrong with the address, as the end of a sentence that begins with its name."""
-
-
-def bucket_of(storage: CloudStorage) -> Bucket:
-    return Bucket(
-        name=storage.bucket,
-        vendor=VENDORS.get(storage.vendor, ""),
-        region=storage.region,
-        endpoint_url=storage.endpoint_url,
-        access_key=storage.access_key,
-        secret_key=storage.secret_key,
-    )
 
 
 def check_endpoint(url: str, *, allow_private: bool = True) -> str:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from rtcloud.config import StorageSetting
-from rtcloud.egress.recording.request import CloudStorage
-from rtcloud.egress.storage import EndpointError, Storages, bucket_of, check_endpoint, setting_of
+from rtcloud.egress.filing import CloudStorage, Filing
+from rtcloud.egress.storage import EndpointError, Storages, check_endpoint, setting_of
 from rtcloud.outgoing.addresses import IpAddress
 from rtcloud.outgoing.dialing import Dialer
 from rtcloud.store.objects import Bucket, MemoryObjects, StorageError
@@ -120,11 +120,12 @@ def test_one_store_is_kept_for_a_bucket_with_its_keys() -> None:
 
 def test_keys_show_in_no_repr() -> None:
     storage = CloudStorage(vendor=1, region="r", bucket="films", access_key="AKID", secret_key="SECRET")
+    bucket = Filing(("hls",), storage).bucket
     for shown in (
-        repr(bucket_of(storage)),
+        repr(bucket),
         repr(storage),
         repr(StorageSetting(endpoint="https://a", bucket="b", access_key="AKID", secret_key="SECRET")),
     ):
         assert "AKID" not in shown
         assert "SECRET" not in shown
-    assert bucket_of(storage).vendor == "aws"
+    assert bucket.vendor == "aws"

@@ -17,7 +17,6 @@ import msgspec
 from rtcloud.callbacks.events import CallbackEvent, CdnStatus, publishing_event
 from rtcloud.egress.publishing.request import (
     KIND,
-    RecordParams,
     RelayRequest,
     decode,
     encode,
@@ -26,7 +25,6 @@ from rtcloud.egress.publishing.request import (
 )
 from rtcloud.egress.recording.naming import FACTS
 from rtcloud.egress.recording.telling import HLS, Progress, Teller
-from rtcloud.egress.storage import bucket_of
 from rtcloud.rooms.ids import RoomRef
 from rtcloud.store.objects import Bucket
 from rtcloud.tasks.kinds import Reaction, Refusal
@@ -60,20 +58,19 @@ class RelayKind:
         recording = decode(task.params).record_params
         if recording is None:
             return []  # it reports no files
-        storage = recording.mcu_storage_params.cloud_storage
-        return [storage.bucket, *storage.file_name_prefix, task.task_id]
+        return recording.filing.folder(task.task_id)
 
     def bucket(self, task: Task) -> Bucket | None:
         recording = decode(task.params).record_params
-        return None if recording is None else bucket_of(recording.mcu_storage_params.cloud_storage)
+        return None if recording is None else recording.filing.bucket
 
     def is_uploaded(self, task: Task, file_kind: str) -> bool:
         recording = decode(task.params).record_params
-        return recording is not None and (file_kind not in HLS or _keeps_hls(recording))
+        return recording is not None and (file_kind not in HLS or recording.filing.keeps_hls)
 
     def needs_finish(self, task: Task, files: Mapping[str, int]) -> bool:
         recording = decode(task.params).record_params
-        return recording is not None and _makes_whole(recording) and files.get("segment", 0) > 0
+        return recording is not None and bool(recording.filing.extension) and files.get("segment", 0) > 0
 
     def recover(self, directory: Path, now_ms: int) -> None:
         if (directory / FACTS).exists():
@@ -131,9 +128,7 @@ class _Story:
         self.files: Teller | None = None
         recording = self.request.record_params
         if recording is not None:
-            keeps_hls, makes_mp4 = _keeps_hls(recording), "mp4" in recording.record_format
-            files = self._progress.files
-            self.files = Teller(task, at_ms, files, keeps_hls=keeps_hls, makes_mp4=makes_mp4)
+            self.files = Teller(task, at_ms, self._progress.files, recording.filing)
         self._task = task
         self._at_ms = at_ms
         self._callbacks: list[CallbackEvent] = []
@@ -186,11 +181,3 @@ def _feeders(request: RelayRequest, task_id: str) -> list[Identity]:
         Identity(RoomRef(request.sdk_app_id, room.room_id_type == 0, room.room_id), room.user_id, attributes)
         for room in request.feed_back_room_params
     ]
-
-
-def _keeps_hls(recording: RecordParams) -> bool:
-    return "hls" in recording.record_format
-
-
-def _makes_whole(recording: RecordParams) -> bool:
-    return "mp4" in recording.record_format or "aac" in recording.record_format

@@ -28,7 +28,6 @@ from rtcloud.tasks.protocol import Order
 #: that wait for the disk; a minute and more of a large picture
 MAX_WAITING_BYTES = 64 << 20
 _AUDIO, _VIDEO = 1, 2  # StreamType
-_EVERYTHING = ("mp4", "aac")
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +48,7 @@ class FileRecorder:
         self._directory = directory
         self._report = report
         self._clock = clock
-        self._keep = bool(_extensions(recording))
+        self._keep = bool(recording.filing.extension)
         self._inbox: queue.SimpleQueue[tuple[EncodedPacket, int] | _End] = queue.SimpleQueue()
         self._waiting = 0  # bytes; changed under the lock
         self._lock = threading.Lock()
@@ -164,7 +163,7 @@ async def make_products(shell: JobShell, request: RelayRequest) -> None:
     await products.make_products(
         shell,
         file_names(request, shell.order.attempt),
-        _extensions(recording),
+        recording.filing.extension,
         track_type=_tracks(request, recording).track_type,
         max_minutes=recording.max_media_file_duration,
     )
@@ -203,7 +202,3 @@ def _tracks(request: RelayRequest, recording: RecordParams) -> Tracks:
         channels=form.channels,
         codec="h264" if request.is_single else request.video_codec,
     )
-
-
-def _extensions(recording: RecordParams) -> list[str]:
-    return [name for name in _EVERYTHING if name in recording.record_format]

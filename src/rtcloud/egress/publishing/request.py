@@ -11,7 +11,8 @@ from typing import Literal
 
 import msgspec
 
-from rtcloud.egress.recording.request import CloudStorage
+from rtcloud.egress import filing
+from rtcloud.egress.filing import CloudStorage, Filing, Format, TencentVod
 from rtcloud.rooms.ids import RoomRef
 
 KIND = "relay"
@@ -189,17 +190,36 @@ class SeiParams(_Part, frozen=True, kw_only=True):
     pass_through: PassThrough | None = None
 
 
+class McuCloudVod(_Part, frozen=True, kw_only=True):
+    mcu_tencent_vod: TencentVod = TencentVod()
+
+
 class StorageParams(_Part, frozen=True, kw_only=True):
-    cloud_storage: CloudStorage
+    """One of the two."""
+
+    cloud_storage: CloudStorage | None = None
+    mcu_cloud_vod: McuCloudVod | None = None
 
 
 class RecordParams(_Part, frozen=True, kw_only=True):
     """Only of UniRecord 3: without one nothing is recorded."""
 
-    record_format: tuple[str, ...] = ("mp4",)  # of hls, mp4, aac; not both mp4 and aac
+    record_format: tuple[Format, ...] = ("mp4",)  # not both mp4 and aac
     max_media_file_duration: int = 1440  # minutes
     stream_type: int = 0  # 0 audio and video, 1 audio, 2 video; together with what is relayed
+    user_define_record_prefix: str = ""  # with McuCloudVod
     mcu_storage_params: StorageParams
+
+    @property
+    def filing(self) -> Filing:
+        """A relay's files are told of as those of a recording that was asked for."""
+        storage = self.mcu_storage_params
+        if storage.mcu_cloud_vod is not None:
+            vod = storage.mcu_cloud_vod.mcu_tencent_vod
+            named = msgspec.structs.replace(vod, user_define_record_id=self.user_define_record_prefix)
+            return Filing(self.record_format, named)
+        assert storage.cloud_storage is not None
+        return Filing(self.record_format, storage.cloud_storage)
 
 
 class RelayRequest(_Part, frozen=True, kw_only=True):
@@ -287,6 +307,7 @@ def without_keys(request: RelayRequest) -> RelayRequest:
     recording = request.record_params
     if recording is None:
         return request
-    storage = msgspec.structs.replace(recording.mcu_storage_params.cloud_storage, access_key="", secret_key="")
-    hidden = msgspec.structs.replace(recording, mcu_storage_params=StorageParams(cloud_storage=storage))
+    params = recording.mcu_storage_params
+    storage = msgspec.structs.replace(params, cloud_storage=filing.without_keys(params.cloud_storage))
+    hidden = msgspec.structs.replace(recording, mcu_storage_params=storage)
     return msgspec.structs.replace(request, record_params=hidden)

@@ -8,7 +8,6 @@ import msgspec
 
 from rtcloud.egress.recording.request import decode, encode, without_keys
 from rtcloud.egress.recording.telling import HLS, Progress, Teller
-from rtcloud.egress.storage import bucket_of
 from rtcloud.store.objects import Bucket
 from rtcloud.tasks.kinds import Reaction, Refusal
 from rtcloud.tasks.lifecycle import MAX_RESTARTS, Task, TaskFile
@@ -28,17 +27,16 @@ class RecordingKind:
         return encode(without_keys(decode(task.params)))
 
     def folder(self, task: Task) -> Sequence[str]:
-        storage = decode(task.params).storage_params.cloud_storage
-        return [storage.bucket, *storage.file_name_prefix, task.task_id]
+        return decode(task.params).filing.folder(task.task_id)
 
     def bucket(self, task: Task) -> Bucket:
-        return bucket_of(decode(task.params).storage_params.cloud_storage)
+        return decode(task.params).filing.bucket
 
     def is_uploaded(self, task: Task, file_kind: str) -> bool:
-        return file_kind not in HLS or decode(task.params).record_params.keeps_hls
+        return file_kind not in HLS or decode(task.params).filing.keeps_hls
 
     def needs_finish(self, task: Task, files: Mapping[str, int]) -> bool:
-        return decode(task.params).record_params.output_format != 0 and files.get("segment", 0) > 0
+        return bool(decode(task.params).filing.extension) and files.get("segment", 0) > 0
 
     def recover(self, directory: Path, now_ms: int) -> None:
         from rtcloud.egress.recording.recovery import recover  # loads the codecs, which a worker seldom needs
@@ -72,9 +70,8 @@ class RecordingKind:
 
 
 def _teller(task: Task, at_ms: int) -> Teller:
-    params = decode(task.params).record_params
     progress = msgspec.json.decode(task.progress, type=Progress)
-    return Teller(task, at_ms, progress, keeps_hls=params.keeps_hls, makes_mp4=params.output_format != 0)
+    return Teller(task, at_ms, progress, decode(task.params).filing)
 
 
 def _reaction(teller: Teller) -> Reaction:

@@ -290,21 +290,16 @@ class Recorder:
 
     @property
     def _makes_whole(self) -> bool:
-        return self._request.record_params.output_format != 0
+        return bool(self._request.filing.extension)
 
     async def _make_products(self) -> None:
         """The files made from the whole recording, of all attempts."""
-        params = self._request.record_params
-        extension = "mp4" if params.makes_mp4 else "aac"
-        if self._makes_whole and self._request.is_single:
-            await products.make_stream_products(self._shell, [extension], max_minutes=params.max_media_file_duration)
-        elif self._makes_whole:
+        extension, most = self._request.filing.extension, self._request.record_params.max_media_file_duration
+        if self._request.is_single:
+            await products.make_stream_products(self._shell, extension, max_minutes=most)
+        else:
             await products.make_products(
-                self._shell,
-                self._names,
-                [extension],
-                track_type=self._track_type,
-                max_minutes=params.max_media_file_duration,
+                self._shell, self._names, extension, track_type=self._track_type, max_minutes=most
             )
 
     @property

@@ -1,7 +1,6 @@
 """The files that a job makes at the end from the media of all attempts of its task, and the reports of them."""
 
 import asyncio
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,20 +19,22 @@ class _Group:
 
 
 async def make_products(
-    shell: JobShell, names: FileNames, extensions: Iterable[str], *, track_type: str, max_minutes: int
+    shell: JobShell, names: FileNames, extension: str, *, track_type: str, max_minutes: int
 ) -> None:
-    """One of each extension (mp4, aac) from everything."""
+    """One (mp4 or aac, "" for none) from everything."""
+    if not extension:
+        return
     await shell.reported()  # the last segment is found in the journal
     sources = [source for directory in _attempts(shell) for source in recovery.sources(directory)]
-    for extension in extensions:
-        count = await _make(shell, _Group(names, sources), extension, max_minutes, track_type)
-        if not count:
-            _note_nothing(shell)
+    if not await _make(shell, _Group(names, sources), extension, max_minutes, track_type):
+        _note_nothing(shell)
 
 
-async def make_stream_products(shell: JobShell, extensions: Iterable[str], *, max_minutes: int) -> None:
-    """One of each extension from each stream (main or sub, of each user), which is what their names tell apart: an MP4
+async def make_stream_products(shell: JobShell, extension: str, *, max_minutes: int) -> None:
+    """One from each stream (main or sub, of each user), which is what their names tell apart: an MP4
     has the stream's sound and pictures, whether or not they were recorded into one file."""
+    if not extension:
+        return
     await shell.reported()
     groups: dict[tuple[str, str], _Group] = {}
     for directory in _attempts(shell):
@@ -41,10 +42,9 @@ async def make_stream_products(shell: JobShell, extensions: Iterable[str], *, ma
             key = (facts.names.user_id, facts.names.media_id)
             group = groups.setdefault(key, _Group(facts.names, []))
             group.sources.extend(recovery.sources_of(directory, facts))
-    for extension in extensions:
-        counts = [await _make(shell, group, extension, max_minutes, None) for group in groups.values()]
-        if not any(counts):
-            _note_nothing(shell)
+    counts = [await _make(shell, group, extension, max_minutes, None) for group in groups.values()]
+    if not any(counts):
+        _note_nothing(shell)
 
 
 async def _make(shell: JobShell, group: _Group, extension: str, max_minutes: int, track_type: str | None) -> int:

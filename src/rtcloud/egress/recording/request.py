@@ -11,6 +11,9 @@ from typing import Literal
 
 import msgspec
 
+from rtcloud.callbacks.events import Origin
+from rtcloud.egress import filing
+from rtcloud.egress.filing import MEDIA_TYPES, OUTPUT_FORMATS, CloudStorage, Filing, TencentVod
 from rtcloud.egress.recording.appearance import MixLayoutParams
 
 KIND = "recording"
@@ -38,7 +41,7 @@ class RecordParams(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     max_idle_time: int = 30  # seconds without any anchor after which the task ends with LeaveCode 99
     stream_type: int = 0  # 0 audio and video, 1 audio only, 2 video only
     subscribe_stream_user_ids: SubscribeStreamUserIds = SubscribeStreamUserIds()
-    output_format: int = 0  # 0 HLS, 1 HLS + MP4, 2 HLS + AAC, 3 MP4, 4 AAC
+    output_format: int = 0  # an index of OUTPUT_FORMATS; no effect with CloudVod, whose MediaType says it
     av_merge: int = 0  # of single-stream recording only
     max_media_file_duration: int = 1440  # minutes; an MP4 or AAC file is split there and at 2 GB
     media_id: int = 0  # 0 main and sub stream, 1 main, 2 sub (screen)
@@ -52,15 +55,6 @@ class RecordParams(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     @property
     def wants_sub(self) -> bool:
         return self.media_id in (0, 2)
-
-    @property
-    def keeps_hls(self) -> bool:
-        """Whether HLS is one of the products; an MP4 is made from HLS even where it is not."""
-        return self.output_format in (0, 1, 2)
-
-    @property
-    def makes_mp4(self) -> bool:
-        return self.output_format in (1, 3)
 
 
 class VideoParams(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
@@ -86,23 +80,15 @@ class MixTranscodeParams(msgspec.Struct, frozen=True, kw_only=True, rename="pasc
     audio_params: AudioParams = AudioParams()
 
 
-class CloudStorage(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
-    """The keys are secrets: they live sealed in the task row and never reach a job, a log or a response."""
-
-    vendor: int  # 0 COS, 1 AWS
-    region: str
-    bucket: str
-    access_key: str = ""
-    secret_key: str = ""
-    file_name_prefix: tuple[str, ...] = ()  # files lie at prefix1/prefix2/{TaskId}/{file}
-    endpoint_url: str = ""  # an S3 server that is neither vendor's
-
-    def __repr__(self) -> str:
-        return f"CloudStorage(vendor={self.vendor}, region={self.region!r}, bucket={self.bucket!r})"
+class CloudVod(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    tencent_vod: TencentVod = TencentVod()
 
 
 class StorageParams(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
-    cloud_storage: CloudStorage
+    """One of the two."""
+
+    cloud_storage: CloudStorage | None = None
+    cloud_vod: CloudVod | None = None
 
 
 class RecordingRequest(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
@@ -120,6 +106,17 @@ class RecordingRequest(msgspec.Struct, frozen=True, kw_only=True, rename="pascal
     #: Of pictures that the layout names: address → name of the file below the images directory. One that could not be
     #: had is not in it, and nothing stands in its place.
     images: dict[str, str] = {}
+    #: ours: who asked for it, a signed call or the application's settings
+    origin: Origin = Origin.API
+
+    @property
+    def filing(self) -> Filing:
+        storage, params = self.storage_params, self.record_params
+        if storage.cloud_vod is not None:
+            vod = storage.cloud_vod.tencent_vod
+            return Filing(MEDIA_TYPES[vod.media_type], vod, self.origin)
+        assert storage.cloud_storage is not None
+        return Filing(OUTPUT_FORMATS[params.output_format], storage.cloud_storage, self.origin)
 
     @property
     def numeric(self) -> bool:
@@ -152,8 +149,9 @@ def decode(data: bytes) -> RecordingRequest:
 
 def without_keys(request: RecordingRequest) -> RecordingRequest:
     """What a job may see."""
-    storage = msgspec.structs.replace(request.storage_params.cloud_storage, access_key="", secret_key="")
-    return msgspec.structs.replace(request, storage_params=StorageParams(cloud_storage=storage))
+    params = request.storage_params
+    hidden = msgspec.structs.replace(params, cloud_storage=filing.without_keys(params.cloud_storage))
+    return msgspec.structs.replace(request, storage_params=hidden)
 
 
 def _wants(user_id: str, allowed: tuple[str, ...], blocked: tuple[str, ...]) -> bool:

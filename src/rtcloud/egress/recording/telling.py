@@ -13,7 +13,8 @@ from typing import Any
 
 import msgspec
 
-from rtcloud.callbacks.events import CallbackEvent, Origin, RecordingEvent, Storage, is_sent, recording_event
+from rtcloud.callbacks.events import CallbackEvent, RecordingEvent, is_sent, recording_event
+from rtcloud.egress.filing import Filing
 from rtcloud.tasks.kinds import Refusal
 from rtcloud.tasks.lifecycle import Task, TaskFile
 from rtcloud.tasks.protocol import AnyJobEvent, FileClosed, ImageMissing, Left, Started
@@ -44,16 +45,14 @@ class Progress(msgspec.Struct, omit_defaults=True):
 
 
 class Teller:
-    """Collects in ``callbacks`` what one change makes us tell, and notes it in ``progress``. ``keeps_hls`` and
-    ``makes_mp4`` (or AAC) say what the products are."""
+    """Collects in ``callbacks`` what one change makes us tell, and notes it in ``progress``."""
 
-    def __init__(self, task: Task, at_ms: int, progress: Progress, *, keeps_hls: bool, makes_mp4: bool) -> None:
+    def __init__(self, task: Task, at_ms: int, progress: Progress, filing: Filing) -> None:
         self.progress = progress
         self.callbacks: list[CallbackEvent] = []
         self._task = task
         self._at_ms = at_ms
-        self._keeps_hls = keeps_hls
-        self._makes_mp4 = makes_mp4
+        self._filing = filing
 
     def on_event(self, attempt: int, event: AnyJobEvent) -> None:
         match event:
@@ -101,7 +100,7 @@ class Teller:
             self._tell(RecordingEvent.UPLOAD_ERROR, {"Code": code, "Message": message})
 
     def _tell(self, event_type: RecordingEvent, payload: Mapping[str, Any]) -> None:
-        if is_sent(event_type, Origin.API, Storage.OBJECT):
+        if is_sent(event_type, self._filing.origin, self._filing.target):
             task = self._task
             self.callbacks.append(
                 recording_event(
@@ -117,7 +116,7 @@ class Teller:
             self._tell(RecordingEvent.FAILOVER, {"Status": 0})
 
     def _closed(self, event: FileClosed) -> None:
-        if event.kind in HLS and not self._keeps_hls:
+        if event.kind in HLS and not self._filing.keeps_hls:
             return
         if not self.progress.uploading:
             self.progress.uploading = True
@@ -159,14 +158,14 @@ class Teller:
             self._tell(RecordingEvent.UPLOAD_STOP, {"LeaveCode": LEFT_OVER, "Status": LEFT_OVER})
 
     def _mp4_uploaded(self, products: Sequence[TaskFile]) -> None:
-        is_wanted = self._makes_mp4 and (products or self.progress.sliced)
+        is_wanted = self._filing.extension and (products or self.progress.sliced)
         if self.progress.mp4_told or not is_wanted:
             return
         self.progress.mp4_told = True
         self._mp4_streams(products, MP4_MADE if products else MP4_FAILED)
 
     def _mp4_left_over(self, products: Sequence[TaskFile]) -> None:
-        if self._makes_mp4 and not self.progress.mp4_left_over:
+        if self._filing.extension and not self.progress.mp4_left_over:
             self.progress.mp4_left_over = True
             self._mp4_streams(products, MP4_LEFT_OVER)
 
