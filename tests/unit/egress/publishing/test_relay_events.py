@@ -204,7 +204,7 @@ def test_a_recorded_relay_tells_of_its_files_as_a_recording_does() -> None:
 
 
 def test_segments_stay_where_only_a_whole_file_is_wanted() -> None:
-    for wanted, types in (("mp4", [301, 303, 302, 310]), ("aac", [301, 303, 302])):
+    for wanted in ("mp4", "aac"):
         story = Story(**recorded(wanted))
         story.event(Started(sequence=1, at_ms=NOW))
         story.event(closed("segment", "a.ts"))
@@ -212,7 +212,7 @@ def test_segments_stay_where_only_a_whole_file_is_wanted() -> None:
         story.event(closed("mp4", f"a.{wanted}"))
         story.left()
         story.uploads({}, [product(f"a.{wanted}")])
-        assert story.types == types
+        assert story.types == [301, 303, 302, 310]
         assert not KIND.is_uploaded(story.task, "segment")
         assert KIND.is_uploaded(story.task, "mp4")
         assert KIND.needs_finish(story.task, {"segment": 1})
