@@ -281,16 +281,28 @@ def test_a_job_that_misbehaves_is_killed_and_restarted(tmp_path: Path, fault: st
 def test_after_three_restarts_the_task_ends_and_says_so(tmp_path: Path) -> None:
     async def scenario(house: House) -> None:
         await house.accept()
-        async with running(house.supervisor("start segment index die")):
+        async with running(house.supervisor("start segment index die mp4 end")):
             await house.until_ended()
         told = await house.told()
         assert [kind for kind, _ in told].count(306) == 3
         assert (302, {"LeaveCode": 3}) in told
+        assert told[-2][1] == {"LeaveCode": 0, "Status": 0}
+        assert (told[-1][0], told[-1][1]["Status"], told[-1][1]["FileList"]) == (310, 0, ["a.mp4"])
+        assert (await house.row()).attempts == 5
+
+    play(tmp_path, scenario)
+
+
+def test_whatever_dies_while_a_file_is_made_it_ends_and_says_what_is_missing(tmp_path: Path) -> None:
+    async def scenario(house: House) -> None:
+        await house.accept()
+        async with running(house.supervisor("start segment index kicked")):  # and no word for who is to finish
+            await house.until_ended()
+        told = await house.told()
         assert told[-2:] == [
             (305, {"LeaveCode": 0, "Status": 0}),
             (310, {"Status": 2, "FileList": [], "FileMessage": []}),
         ]
-        assert (await house.row()).attempts == 4
 
     play(tmp_path, scenario)
 

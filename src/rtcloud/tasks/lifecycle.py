@@ -3,8 +3,9 @@
 An attempt is one job process. A task whose job died goes on in the next attempt; after as many of them as its kind
 allows it is left with ``GIVE_UP_CODE``. An attempt that ended because its worker let it go is not ``spent``: it counts
 for the names of files only. ``leave_code`` is set exactly once, when the robot has left the room for good; from then on
-attempts only finish what is missing. Who reads a state must be ready to meet a later one: states never go back, except
-running → accepted when a worker lets its job go.
+attempts only finish what is missing, and are counted anew: what was recorded before too many deaths is still delivered.
+Who reads a state must be ready to meet a later one: states never go back, except running → accepted when a worker lets
+its job go.
 """
 
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from rtcloud.rooms.ids import RoomRef
 from rtcloud.tasks.protocol import AnyJobEvent, Ended, Left, Started
 
 MAX_RESTARTS = 3  # ha1 … ha3
-FINISH_RESTARTS = 3  # to make what is missing; of a kind whose restarts have no limit
+FINISH_RESTARTS = 3  # to make what is missing, once the robot has left
 GIVE_UP_CODE = 3  # 302: the server took the robot out
 #: before each attempt, the last from then on: media is back within five seconds of a first failure
 RESTART_DELAYS_MS = (0, 200, 1_000, 2_000, 5_000, 10_000)
@@ -116,7 +117,7 @@ def decide(task: Task, *, needs_finish: bool, max_restarts: int | None = MAX_RES
             return Leave(task.stop_code)
         may_start = max_restarts is None or task.spent <= max_restarts
         return StartJob(task.attempts, False, delay_ms) if may_start else Leave(GIVE_UP_CODE)
-    if needs_finish and task.spent <= (FINISH_RESTARTS if max_restarts is None else max_restarts):
+    if needs_finish and task.spent <= FINISH_RESTARTS:
         return StartJob(task.attempts, True, delay_ms)
     return CloseFiles()
 

@@ -355,8 +355,7 @@ def _apply(connection: Connection, kind: TaskKind, task: Task, attempt: int, eve
         values["state"] = change.state
     if change.leave_code is not None:
         values["leave_code"] = change.leave_code
-        if kind.max_restarts is None:
-            values["spent"] = 0  # what is missing gets its own few attempts
+        values["spent"] = 0  # what is missing gets its own few attempts
     if change.desired is not None:
         values["desired_state"] = change.desired
     if values:

@@ -1,6 +1,7 @@
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -74,10 +75,11 @@ def test_a_kind_without_limit_is_started_again_for_as_long_as_it_is_wanted() -> 
     assert delays[-1] == 10_000
 
 
-def test_what_is_missing_of_a_kind_without_limit_is_tried_a_few_times() -> None:
+@pytest.mark.parametrize("max_restarts", [None, MAX_RESTARTS])
+def test_what_is_missing_is_tried_a_few_times(max_restarts: int | None) -> None:
     left = replace(TASK, state=State.ENDING, desired=Desired.STOPPED, leave_code=0, attempts=20)
-    assert decide(replace(left, spent=3), needs_finish=True, max_restarts=None) == StartJob(20, True, 2_000)
-    assert decide(replace(left, spent=4), needs_finish=True, max_restarts=None) == CloseFiles()
+    assert decide(replace(left, spent=3), needs_finish=True, max_restarts=max_restarts) == StartJob(20, True, 2_000)
+    assert decide(replace(left, spent=4), needs_finish=True, max_restarts=max_restarts) == CloseFiles()
 
 
 def test_a_stopped_task_leaves_with_the_code_it_was_stopped_with() -> None:
