@@ -10,6 +10,7 @@ beginning with each flash. Loops are whole seconds long and are played from a wh
 import functools
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Literal
 
 import av
 import numpy as np
@@ -39,6 +40,15 @@ PALETTE = (
     *((216, 120, 24), (24, 120, 216), (120, 216, 24), (216, 24, 120), (120, 24, 216), (24, 216, 120)),
 )
 Pixels = npt.NDArray[np.uint8]
+Codec = Literal["h264", "vp8"]
+
+_ENCODERS: dict[Codec, tuple[str, dict[str, str]]] = {
+    "h264": (
+        "libx264",
+        {"preset": "veryfast", "tune": "zerolatency", "profile": "baseline", "x264-params": "threads=1"},
+    ),
+    "vp8": ("libvpx", {"deadline": "realtime", "lag-in-frames": "0", "cpu-used": "8"}),
+}
 
 
 @dataclass(frozen=True)
@@ -57,6 +67,7 @@ class Act:
     sound: bool = True
     screen: bool = False
     bitrate: int = 250_000
+    codec: Codec = "h264"
 
     @property
     def color(self) -> tuple[int, int, int]:
@@ -72,7 +83,7 @@ class Act:
 
     def pictures(self) -> list[bytes]:
         """``fps * LOOP_S`` access units; each second begins with a keyframe."""
-        return _pictures(self.color, self.width, self.height, self.fps, self.flash, self.bitrate)
+        return _pictures(self.color, self.width, self.height, self.fps, self.flash, self.bitrate, self.codec)
 
     def packets(self) -> list[bytes]:
         """Opus of one second."""
@@ -127,14 +138,17 @@ def read_clock(picture: Pixels, fps: int) -> int | None:
 
 
 @functools.lru_cache(maxsize=64)
-def _pictures(color: tuple[int, int, int], width: int, height: int, fps: int, flash: bool, bitrate: int) -> list[bytes]:
-    encoder = av.CodecContext.create("libx264", "w")
+def _pictures(
+    color: tuple[int, int, int], width: int, height: int, fps: int, flash: bool, bitrate: int, codec: Codec
+) -> list[bytes]:
+    name, options = _ENCODERS[codec]
+    encoder = av.CodecContext.create(name, "w")
     assert isinstance(encoder, av.VideoCodecContext)
     encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"
     encoder.time_base, encoder.framerate = Fraction(1, fps), Fraction(fps)
     encoder.bit_rate = bitrate
     encoder.gop_size = 10_000
-    encoder.options = {"preset": "veryfast", "tune": "zerolatency", "profile": "baseline", "x264-params": "threads=1"}
+    encoder.options = options
     units = []
     for count in range(fps * LOOP_S):
         pixels = draw(color, width, height, fps, count, flash)

@@ -37,9 +37,11 @@ class Cloud:
         fps: int = 30,
         output_format: int = 1,
         storage: dict[str, Any] | None = None,
+        layout: dict[str, Any] | None = None,
         **record_params: Any,
     ) -> str:
-        """A mixed recording in the grid layout, HLS and MP4; its TaskId. ``storage``: members of CloudStorage. With
+        """A mixed recording, HLS and MP4, in the grid layout unless ``layout`` (members of MixLayoutParams) says
+        otherwise; its TaskId. ``storage``: members of CloudStorage. With
         EndpointUrl, which the SDK's model does not have, the SDK's way to call anything is used."""
         asked = {
             "RoomId": str(room),
@@ -68,7 +70,7 @@ class Cloud:
                 "VideoParams": {"Width": width, "Height": height, "Fps": fps, "BitRate": 1_500_000, "Gop": 2},
                 "AudioParams": {"SampleRate": 1, "Channel": 2, "BitRate": 64_000},
             },
-            "MixLayoutParams": {"MixLayoutMode": 3},
+            "MixLayoutParams": {"MixLayoutMode": 3, **(layout or {})},
         }
         if storage and "EndpointUrl" in storage:
             asked = {"SdkAppId": self.server.sdk_app_id, **asked}
