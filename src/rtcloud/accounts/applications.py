@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+import msgspec
+
 from rtcloud.accounts.changing import Changing, change, check_name, check_quota, checked_settings
 from rtcloud.accounts.entities import (
     APPLICATIONS_PER_ACCOUNT,
@@ -33,7 +35,7 @@ class ApplicationChanges(Changing):
             account_uin,
             name,
             new_sdk_secret_key(),
-            checked_settings("application", settings or ApplicationSettings()),
+            self._settings(None, settings or ApplicationSettings()),
             created_ms=self._clock.now_ms(),
         )
         await self._write(lambda rows: rows.insert_application(application))
@@ -56,7 +58,7 @@ class ApplicationChanges(Changing):
         if callable(settings):
             settings = settings(application.settings)
         if settings is not None:
-            application = replace(application, settings=checked_settings("application", settings))
+            application = replace(application, settings=self._settings(application.settings, settings))
         return await self._keep(application)
 
     @change
@@ -128,6 +130,15 @@ class ApplicationChanges(Changing):
     async def callbacks(self, sdk_app_id: int) -> list[Target]:
         self._require_application(sdk_app_id)
         return await self._database.read(lambda connection: list_targets(connection, sdk_app_id))
+
+    def _settings(self, before: ApplicationSettings | None, after: ApplicationSettings) -> ApplicationSettings:
+        """Checked, with the moment from which on rooms are recorded."""
+        auto = after.auto_recording
+        if auto is not None:
+            known = before.auto_recording if before is not None else None
+            since_ms = self._clock.now_ms() if known is None else known.since_ms
+            after = msgspec.structs.replace(after, auto_recording=msgspec.structs.replace(auto, since_ms=since_ms))
+        return checked_settings("application", after)
 
     async def _keep(self, application: Application) -> Application:
         await self._write(lambda rows: rows.update_application(application))

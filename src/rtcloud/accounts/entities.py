@@ -27,11 +27,36 @@ class AccountSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
 
 
 class AutoRecording(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """Record every room of the application by itself (G:1630). ``wait_s``: how long an empty room may wait to go on."""
+    """Record every new room of the application by itself (G:1702).
+
+    Files go to a bucket, with whatever keys the operator keeps for it, or (``bucket`` empty) into the media library.
+    ``since_ms`` is when it was turned on, Unix ms: older rooms are left alone. ``ApplicationChanges`` keeps it.
+    """
 
     mode: Literal["single", "mixed"] = "mixed"
+    content: Literal["av", "audio", "video"] = "av"
     format: Literal["hls", "mp4", "aac"] = "mp4"
-    wait_s: Annotated[int, Meta(ge=5, le=86_400)] = 30
+    file_minutes: Annotated[int, Meta(ge=1, le=1440)] = 1440  # after which an MP4 or AAC is split
+    wait_s: Annotated[int, Meta(ge=1, le=86_400)] = 30  # how long nobody may be there until the recording ends
+    bucket: Annotated[str, Meta(max_length=128, pattern=r"^([A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*)?$")] = ""
+    vendor: Literal["cos", "aws"] = "cos"
+    region: Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z0-9-]*$")] = ""
+    prefix: Annotated[
+        tuple[Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_-]+$")], ...], Meta(max_length=32)
+    ] = ()
+    expire_s: Annotated[int, Meta(ge=0, le=1 << 40)] = 0  # in the media library; 0: kept for ever
+    class_id: Annotated[int, Meta(ge=0, le=(1 << 32) - 1)] = 0
+    procedure: Annotated[str, Meta(max_length=256)] = ""
+    since_ms: int = 0
+
+    def __post_init__(self) -> None:
+        if self.format == "aac" and self.content == "video":
+            raise ValueError("format aac holds sound only, and content is video")
+
+    @property
+    def recorded(self) -> Literal["av", "audio", "video"]:
+        """AAC holds sound, whatever else was chosen."""
+        return "audio" if self.format == "aac" else self.content
 
 
 class ApplicationSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):

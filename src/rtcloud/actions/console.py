@@ -45,10 +45,21 @@ class ApplicationRequest(msgspec.Struct, rename="pascal"):
 
 
 class AutoRecordingSetting(msgspec.Struct, rename="pascal"):
+    """Empty texts are the defaults, as they are wherever the API takes text."""
+
     enabled: bool
     mode: str = "mixed"
+    content: str = "av"
     format: str = "mp4"
+    max_media_file_duration: int = 1440
     wait_seconds: int = 30
+    bucket: str = ""
+    vendor: str = "cos"
+    region: str = ""
+    file_name_prefix: list[str] = []
+    expire_time: int = 0
+    class_id: int = 0
+    procedure: str = ""
 
 
 class CallbackTarget(msgspec.Struct, rename="pascal"):
@@ -134,6 +145,7 @@ async def modify_app_info(services: Services, call: Call, request: ModifyAppInfo
     """Everything is checked before anything is changed."""
     _check_permission_control(call, request)
     _check_callbacks(call, request.callbacks)
+    _check_auto_recording(call, request.auto_recording)
     application, accounts = call.application, services.accounts
     with refusals(call.action):
         await accounts.update_application(
@@ -169,7 +181,39 @@ def _stat(application: Application) -> AppStat:
 def _auto_recording(setting: AutoRecording | None) -> AutoRecordingSetting:
     if setting is None:
         return AutoRecordingSetting(enabled=False)
-    return AutoRecordingSetting(True, setting.mode, setting.format, setting.wait_s)
+    return AutoRecordingSetting(
+        enabled=True,
+        mode=setting.mode,
+        content=setting.recorded,
+        format=setting.format,
+        max_media_file_duration=setting.file_minutes,
+        wait_seconds=setting.wait_s,
+        bucket=setting.bucket,
+        vendor=setting.vendor,
+        region=setting.region,
+        file_name_prefix=list(setting.prefix),
+        expire_time=setting.expire_s,
+        class_id=setting.class_id,
+        procedure=setting.procedure,
+    )
+
+
+def _wanted(setting: AutoRecordingSetting) -> AutoRecording:
+    given = {
+        "mode": setting.mode,
+        "content": setting.content,
+        "format": setting.format,
+        "file_minutes": setting.max_media_file_duration,
+        "wait_s": setting.wait_seconds,
+        "bucket": setting.bucket,
+        "vendor": setting.vendor,
+        "region": setting.region,
+        "prefix": setting.file_name_prefix,
+        "expire_s": setting.expire_time,
+        "class_id": setting.class_id,
+        "procedure": setting.procedure,
+    }
+    return msgspec.convert({name: value for name, value in given.items() if value != ""}, AutoRecording)
 
 
 def _changed(settings: ApplicationSettings, request: ModifyAppInfoRequest) -> ApplicationSettings:
@@ -179,8 +223,7 @@ def _changed(settings: ApplicationSettings, request: ModifyAppInfoRequest) -> Ap
         settings = replace(settings, scenes=tuple(dict.fromkeys(request.scenes)))
     wanted = request.auto_recording
     if wanted is not None:
-        kept = {"mode": wanted.mode or "mixed", "format": wanted.format or "mp4", "wait_s": wanted.wait_seconds}
-        settings = replace(settings, auto_recording=msgspec.convert(kept, AutoRecording) if wanted.enabled else None)
+        settings = replace(settings, auto_recording=_wanted(wanted) if wanted.enabled else None)
     return settings
 
 
@@ -193,6 +236,11 @@ def _check_permission_control(call: Call, request: ModifyAppInfoRequest) -> None
             "AuthFailure.UnauthorizedOperation",
             f"PermissionControl: no policy of the caller grants {action} on {resource}",
         )
+
+
+def _check_auto_recording(call: Call, setting: AutoRecordingSetting | None) -> None:
+    if setting is not None and (setting.format, setting.content) == ("aac", "video"):
+        raise faults.invalid(call.action, "AutoRecording.Format", "is aac, but Content is video: it holds sound only")
 
 
 def _check_callbacks(call: Call, settings: list[CallbackSetting]) -> None:

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
-from rtcloud.accounts.entities import Application, ApplicationSettings
+from rtcloud.accounts.entities import Application, ApplicationSettings, AutoRecording
 from rtcloud.admin import naming
 from rtcloud.admin.command import AdminError, Command, Flag, Site, Word, iso
 from rtcloud.callbacks import outbox
@@ -12,6 +12,22 @@ from rtcloud.callbacks import outbox
 DEFAULT_KEEP_S = 86_400
 
 Switch = Literal["on", "off"]
+LONGEST_FILE = 1440  # minutes, the default
+CONTENTS = {"av": "sound and pictures", "audio": "sound only", "video": "pictures only"}
+#: flag → the setting's member
+AUTO_MEMBERS = {
+    "auto_recording_content": "content",
+    "auto_recording_format": "format",
+    "auto_recording_minutes": "file_minutes",
+    "auto_recording_wait": "wait_s",
+    "auto_recording_bucket": "bucket",
+    "auto_recording_vendor": "vendor",
+    "auto_recording_region": "region",
+    "auto_recording_prefix": "prefix",
+    "auto_recording_expire": "expire_s",
+    "auto_recording_class": "class_id",
+    "auto_recording_procedure": "procedure",
+}
 
 
 def _row(application: Application) -> dict[str, object]:
@@ -30,8 +46,17 @@ def _settings(settings: ApplicationSettings) -> dict[str, object]:
         "scenes": settings.scenes,
         "concurrent_recordings": settings.concurrent_recordings,
         "relay_codec": settings.relay_codec,
-        "auto_recording": f"{auto.mode}, {auto.format}, waits {auto.wait_s} s" if auto else "off",
+        "auto_recording": _told(auto) if auto else "off",
     }
+
+
+def _told(auto: AutoRecording) -> str:
+    length = f"files of {auto.file_minutes} min, " if auto.file_minutes < LONGEST_FILE else ""
+    if auto.bucket:
+        where = "/".join((auto.bucket, *auto.prefix)) + f" ({' '.join(filter(None, (auto.vendor, auto.region)))})"
+    else:
+        where = "the media library" + (f" for {auto.expire_s} s" if auto.expire_s else "")
+    return f"{auto.mode}, {CONTENTS[auto.recorded]}, {auto.format}, {length}waits {auto.wait_s} s, to {where}"
 
 
 def _key(site: Site, application: Application) -> dict[str, object]:
@@ -105,14 +130,33 @@ class ApplicationsSet(Command, tag="applications.set", kw_only=True):
     ] = None
     auto_recording: Annotated[
         Literal["off", "mixed", "single"] | None,
-        Flag("off|mixed|single", "recording of every room; kept, not yet acted on"),
+        Flag("off|mixed|single", "recording of every room that is opened from now on"),
+    ] = None
+    auto_recording_content: Annotated[
+        Literal["av", "audio", "video"] | None, Flag("av|audio|video", "what is recorded (default: av)")
     ] = None
     auto_recording_format: Annotated[
-        Literal["hls", "mp4", "aac"] | None, Flag("hls|mp4|aac", "of the files (default: mp4)")
+        Literal["hls", "mp4", "aac"] | None, Flag("hls|mp4|aac", "of the files (default: mp4); aac: sound only")
     ] = None
+    auto_recording_minutes: Annotated[int | None, Flag("N", "how long one MP4 or AAC may be (default: 1440)")] = None
     auto_recording_wait: Annotated[
-        int | None, Flag("SECONDS", "how long an empty room is waited for (default: 30)")
+        int | None, Flag("SECONDS", "how long a room without anchors is waited for (default: 30)")
     ] = None
+    auto_recording_bucket: Annotated[
+        str | None, Flag("NAME", "where the files go (default, and '': the media library)")
+    ] = None
+    auto_recording_vendor: Annotated[
+        Literal["cos", "aws"] | None, Flag("cos|aws", "whose bucket that is (default: cos)")
+    ] = None
+    auto_recording_region: Annotated[str | None, Flag("NAME", "of the bucket")] = None
+    auto_recording_prefix: Annotated[
+        tuple[str, ...] | None, Flag("A,B", "folders in the bucket, from the outside in, or none")
+    ] = None
+    auto_recording_expire: Annotated[
+        int | None, Flag("SECONDS", "how long the media library keeps the files (default: 0, for ever)")
+    ] = None
+    auto_recording_class: Annotated[int | None, Flag("N", "their ClassId in the media library")] = None
+    auto_recording_procedure: Annotated[str | None, Flag("NAME", "their Procedure in the media library")] = None
 
     async def run(self, site: Site) -> object:
         if self.changes_nothing("application"):
@@ -134,14 +178,13 @@ class ApplicationsSet(Command, tag="applications.set", kw_only=True):
         if self.relay_codec is not None:
             plain["relay_codec"] = self.relay_codec
         auto = dict(plain.get("auto_recording") or {})
-        if self.auto_recording_format is not None:
-            auto["format"] = self.auto_recording_format
-        if self.auto_recording_wait is not None:
-            auto["wait_s"] = self.auto_recording_wait
+        for flag, member in AUTO_MEMBERS.items():
+            if (value := getattr(self, flag)) is not None:
+                auto[member] = value
         if self.auto_recording == "off":
             plain["auto_recording"] = None
         elif self.auto_recording is not None or settings.auto_recording is not None:
-            plain["auto_recording"] = {"mode": self.auto_recording, **auto} if self.auto_recording else auto
+            plain["auto_recording"] = auto | ({"mode": self.auto_recording} if self.auto_recording else {})
         elif auto:
             raise AdminError("automatic recording is off; turn it on with --auto-recording mixed or single")
         try:

@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 
 from rtcloud.rooms.ids import RoomRef
 
+#: The robot of automatic recordings. Reserved: no other task and no person may be in a room under this name.
+AUTO_RECORDER = "rtcloud_auto_recorder"
+
 
 @dataclass(frozen=True, slots=True)
 class TaskOutput:
@@ -29,6 +32,7 @@ class NewTask:
     now_ms: int
     output: TaskOutput | None = None
     load: int = 0  # thousandths of a core while it runs
+    lists_files: bool = True  # whether the API tells its files
 
 
 #: Gets the request as it is and gives what it becomes, makes and costs then (``NewTask.output``, ``load``); raises when

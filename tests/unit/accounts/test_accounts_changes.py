@@ -6,6 +6,7 @@ import random
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
+import msgspec
 import pytest
 from sqlalchemy import Connection, Table, func, insert, select
 
@@ -260,12 +261,46 @@ def test_the_previous_sdk_secret_key_is_good_for_a_while() -> None:
     run(scenario)
 
 
+def test_automatic_recording_knows_when_it_was_turned_on() -> None:
+    """Rooms that are older are left alone."""
+
+    async def scenario(accounts: Accounts, database: Database) -> None:
+        app, began = accounts.applications()[0].sdk_app_id, CLOCK.ms
+
+        async def since(setting: AutoRecording | None) -> int:
+            changed = await accounts.update_application(app, settings=ApplicationSettings(auto_recording=setting))
+            auto = changed.settings.auto_recording
+            return auto.since_ms if auto is not None else -1
+
+        try:
+            assert await since(AutoRecording(since_ms=5)) == began
+            CLOCK.ms += 1000
+            assert await since(AutoRecording(wait_s=60)) == began
+            assert await since(None) == -1
+            assert await since(AutoRecording()) == began + 1000
+        finally:
+            CLOCK.ms = began
+        bad = ApplicationSettings(auto_recording=AutoRecording(bucket="a/b"))
+        await refused(accounts.update_application(app, settings=bad), "invalid", "application")
+
+    run(scenario)
+
+
+def test_automatic_recording_of_before_it_had_more_members_still_loads() -> None:
+    stored = b'{"auto_recording":{"mode":"single","format":"aac","wait_s":5}}'
+    auto = msgspec.json.decode(stored, type=ApplicationSettings).auto_recording
+    assert auto == AutoRecording(mode="single", format="aac", wait_s=5)
+    assert (auto.recorded, auto.bucket, auto.since_ms) == ("audio", "", 0)
+
+
 def test_an_application_is_changed_and_deleted_with_what_belongs_to_it() -> None:
     async def scenario(accounts: Accounts, database: Database) -> None:
         first = accounts.applications()[0]
         account = first.account_uin
         await refused(accounts.delete_application(first.sdk_app_id), "in_use", "application")
-        settings = ApplicationSettings(scenes=("live",), permission_control=True, auto_recording=AutoRecording())
+        settings = ApplicationSettings(
+            scenes=("live",), permission_control=True, auto_recording=AutoRecording(since_ms=CLOCK.ms)
+        )
         made = await accounts.create_application(account, "second", settings)
         assert accounts.application(made.sdk_app_id) == made
         renamed = await accounts.update_application(made.sdk_app_id, name="2nd")

@@ -19,6 +19,20 @@ from rtcloud.watermarks.store import PER_APPLICATION
 from tests.kit.actions import NOW_MS, StillClock, World, find, open_world
 
 DAY_MS = 86_400_000
+AUTO_RECORDING = {
+    "Mode": "mixed",
+    "Content": "av",
+    "Format": "mp4",
+    "MaxMediaFileDuration": 1440,
+    "WaitSeconds": 30,
+    "Bucket": "",
+    "Vendor": "cos",
+    "Region": "",
+    "FileNamePrefix": [],
+    "ExpireTime": 0,
+    "ClassId": 0,
+    "Procedure": "",
+}
 
 
 def run(scenario: Callable[[World], Coroutine[Any, Any, None]]) -> None:
@@ -104,7 +118,7 @@ def test_an_application_is_made_listed_and_told() -> None:
             "CreateTime": "2023-11-14T22:13:21Z",
             "PermissionControl": False,
             "Scenes": ["rtc", "live"],
-            "AutoRecording": {"Enabled": False, "Mode": "mixed", "Format": "mp4", "WaitSeconds": 30},
+            "AutoRecording": {"Enabled": False, **AUTO_RECORDING},
             "Callbacks": [],
             "ConcurrentRecordings": 100,
         }
@@ -168,8 +182,24 @@ def test_settings_change_and_absent_ones_stay() -> None:
             "AppName": "calls",
             "Scenes": ["live"],
             "PermissionControl": True,
-            "AutoRecording": {"Enabled": True, "Mode": "single", "Format": "mp4", "WaitSeconds": 30},
+            "AutoRecording": {"Enabled": True, **AUTO_RECORDING, "Mode": "single"},
         }
+        asked = {
+            "Mode": "single",
+            "Content": "audio",
+            "Format": "aac",
+            "MaxMediaFileDuration": 5,
+            "WaitSeconds": 1,
+            "Bucket": "lessons",
+            "Vendor": "aws",
+            "Region": "eu-x",
+            "FileNamePrefix": ["a", "b"],
+            "ExpireTime": 3600,
+            "ClassId": 7,
+            "Procedure": "cut",
+        }
+        await world.call("ModifyAppInfo", SdkAppId=app, AutoRecording={"Enabled": True, **asked})
+        assert (await told())["AutoRecording"] == {"Enabled": True, **asked}
         await world.call("ModifyAppInfo", SdkAppId=app, AutoRecording={"Enabled": False}, PermissionControl=False)
         assert await told() == before | {"AppName": "calls", "Scenes": ["live"]}
 
@@ -413,7 +443,13 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("DescribeAppStatList", {"SdkAppIds": [1] * 101}, "InvalidParameterValue"),
     ("ModifyAppInfo", {"SdkAppId": APP, "Scenes": ["meeting"]}, "InvalidParameterValue"),
     ("ModifyAppInfo", {"SdkAppId": APP, "AutoRecording": {}}, "MissingParameter"),
-    ("ModifyAppInfo", {"SdkAppId": APP, "AutoRecording": {"Enabled": True, "WaitSeconds": 4}}, "InvalidParameterValue"),
+    ("ModifyAppInfo", {"SdkAppId": APP, "AutoRecording": {"Enabled": True, "WaitSeconds": 0}}, "InvalidParameterValue"),
+    (
+        "ModifyAppInfo",
+        {"SdkAppId": APP, "AutoRecording": {"Enabled": True, "Format": "aac", "Content": "video"}},
+        "InvalidParameter",
+    ),
+    ("ModifyAppInfo", {"SdkAppId": APP, "AutoRecording": {"Enabled": True, "Bucket": "a/b"}}, "InvalidParameter"),
     ("ModifyAppInfo", {"SdkAppId": APP, "Callbacks": [{"EventGroup": 4}]}, "InvalidParameterValue"),
     ("ModifyAppInfo", {"SdkAppId": APP, "Callbacks": [{"EventGroup": 1, "Url": "ftp://x"}]}, "InvalidParameter"),
     (

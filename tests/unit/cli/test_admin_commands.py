@@ -231,9 +231,19 @@ async def test_settings_of_an_application_change_one_by_one(operator: Operator) 
     await operator.does("applications set lessons --permission-control on --scenes live --concurrent-recordings 7")
     shown = await operator.does("applications set lessons --auto-recording single --auto-recording-format hls")
     assert (shown["permission_control"], shown["scenes"], shown["concurrent_recordings"]) == (True, ["live"], 7)
-    assert shown["auto_recording"] == "single, hls, waits 30 s"
-    shown = await operator.does("applications set lessons --auto-recording-wait 60 --name classes")
-    assert (shown["name"], shown["auto_recording"]) == ("classes", "single, hls, waits 60 s")
+    assert shown["auto_recording"] == "single, sound and pictures, hls, waits 30 s, to the media library"
+    longer = "--auto-recording-wait 60 --auto-recording-expire 3600 --auto-recording-minutes 5 --name classes"
+    shown = await operator.does(f"applications set lessons {longer}")
+    assert shown["name"] == "classes"
+    told = "single, sound and pictures, hls, files of 5 min, waits 60 s, to the media library for 3600 s"
+    assert shown["auto_recording"] == told
+    bucket = "--auto-recording-bucket lessons --auto-recording-prefix a,b --auto-recording-region ap-x"
+    shown = await operator.does(f"applications set classes {bucket} --auto-recording-format aac")
+    told = "single, sound only, aac, files of 5 min, waits 60 s, to lessons/a/b (cos ap-x)"
+    assert shown["auto_recording"] == told
+    await operator.fails("applications set classes --auto-recording-content video", "aac holds sound only")
+    await operator.fails("applications set classes --auto-recording-bucket a/b", "bucket")
+    await operator.fails("applications set classes --auto-recording-minutes 1441", "<= 1440")
     assert (await operator.does("applications set classes --auto-recording off"))["auto_recording"] == "off"
     await operator.fails("applications set classes --auto-recording-wait 60", "automatic recording is off")
     assert shown["relay_codec"] == "h264"
