@@ -13,7 +13,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any, Self, TypeVar
 
 from rtcloud.client import connect
-from rtcloud.client.types import ClientRoom, Disconnected, Publication
+from rtcloud.client.types import ClientRoom, Disconnected, Publication, Reconnected
 from tests.kit.acts import PACKETS_PER_SECOND, Act
 from tests.kit.server import Server
 
@@ -33,6 +33,7 @@ class Person:
         self.user_id = user_id
         self.act = act
         self.left = ""  # why, once the room was lost
+        self.returned: list[float] = []  # Unix seconds at which a lost connection was back
         self._stage = stage
         self._room = room
         self._publications: dict[str, Publication] = {}
@@ -73,6 +74,8 @@ class Person:
             for event in events:
                 if isinstance(event, Disconnected):
                     self.left = event.reason
+                elif isinstance(event, Reconnected):
+                    self.returned.append(time.time())
 
     async def _ignore(self) -> None:
         while await self._room.frames():
