@@ -115,17 +115,8 @@ class Server:
         return self.process is not None and self.process.poll() is None
 
     def jobs(self) -> dict[str, int]:
-        """Process ids of running jobs, by the last arguments of their command line."""
-        found = {}
-        for entry in Path("/proc").iterdir():
-            if not entry.name.isdigit():
-                continue
-            with contextlib.suppress(OSError, IndexError):
-                words = (entry / "cmdline").read_bytes().split(b"\0")
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-                if parent == self.pid and b"job" in words:
-                    found[entry.name] = int(entry.name)
-        return found
+        """Process ids of running jobs. A job holds the lock of its attempt; one that waits for an order has none."""
+        return {str(pid): pid for pid in children(self.pid) if _holds_attempt(pid)}
 
     @property
     def credentials(self) -> dict[str, Any]:
@@ -189,13 +180,36 @@ class Server:
     def _first_line(self, within: float) -> str:
         process = self._running()
         assert process.stdout is not None
+def children(parent: int) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, IndexError):
+            if entry.name.isdigit() and int(_stat(entry)[1]) == parent:
+                found.append(int(entry.name))
+    return found
+
+
+def _stat(process: Path) -> list[str]:
+    """The fields after the name."""
+    return (process / "stat").read_text().rpartition(")")[2].split()
+
+
+def _holds_attempt(pid: int) -> bool:
+    with contextlib.suppress(OSError):  # it ends
+        for each in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                if os.readlink(each).endswith("/job.lock"):
+                    return True
+    return False
+
+
         readable, _, _ = select.select([process.stdout], [], [], within)
         return process.stdout.readline() if readable else ""
 
 
 def cpu_seconds(pid: int | str) -> float:
     """User and system time of one process, its children not counted; or of a thread: ``<pid>/task/<tid>``."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    fields = _stat(Path(f"/proc/{pid}"))
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
@@ -203,10 +217,16 @@ def end_by_signal(pid: int, number: signal.Signals = signal.SIGKILL, within: flo
     os.kill(pid, number)
     deadline = time.monotonic() + within
     while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
-        if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+        if _stat(Path(f"/proc/{pid}"))[0] == "Z":
             return
         time.sleep(0.01)
 
+
+
+def pss_mib(pid: int) -> float:
+    """Memory, with what processes share divided among them."""
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return int(next(line for line in rollup.splitlines() if line.startswith("Pss:")).split()[1]) / 1024
 
 def resident_mib(pid: int) -> float:
     status = Path(f"/proc/{pid}/status").read_text()
