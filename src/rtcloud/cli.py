@@ -48,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.set_defaults(run=_serve)
 
     job = verbs.add_parser("job", help="do one task's work; started by a worker with an order on stdin")
+    job.add_argument("--ready", action="store_true", help="load everything before the order comes")
     job.set_defaults(run=_job)
 
     administration = verbs.add_parser("admin", help="accounts, users, keys, policies, applications, callbacks, rooms")
@@ -224,7 +225,7 @@ def _job(_arguments: argparse.Namespace) -> int:
     from rtcloud.tasks import job
 
     logs.configure("info")
-    return job.main()
+    return job.main(ready=arguments.ready)
 
 
 def _admin(arguments: argparse.Namespace) -> int:

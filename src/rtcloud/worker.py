@@ -60,6 +60,8 @@ async def _running(foundation: Foundation, dialer: Dialer, tunnel: str) -> Async
     supervising = spawn(supervisor.run(), name="supervisor")
     reloading = spawn(_reload(foundation), name="accounts reload") if foundation.config.roles == ("worker",) else None
     try:
+        space=foundation.space,
+        keeps_spare=foundation.config.spare_job,
         with operations.exposed(lambda: _figures(supervisor)):
             yield supervising
     finally:

@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable, Generator
 from types import TracebackType
 from typing import Any, Literal
 
-import httpx
 import msgspec
 
 from rtcloud.client.joining import ConnectError, client_info
@@ -117,6 +116,8 @@ class _Refusal(msgspec.Struct):
 
 
 async def _grant(base_url: str, body: dict[str, object]) -> _Grant:
+    import httpx  # who has a token does without
+
     url = base_url.rstrip("/") + "/v1/join"
     # Without TLS there is nothing to verify, and making the context takes longer than the whole join.
     verify = url.startswith("https:")

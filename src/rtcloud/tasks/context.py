@@ -1,6 +1,6 @@
 """What every part of a worker uses: its name, the services under it, its patience and its figures."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from rtcloud.store.objects import safe_segment
 from rtcloud.store.sealing import Sealer
 from rtcloud.tasks.kinds import TaskKind
 from rtcloud.tasks.task import Identity
+from rtcloud.tasks.process import JobProcess
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +48,8 @@ class WorkerContext:
     clock: Clock
     kinds: Mapping[str, TaskKind]
     spool: Path
-    command: Sequence[str]
+    start_job: Callable[[], Awaitable[JobProcess]]
     make_robot_token: Callable[[Identity], str]
-    environment: Mapping[str, str]
     timing: Timing = field(default_factory=Timing)
     counters: Counters = field(default_factory=Counters)
     images: str = ""  # directory of checked pictures

@@ -35,6 +35,8 @@ MAX_WAITING = 100
 MAX_LINE = 4 << 20
 #: kind of order → "module:coroutine function", which gets the shell and returns the exit status
 KINDS = {"recording": "rtcloud.egress.recording.job:run", "relay": "rtcloud.egress.publishing.job:run"}
+#: what every kind loads later beside its own module
+ENGINE = "rtcloud.client.native"
 
 _log = logging.getLogger(__name__)
 _instructions = msgspec.json.Decoder(AnyInstruction)
@@ -143,12 +145,19 @@ class JobShell:
                 reader_gone = True
 
 
-def main(stdin_fd: int = 0, events_fd: int = EVENTS_FD, clock: Clock | None = None) -> int:
-    """The command ``rtcloud job``; the exit status: 0 done (or let go by the worker), 1 failed, 2 not startable."""
+def main(stdin_fd: int = 0, events_fd: int = EVENTS_FD, clock: Clock | None = None, *, ready: bool = False) -> int:
+    """The command ``rtcloud job``; the exit status: 0 done (or let go by the worker), 1 failed, 2 not startable.
+    ``ready``: everything is loaded before the order comes, and none may ever come."""
     stdin = Lines(stdin_fd)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    if ready:
+        for module in (ENGINE, *(target.partition(":")[0] for target in KINDS.values())):
+            importlib.import_module(module)
+    line = stdin.next()
+    if line is None and ready:
+        return 0
     try:
         order = msgspec.json.decode(stdin.next() or b"", type=Order)
     except msgspec.DecodeError as error:

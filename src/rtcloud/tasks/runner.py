@@ -197,7 +197,7 @@ class Runner:
         )
         await asyncio.get_running_loop().run_in_executor(None, lambda: directory.mkdir(parents=True, exist_ok=True))
         # The process before its attempt: one that cannot be started uses none up. It does nothing without its order.
-        job = await JobProcess.start(self._context.command, self._context.environment)
+        job = await self._context.start_job()
         try:
             await self._write(
                 lambda connection, _: records.begin_attempt(connection, self._task_id, self._context.worker)

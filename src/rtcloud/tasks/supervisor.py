@@ -25,7 +25,9 @@ from rtcloud.tasks.attempts import boot_id
 from rtcloud.tasks.context import Timing, WorkerContext
 from rtcloud.tasks.kinds import TaskKind
 from rtcloud.tasks.runner import Runner
+from rtcloud.tasks.process import JobProcess
 from rtcloud.tasks.task import Identity
+from rtcloud.tasks.spare import Spare
 from rtcloud.tasks.uploader import Uploader
 
 LEASE_MS = 10_000
@@ -56,7 +58,11 @@ class Supervisor:
         allow_private: bool = False,
         capacity: int = 0,
     ) -> None:
+        space: Space | None = None,
+        keeps_spare: bool = False,
         self._locks = directory / "workers"
+        """``keeps_spare``: a job process waits for the next order, so that it begins at once."""
+        self._spare = Spare(command, environment) if keeps_spare else None
         self.context = WorkerContext(
             worker=f"worker-{os.getpid()}-{secrets.token_hex(6)}",
             database=database,
@@ -65,9 +71,8 @@ class Supervisor:
             clock=clock,
             kinds={kind.name: kind for kind in kinds},
             spool=directory / "spool",
-            command=command,
+            start_job=self._spare.take if self._spare else lambda: JobProcess.start(command, environment),
             make_robot_token=make_robot_token,
-            environment=environment,
             timing=timing or Timing(),
             images=str(directory / "images"),
             allow_private=allow_private,
@@ -96,6 +101,8 @@ class Supervisor:
                     ]
                     await self._supervise()
                     for task in background:
+                    if self._spare is not None:
+                        background.append(group.create_task(self._spare.run(), name="spare job"))
                         task.cancel()
                 with contextlib.suppress(DatabaseClosedError):
                     await context.database.write(lambda connection: leases.remove_worker(connection, context.worker))

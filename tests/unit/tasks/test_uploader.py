@@ -22,6 +22,7 @@ from rtcloud.store.objects import Bucket, Objects, StorageError
 from rtcloud.store.sealing import Sealer
 from rtcloud.tasks import records, uploader
 from rtcloud.tasks.context import WorkerContext
+from rtcloud.tasks.process import JobProcess
 from rtcloud.tasks.task import NewTask
 from rtcloud.tasks.uploader import Uploader
 from tests.kit.waiting import eventually as eventually_awaited
@@ -71,6 +72,10 @@ class FakeStore:
             raise self.refusal
 
 
+async def no_job() -> JobProcess:
+    raise AssertionError("an uploader starts no job")
+
+
 class House:
     """One worker's rows and spool; ``stores`` by the bucket's name."""
 
@@ -94,9 +99,8 @@ class House:
             clock=SystemClock(),
             kinds={"recording": RecordingKind()},
             spool=self.spool,
-            command=(),
+            start_job=no_job,
             make_robot_token=lambda task: "",
-            environment={},
         )
 
     async def add(self, task_id: str, bucket: str, *names: str, state: str = "running") -> None:
