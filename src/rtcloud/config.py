@@ -108,6 +108,10 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=Tr
             le=65_536,
         ),
     ] = -1.0
+    spare_job: Annotated[
+        bool,
+        Meta(description="keep a loaded process waiting, so that recordings and relays begin at once (some 65 MiB)"),
+    ] = True
     log_level: Annotated[str, Meta(description="debug, info, warning or error")] = "info"
     limits: Annotated[
         dict[str, Annotated[int, Meta(ge=0)]],
@@ -116,10 +120,6 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=Tr
     callbacks: Annotated[tuple[CallbackSetting, ...], Meta(description="where events go, per application")] = ()
     storage: Annotated[tuple[StorageSetting, ...], Meta(description="the S3 servers behind buckets of requests")] = ()
 
-    spare_job: Annotated[
-        bool,
-        Meta(description="keep a loaded process waiting, so that recordings and relays begin at once (some 65 MiB)"),
-    ] = True
     @property
     def directory(self) -> Path:
         return Path(self.data)

@@ -55,13 +55,12 @@ async def _running(foundation: Foundation, dialer: Dialer, tunnel: str) -> Async
         make_robot_token=lambda identity: _robot_token(foundation, identity),
         allow_private=foundation.config.allow_private,
         capacity=thousandths(foundation.config.mixing_cores),
+        keeps_spare=foundation.config.spare_job,
         environment={name: value for name, value in os.environ.items() if name != sealing.ENVIRONMENT},
     )
     supervising = spawn(supervisor.run(), name="supervisor")
     reloading = spawn(_reload(foundation), name="accounts reload") if foundation.config.roles == ("worker",) else None
     try:
-        space=foundation.space,
-        keeps_spare=foundation.config.spare_job,
         with operations.exposed(lambda: _figures(supervisor)):
             yield supervising
     finally:

@@ -10,8 +10,8 @@ from rtcloud.store.database import Database
 from rtcloud.store.objects import safe_segment
 from rtcloud.store.sealing import Sealer
 from rtcloud.tasks.kinds import TaskKind
-from rtcloud.tasks.task import Identity
 from rtcloud.tasks.process import JobProcess
+from rtcloud.tasks.task import Identity
 
 
 @dataclass(frozen=True, slots=True)

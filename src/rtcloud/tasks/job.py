@@ -159,7 +159,7 @@ def main(stdin_fd: int = 0, events_fd: int = EVENTS_FD, clock: Clock | None = No
     if line is None and ready:
         return 0
     try:
-        order = msgspec.json.decode(stdin.next() or b"", type=Order)
+        order = msgspec.json.decode(line or b"", type=Order)
     except msgspec.DecodeError as error:
         _log.error("order does not parse", extra={"reason": str(error)})
         return 2

@@ -24,10 +24,10 @@ from rtcloud.tasks import leases, records
 from rtcloud.tasks.attempts import boot_id
 from rtcloud.tasks.context import Timing, WorkerContext
 from rtcloud.tasks.kinds import TaskKind
-from rtcloud.tasks.runner import Runner
 from rtcloud.tasks.process import JobProcess
-from rtcloud.tasks.task import Identity
+from rtcloud.tasks.runner import Runner
 from rtcloud.tasks.spare import Spare
+from rtcloud.tasks.task import Identity
 from rtcloud.tasks.uploader import Uploader
 
 LEASE_MS = 10_000
@@ -57,12 +57,11 @@ class Supervisor:
         timing: Timing | None = None,
         allow_private: bool = False,
         capacity: int = 0,
-    ) -> None:
-        space: Space | None = None,
         keeps_spare: bool = False,
-        self._locks = directory / "workers"
+    ) -> None:
         """``keeps_spare``: a job process waits for the next order, so that it begins at once."""
         self._spare = Spare(command, environment) if keeps_spare else None
+        self._locks = directory / "workers"
         self.context = WorkerContext(
             worker=f"worker-{os.getpid()}-{secrets.token_hex(6)}",
             database=database,
@@ -99,10 +98,10 @@ class Supervisor:
                         group.create_task(self._keep_lease(), name="worker lease"),
                         group.create_task(self.uploader.run(), name="uploader"),
                     ]
-                    await self._supervise()
-                    for task in background:
                     if self._spare is not None:
                         background.append(group.create_task(self._spare.run(), name="spare job"))
+                    await self._supervise()
+                    for task in background:
                         task.cancel()
                 with contextlib.suppress(DatabaseClosedError):
                     await context.database.write(lambda connection: leases.remove_worker(connection, context.worker))
