@@ -180,6 +180,10 @@ class Server:
     def _first_line(self, within: float) -> str:
         process = self._running()
         assert process.stdout is not None
+        readable, _, _ = select.select([process.stdout], [], [], within)
+        return process.stdout.readline() if readable else ""
+
+
 def children(parent: int) -> list[int]:
     found = []
     for entry in Path("/proc").iterdir():
@@ -203,10 +207,6 @@ def _holds_attempt(pid: int) -> bool:
     return False
 
 
-        readable, _, _ = select.select([process.stdout], [], [], within)
-        return process.stdout.readline() if readable else ""
-
-
 def cpu_seconds(pid: int | str) -> float:
     """User and system time of one process, its children not counted; or of a thread: ``<pid>/task/<tid>``."""
     fields = _stat(Path(f"/proc/{pid}"))
@@ -222,12 +222,12 @@ def end_by_signal(pid: int, number: signal.Signals = signal.SIGKILL, within: flo
         time.sleep(0.01)
 
 
+def resident_mib(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
+
 
 def pss_mib(pid: int) -> float:
     """Memory, with what processes share divided among them."""
     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
     return int(next(line for line in rollup.splitlines() if line.startswith("Pss:")).split()[1]) / 1024
-
-def resident_mib(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
