@@ -220,7 +220,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     return run(config.load(vars(arguments)))
 
 
-def _job(_arguments: argparse.Namespace) -> int:
+def _job(arguments: argparse.Namespace) -> int:
     from rtcloud import logs
     from rtcloud.tasks import job
 
