@@ -5,27 +5,24 @@ the rest. Whatever a call asks for is checked before anything is changed, the pi
 fetched first, so that a dead address is told to the caller and not only seen by viewers.
 """
 
-import asyncio
 from typing import Any
 
 import msgspec
 
 from rtcloud import errors
-from rtcloud.actions import pictures, relay_rules, relayed, weighing
+from rtcloud.actions import pictures, relay_rules, relayed, robots, weighing
 from rtcloud.actions.context import Call, Services
 from rtcloud.actions.storing import check_storage
 from rtcloud.actions.tasks import check_load, check_stopping, check_user_sig, find_open, new_task_id
 from rtcloud.apimodel import faults
 from rtcloud.egress.publishing.request import KIND, RelayRequest, decode, encode
 from rtcloud.egress.publishing.updating import merge
-from rtcloud.rooms.ids import RoomRef
 from rtcloud.tasks.task import NewTask, TaskOutput
 
 #: All pictures of a call together.
 PICTURES_WITHIN_S = 10.0
 #: A robot leaves its room some time after its task was stopped; a new task may have the same robot.
 ROBOT_LEAVES_WITHIN_S = 10.0
-_LOOK_AGAIN_S = 0.1
 #: A relay is asked about as long as it runs.
 _NEVER_MS = 2**53
 
@@ -79,7 +76,8 @@ async def start_publish_cdn_stream(services: Services, call: Call, request: Star
     if wanted.record_params is not None:
         check_storage(services, call, wanted.record_params.filing, "RecordParams.McuStorageParams.CloudStorage")
     check_stopping(services)
-    await _check_robots_are_free(services, call, _robots(wanted))
+    named = robots.of_relay(wanted)
+    await robots.check_free(services, call, named, ROBOT_LEAVES_WITHIN_S)
     accepted = await _with_pictures(services, call, wanted, {})
     task = NewTask(
         task_id=new_task_id(),
@@ -94,9 +92,7 @@ async def start_publish_cdn_stream(services: Services, call: Call, request: Star
     )
     check_stopping(services)
     async with services.accepting:
-        if await services.tasks.has_robot(task.ref, task.user_id):
-            raise faults.invalid(action, "AgentParams.UserId", "is the robot of another task in this room")
-        await _check_robots_are_nobodys(services, call, _robots(wanted))
+        await robots.check_nobodys(services, call, named)
         await check_load(services, task.load)
         await services.tasks.accept(task)
     return TaskResult(task.task_id)
@@ -116,8 +112,8 @@ async def update_publish_cdn_stream(
     wanted = _merged(call, current, changes)
     _check_feedback_sigs(call, changes, services.clock.now_ms())
     check_stopping(services)
-    further = _robots(wanted, besides=_robots(current))
-    await _check_robots_are_free(services, call, further)
+    further = robots.of_relay(wanted, besides=robots.of_relay(current))
+    await robots.check_free(services, call, further, ROBOT_LEAVES_WITHIN_S)
     images = (await _with_pictures(services, call, wanted, current.images)).images
 
     def change(latest: bytes) -> tuple[bytes, TaskOutput | None, int]:
@@ -128,7 +124,7 @@ async def update_publish_cdn_stream(
         return encode(after), _output(after), weighing.of_relay(after)
 
     async with services.accepting:
-        await _check_robots_are_nobodys(services, call, further)
+        await robots.check_nobodys(services, call, further)
         await check_load(services, weighing.of_relay(wanted), before=weighing.of_relay(current))
         if await services.tasks.update(request.task_id, request.sdk_app_id, change) is None:
             raise errors.task_not_found(request.task_id)
@@ -158,41 +154,6 @@ def _merged(call: Call, current: RelayRequest, changes: dict[str, Any]) -> Relay
 def _check_feedback_sigs(call: Call, members: dict[str, Any], now_ms: int) -> None:
     for index, each in enumerate(members.get("FeedBackRoomParams", ())):
         check_user_sig(call, f"FeedBackRoomParams.{index}.UserSig", each["UserSig"], each["UserId"], now_ms)
-
-
-Robots = dict[tuple[RoomRef, str], str]
-
-
-def _robots(request: RelayRequest, besides: Robots | None = None) -> Robots:
-    """Who will enter which room for the task, with the path that names the robot; without those of ``besides``."""
-    agent = request.agent_params.user_id
-    found = {(room, agent): "AgentParams.UserId" for room in relay_rules.rooms(request)}
-    for index, each in enumerate(request.feed_back_room_params):
-        room = RoomRef(request.sdk_app_id, each.room_id_type == 0, each.room_id)
-        found[room, each.user_id] = f"FeedBackRoomParams.{index}.UserId"
-    return {robot: path for robot, path in found.items() if robot not in (besides or {})}
-
-
-async def _check_robots_are_free(services: Services, call: Call, robots: Robots) -> None:
-    """That nobody is in the room by a robot's name: one of them would throw the other out."""
-    tries = round(ROBOT_LEAVES_WITHIN_S / _LOOK_AGAIN_S)
-    for (room, user_id), path in robots.items():
-        while services.rooms.has_user(room, user_id):
-            if tries <= 0 or not await services.tasks.has_leaving(room.sdk_app_id):
-                reason = f"is in room {room.room_id} already: a robot needs a name of its own"
-                raise faults.invalid(call.action, path, reason)
-            tries -= 1
-            await asyncio.sleep(_LOOK_AGAIN_S)
-
-
-async def _check_robots_are_nobodys(services: Services, call: Call, robots: Robots) -> None:
-    """That no other relay has a robot of that name there, though it may not have entered yet."""
-    if not robots:
-        return
-    for params in await services.tasks.running_params(call.application.sdk_app_id, KIND):
-        for room, user_id in robots.keys() & _robots(decode(params)).keys():
-            reason = f"is the robot of another task in room {room.room_id}"
-            raise faults.invalid(call.action, robots[room, user_id], reason)
 
 
 async def _with_pictures(services: Services, call: Call, request: RelayRequest, known: dict[str, str]) -> RelayRequest:

@@ -15,11 +15,19 @@ from typing import Any
 import msgspec
 
 from rtcloud import errors
-from rtcloud.actions import pictures, weighing
+from rtcloud.accounts.entities import Application
+from rtcloud.actions import pictures, robots, weighing
 from rtcloud.actions.context import Call, Services
 from rtcloud.actions.recording_rules import check_layout, check_users
 from rtcloud.actions.storing import check_storage
-from rtcloud.actions.tasks import check_load, check_stopping, check_user_sig, find_open, new_task_id, room_id
+from rtcloud.actions.tasks import (
+    check_load,
+    check_stopping,
+    check_user_sig,
+    find_open,
+    new_task_id,
+    room_id,
+)
 from rtcloud.apimodel import faults
 from rtcloud.apimodel.model import load_model
 from rtcloud.egress.recording.appearance import MixLayoutParams
@@ -38,6 +46,8 @@ from rtcloud.tasks.task import NewTask, TaskOutput, TaskView
 MAX_PIXELS = 1920 * 1080
 #: All of a call together: it has six seconds.
 PICTURES_WITHIN_S = 4.0
+#: Of those. A robot leaves its room a moment after its task was stopped; a new task may have the same robot.
+ROBOT_LEAVES_WITHIN_S = 3.0
 _MODEL = load_model()
 _log = logging.getLogger(__name__)
 _STATUS = {"accepted": "Idle", "running": "InProgress", "ending": "Exited", "uploading": "Exited"}
@@ -100,28 +110,41 @@ async def create_cloud_recording(services: Services, call: Call, request: Create
     check_layout(call.action, accepted)
     check_storage(services, call, accepted.filing, "StorageParams.CloudStorage")
     check_stopping(services)
-    accepted = msgspec.structs.replace(accepted, images=await _images(services, accepted, {}))
+    ref = RoomRef(accepted.sdk_app_id, accepted.numeric, accepted.room_id)
+    robot = {(ref, accepted.user_id): "UserId"}
+    waited_s = await robots.check_free(services, call, robot, ROBOT_LEAVES_WITHIN_S)
+    images = await _images(services, accepted, {}, within_s=PICTURES_WITHIN_S - waited_s)
+    accepted = msgspec.structs.replace(accepted, images=images)
+    check_stopping(services)
+    expires_ms = now_ms + accepted.resource_expired_hour * 3_600_000
+    async with services.accepting:
+        await robots.check_nobodys(services, call, robot)
+        return TaskResult(await accept(services, call.application, accepted, now_ms, expires_ms))
+
+
+async def accept(
+    services: Services, application: Application, request: RecordingRequest, now_ms: int, expires_ms: int
+) -> str:
+    """The TaskId. Hold ``accepting``. Raises when there is no place for the task."""
+    limit = application.settings.concurrent_recordings
+    if await services.tasks.count_open(request.sdk_app_id, KIND) >= limit:
+        raise ServiceError(
+            "FailedOperation.RestrictedConcurrency", f"the application already has {limit} recording tasks"
+        )
     task = NewTask(
         task_id=new_task_id(),
         kind=KIND,
-        ref=RoomRef(accepted.sdk_app_id, accepted.numeric, accepted.room_id),
-        user_id=accepted.user_id,
-        params=encode(accepted),
-        expires_ms=now_ms + accepted.resource_expired_hour * 3_600_000,
+        ref=RoomRef(request.sdk_app_id, request.numeric, request.room_id),
+        user_id=request.user_id,
+        params=encode(request),
+        expires_ms=expires_ms,
         now_ms=now_ms,
-        output=_output(accepted),
-        load=weighing.of_recording(accepted),
+        output=_output(request),
+        load=weighing.of_recording(request),
     )
-    check_stopping(services)
-    limit = call.application.settings.concurrent_recordings
-    async with services.accepting:
-        if await services.tasks.count_open(accepted.sdk_app_id, KIND) >= limit:
-            raise ServiceError(
-                "FailedOperation.RestrictedConcurrency", f"the application already has {limit} recording tasks"
-            )
-        await check_load(services, task.load)
-        await services.tasks.accept(task)
-    return TaskResult(task.task_id)
+    await check_load(services, task.load)
+    await services.tasks.accept(task)
+    return task.task_id
 
 
 async def describe_cloud_recording(
@@ -179,11 +202,13 @@ def _modified(current: RecordingRequest, layout: MixLayoutParams, users: Subscri
     return msgspec.structs.replace(current, record_params=record, mix_layout_params=layout)
 
 
-async def _images(services: Services, request: RecordingRequest, known: Mapping[str, str]) -> dict[str, str]:
+async def _images(
+    services: Services, request: RecordingRequest, known: Mapping[str, str], within_s: float = PICTURES_WITHIN_S
+) -> dict[str, str]:
     """The files of the pictures that are there. Those that are known need not be where they came from any more."""
     here = {url: known[url] for url in request.pictures if url in known}
     missing = [url for url in request.pictures if url not in known]
-    found, reasons = await pictures.fetch(services, request.sdk_app_id, missing, PICTURES_WITHIN_S)
+    found, reasons = await pictures.fetch(services, request.sdk_app_id, missing, within_s)
     for reason in reasons.values():
         _log.warning("a recording goes without a picture", extra={"reason": reason})
     return here | found

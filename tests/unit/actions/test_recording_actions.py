@@ -20,7 +20,7 @@ from rtcloud.apimodel.validation import validate
 from rtcloud.egress.recording.request import RecordingRequest, SubscribeStreamUserIds, decode, without_keys
 from rtcloud.errors import ServiceError
 from rtcloud.rooms.ids import RoomRef
-from rtcloud.tasks.task import TaskOutput
+from rtcloud.tasks.task import AUTO_RECORDER, TaskOutput
 from tests.kit.api import FakeImages, FakeRooms, FakeTasks
 from tests.kit.clock import NOW_MS, StillClock
 
@@ -44,14 +44,18 @@ class World:
     def __init__(self) -> None:
         self.tasks, self.clock = FakeTasks(), StillClock()
         self.images = FakeImages()
+        self.robots = 0
         self.services, self.application = services(self.tasks, self.clock, self.images), APP
 
     async def create(self, **changes: Any) -> str:
+        """Each robot that is not named has a name of its own."""
+        self.robots += 1
+        robot = changes.get("UserId", f"robot{self.robots}")
         parameters = {
             "SdkAppId": APP.sdk_app_id,
             "RoomId": "3560",
-            "UserId": "robot",
-            "UserSig": make_user_sig(APP.sdk_app_id, APP.secret_key, "robot", now_ms=NOW_MS),
+            "UserId": robot,
+            "UserSig": make_user_sig(APP.sdk_app_id, APP.secret_key, robot, now_ms=NOW_MS),
             "RecordParams": {"RecordMode": 2},
             "StorageParams": {"CloudStorage": STORAGE},
         } | changes
@@ -64,10 +68,11 @@ class World:
         return decode(self.tasks.accepted[await self.create(**changes)].params)
 
     async def refused(self, **changes: Any) -> ServiceError:
+        before = len(self.tasks.accepted)
         with pytest.raises(ServiceError) as caught:
             await self.create(**changes)
         assert MODEL.may_answer(MODEL.actions["CreateCloudRecording"], caught.value.code)
-        assert not self.tasks.accepted
+        assert len(self.tasks.accepted) == before
         return caught.value
 
     async def modify(self, task_id: str, app: int = APP.sdk_app_id, **members: Any) -> RecordingRequest:
@@ -104,6 +109,34 @@ def test_absent_members_get_the_documented_defaults() -> None:
         (task,) = world.tasks.accepted.values()
         assert task.ref == RoomRef(APP.sdk_app_id, True, "3560")
         assert task.expires_ms == NOW_MS + 72 * HOUR_MS
+
+    run(scenario)
+
+
+def test_a_robot_needs_a_name_of_its_own_in_its_room() -> None:
+    async def scenario(world: World) -> None:
+        rooms = world.services.rooms
+        assert isinstance(rooms, FakeRooms)
+        room = RoomRef(APP.sdk_app_id, True, "3560")
+        rooms.open[room] = {"alice"}
+        assert (await world.refused(UserId="alice")).message.startswith("UserId is in room 3560 already")
+        assert (
+            await world.refused(UserId=AUTO_RECORDER)
+        ).message == "UserId is the name of automatic recordings' robot"
+        task_id = await world.create(UserId="robot")
+        assert (await world.refused(UserId="robot")).message == "UserId is the robot of another task in room 3560"
+        await world.create(UserId="robot", RoomId="3561")
+        rooms.open[room] |= {"robot"}
+        world.tasks.move(task_id, "ending")  # the robot leaves its room a moment later
+
+        async def leave() -> None:
+            await asyncio.sleep(0.25)
+            rooms.open[room] -= {"robot"}
+
+        leaving = asyncio.create_task(leave())
+        world.application = replace(APP, settings=ApplicationSettings(concurrent_recordings=3))
+        await world.create(UserId="robot")
+        assert leaving.done()
 
     run(scenario)
 
@@ -168,7 +201,11 @@ def test_storage_keys_stay_with_the_task() -> None:
         ({"RoomId": "0"}, "InvalidParameter.OutOfRange", "RoomId must be from 1"),
         ({"RoomId": "9" * 60}, "InvalidParameter.OutOfRange", "RoomId must be from 1"),
         ({"UserSig": "x"}, "InvalidParameter", "UserSig is not valid"),
-        ({"UserId": "other"}, "InvalidParameter", "70013"),
+        (
+            {"UserSig": make_user_sig(APP.sdk_app_id, APP.secret_key, "other", now_ms=NOW_MS)},
+            "InvalidParameter",
+            "70013",
+        ),
         (
             {"StorageParams": {"CloudStorage": STORAGE, "CloudVod": {}}},
             "InvalidParameter",
@@ -228,7 +265,7 @@ def test_refused_requests_change_nothing(changes: dict[str, Any], code: str, tex
 
 def test_expired_user_sig_is_refused() -> None:
     async def scenario(world: World) -> None:
-        old = make_user_sig(APP.sdk_app_id, APP.secret_key, "robot", now_ms=NOW_MS - 10_000, expire_s=5)
+        old = make_user_sig(APP.sdk_app_id, APP.secret_key, "robot1", now_ms=NOW_MS - 10_000, expire_s=5)
         assert "70001" in (await world.refused(UserSig=old)).message
 
     run(scenario)
@@ -237,11 +274,11 @@ def test_expired_user_sig_is_refused() -> None:
 def test_user_sig_of_the_previous_key_is_good_while_that_is() -> None:
     async def scenario(world: World) -> None:
         world.application = replace(APP, previous_secret_key="older", previous_until_ms=NOW_MS + 1)
-        sig = make_user_sig(APP.sdk_app_id, "older", "robot", now_ms=NOW_MS)
-        await world.create(UserSig=sig)
+        sig = make_user_sig(APP.sdk_app_id, "older", "robot1", now_ms=NOW_MS)
+        await world.create(UserId="robot1", UserSig=sig)
         world.tasks.accepted.clear()
         world.clock.ms = NOW_MS + 1
-        assert "70009" in (await world.refused(UserSig=sig)).message
+        assert "70009" in (await world.refused(UserId="robot1", UserSig=sig)).message
 
     run(scenario)
 
