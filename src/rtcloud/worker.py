@@ -23,6 +23,7 @@ from rtcloud.store.database import DatabaseClosedError
 from rtcloud.store.objects import LocalObjects
 from rtcloud.tasks.supervisor import Supervisor
 from rtcloud.tasks.task import Identity
+from rtcloud.vod.entry import DIRECTORY
 
 #: A robot's token; the worker sends a fresh one before it runs out, and the signalling refreshes it too.
 TOKEN_LIFE_MS = 600_000
@@ -50,11 +51,16 @@ async def _running(foundation: Foundation, dialer: Dialer, tunnel: str) -> Async
         clock=foundation.clock,
         kinds=[RecordingKind(), RelayKind()],
         stores=Storages(
-            LocalObjects(directory / "files"), settings=foundation.config.storage, dialer=dialer, tunnel=tunnel
+            LocalObjects(directory / "files"),
+            library=LocalObjects(directory / DIRECTORY, "media library"),
+            settings=foundation.config.storage,
+            dialer=dialer,
+            tunnel=tunnel,
         ),
         make_robot_token=lambda identity: _robot_token(foundation, identity),
         allow_private=foundation.config.allow_private,
         capacity=thousandths(foundation.config.mixing_cores),
+        space=foundation.space,
         keeps_spare=foundation.config.spare_job,
         environment={name: value for name, value in os.environ.items() if name != sealing.ENVIRONMENT},
     )

@@ -59,6 +59,8 @@ class Filing:
     formats: tuple[Format, ...]
     storage: CloudStorage | TencentVod
     origin: Origin = Origin.API
+    #: where the addresses of the files begin: of the media library, or of a bucket whose address is known, else ""
+    address: str = ""
 
     @property
     def keeps_hls(self) -> bool:
@@ -68,6 +70,17 @@ class Filing:
     def extension(self) -> Literal["mp4", "aac", ""]:
         """Of the files that are made from the whole at the end, if there are any."""
         return "mp4" if "mp4" in self.formats else "aac" if "aac" in self.formats else ""
+
+    @property
+    def mark(self) -> str:
+        """What stands before the files' names."""
+        storage = self.storage
+        return storage.user_define_record_id if isinstance(storage, TencentVod) else ""
+
+    @property
+    def lists_files(self) -> bool:
+        """Whether the API tells of the files: of those that go to VOD only callbacks do."""
+        return self.target is Storage.OBJECT
 
     @property
     def target(self) -> Storage:

@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from rtcloud.config import StorageSetting
+from rtcloud.egress.filing import LIBRARY
 from rtcloud.outgoing.addresses import is_public, literal
 from rtcloud.outgoing.dialing import AddressRefusedError, Dialer
 from rtcloud.store.objects import Bucket, Objects, StorageError
@@ -46,25 +47,29 @@ def check_endpoint(url: str, *, allow_private: bool = True) -> str:
 
 
 class Storages:
-    """``local`` keeps what has no address. ``tunnel`` is the URL of the one through which addresses of requests are
-    reached, over the same ``dialer``."""
+    """``local`` keeps what has no address, ``library`` what goes to VOD (without one: ``local``). ``tunnel``
+    is the URL of the one through which addresses of requests are reached, over the same ``dialer``."""
 
     def __init__(
         self,
         local: Objects,
         *,
+        library: Objects | None = None,
         settings: Sequence[StorageSetting] = (),
         allow_private: bool = False,
         dialer: Dialer | None = None,
         tunnel: str = "",
     ) -> None:
         self._local = local
+        self._library = library or local
         self._settings = settings
         self._dialer = dialer or Dialer(allow_private=allow_private)
         self._tunnel = tunnel
         self._open: OrderedDict[Bucket, Objects] = OrderedDict()
 
     def of(self, bucket: Bucket) -> Objects:
+        if bucket == LIBRARY:
+            return self._library
         setting = setting_of(self._settings, bucket)
         if setting is None and not bucket.endpoint_url:
             return self._local
@@ -76,14 +81,21 @@ class Storages:
         return found
 
     def _guarded(self, bucket: Bucket) -> Objects:
-        endpoint = check_endpoint(bucket.endpoint_url)
-        host = urlsplit(endpoint).hostname or ""
-        by_host = host.startswith(f"{bucket.name}.")
-        if not by_host and host.endswith(".myqcloud.com"):  # COS takes a bucket's name only in the host
-            scheme, rest = endpoint.split("://", 1)
-            endpoint, by_host = f"{scheme}://{bucket.name}.{rest}", True
+        endpoint, by_host = _given_endpoint(bucket)
         inner = S3Objects(bucket, endpoint=endpoint, region=bucket.region, path_style=not by_host, proxy=self._tunnel)
         return _Guarded(inner, urlsplit(endpoint).hostname or "", self._dialer)
+
+
+def address_of(settings: Sequence[StorageSetting], bucket: Bucket) -> str:
+    """Where the addresses of the bucket's objects begin; "" for one that is kept on this machine."""
+    setting = setting_of(settings, bucket)
+    if setting is not None:
+        endpoint, by_host = _address(bucket, setting), not setting.path_style
+    elif bucket.endpoint_url:
+        endpoint, by_host = _given_endpoint(bucket)
+    else:
+        return ""
+    return endpoint if by_host else f"{endpoint}/{bucket.name}"
 
 
 def setting_of(settings: Sequence[StorageSetting], bucket: Bucket) -> StorageSetting | None:
@@ -97,6 +109,18 @@ def setting_of(settings: Sequence[StorageSetting], bucket: Bucket) -> StorageSet
         and bucket.endpoint_url.rstrip("/") in ("", _address(bucket, each))
     ]
     return max(fitting, key=lambda each: (bool(each.bucket), bool(each.vendor)), default=None)
+
+
+def _given_endpoint(bucket: Bucket) -> tuple[str, bool]:
+    """Of a request, and whether its host has the bucket's name."""
+    endpoint = check_endpoint(bucket.endpoint_url)
+    host = urlsplit(endpoint).hostname or ""
+    if host.startswith(f"{bucket.name}."):
+        return endpoint, True
+    if host.endswith(".myqcloud.com"):  # COS takes a bucket's name only in the host
+        scheme, rest = endpoint.split("://", 1)
+        return f"{scheme}://{bucket.name}.{rest}", True
+    return endpoint, False
 
 
 def _set(bucket: Bucket, setting: StorageSetting) -> Objects:

@@ -24,14 +24,9 @@ from rtcloud.errors import ConfigError
 from rtcloud.recordings.folder import Folder, folders
 from rtcloud.recordings.names import decode_id, read_name
 from rtcloud.recordings.verifying import is_merged
+from rtcloud.store.objects import CONTENT_TYPES
 
-_TYPES = {
-    ".m3u8": "application/vnd.apple.mpegurl",
-    ".ts": "video/mp2t",
-    ".mp4": "video/mp4",
-    ".m4a": "audio/mp4",
-    ".aac": "audio/aac",
-}
+_TYPES = CONTENT_TYPES | {".m4a": "audio/mp4"}
 _STYLE = (
     "body{font:16px system-ui;margin:0 auto;max-width:60rem;padding:1rem;background:#111;color:#eee}"
     "video{width:100%;max-height:60vh;background:#000;position:sticky;top:0}"

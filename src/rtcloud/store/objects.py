@@ -20,6 +20,13 @@ from obstore.exceptions import BaseError
 from obstore.store import LocalStore, MemoryStore
 
 SEGMENT_BYTES = 200
+#: by the end of a name: so that a browser plays what it gets
+CONTENT_TYPES = {
+    ".m3u8": "application/vnd.apple.mpegurl",
+    ".ts": "video/mp2t",
+    ".mp4": "video/mp4",
+    ".aac": "audio/aac",
+}
 # "#" begins the number of a draft beside the file that is being written
 _UNSAFE = re.compile(r"[/#\\\x00-\x1f\x7f\ud800-\udfff]")
 
@@ -89,11 +96,11 @@ def safe_key(segments: Sequence[str]) -> str:
 class LocalObjects:
     """Files below ``root``. Written beside their place, renamed, then synced."""
 
-    place = "files"
     is_remote = False
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, place: str = "files") -> None:
         root.mkdir(parents=True, exist_ok=True)
+        self.place = place
         self.root = root
         self._store = LocalStore(prefix=root)
 

@@ -21,7 +21,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
-from rtcloud.store.objects import Bucket, StorageError, safe_key
+from rtcloud.store.objects import CONTENT_TYPES, Bucket, StorageError, safe_key
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, S3Credential
@@ -34,13 +34,6 @@ PROBE_SECONDS = 10.0
 RETRIES = 2
 PROBE_NAME = ".rtcloud-probe"
 
-#: so that a browser plays them from the bucket
-_TYPES = {
-    ".m3u8": "application/vnd.apple.mpegurl",
-    ".ts": "video/mp2t",
-    ".mp4": "video/mp4",
-    ".aac": "audio/aac",
-}
 _CODE = re.compile(r"<Code>\s*([A-Za-z0-9._-]{1,100})\s*</Code>")
 _MESSAGE = re.compile(r"<Message>([^<]{1,500})", re.DOTALL)
 _STATUS = re.compile(r"non-2xx status code: (\d{3}[^\n:]{0,60})")
@@ -102,7 +95,7 @@ class S3Objects:
         )
 
     async def put(self, key: Sequence[str], source: Path) -> None:
-        content_type = _TYPES.get(source.suffix, "application/octet-stream")
+        content_type = CONTENT_TYPES.get(source.suffix, "application/octet-stream")
         with translated():
             await obstore.put_async(
                 self._store,

@@ -305,6 +305,7 @@ tasks = Table(
     Column("expires_ms", BigInteger, nullable=False),  # ResourceExpiredHour
     Column("leave_code", Integer),  # set when the robot left the room for good
     Column("progress", Text, nullable=False, default="{}"),  # JSON owned by the kind
+    Column("lists_files", Boolean, nullable=False, server_default="1"),  # whether the API tells its files
     Index("tasks_wanted", "state", "worker"),
 )
 
@@ -348,6 +349,29 @@ task_outputs = Table(
     Column("height", Integer, nullable=False, default=0),
     Column("audio", Boolean, nullable=False, default=True),
     Index("task_outputs_in_order", "task_id", "started_ms"),
+)
+
+# The media library: a row for each file that plays on its own, once it is in its place. It goes after its file.
+library_files = Table(
+    "library_files",
+    metadata,
+    Column("file_id", String(20), primary_key=True),
+    Column("task_id", ForeignKey("tasks.task_id"), nullable=False),
+    Column("name", String(512), nullable=False),
+    Column("sdk_app_id", BigInteger, nullable=False),
+    Column("numeric", Boolean, nullable=False),
+    Column("room_id", String(64), nullable=False),
+    Column("user_id", String(64), nullable=False),
+    Column("media_id", String(8), nullable=False),
+    Column("track_type", String(16), nullable=False),
+    Column("begin_ms", BigInteger, nullable=False),
+    Column("end_ms", BigInteger, nullable=False),
+    Column("size", BigInteger, nullable=False),  # an index's with its segments
+    Column("arrived_ms", BigInteger, nullable=False),
+    Column("expires_ms", BigInteger),  # NULL: kept for ever
+    Column("details", Text, nullable=False),  # JSON of what the request says of its files
+    Index("library_files_expiring", "expires_ms"),
+    Index("library_files_of_applications", "sdk_app_id", "arrived_ms"),
 )
 
 # Journal entries already applied, so that reading a journal again changes nothing.

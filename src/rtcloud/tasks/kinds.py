@@ -14,12 +14,15 @@ from rtcloud.store.objects import Bucket
 from rtcloud.tasks.lifecycle import Task, TaskFile
 from rtcloud.tasks.protocol import AnyJobEvent
 from rtcloud.tasks.task import Identity
+from rtcloud.vod.entry import Entry
 
 
 @dataclass(frozen=True, slots=True)
 class Reaction:
     progress: str
     callbacks: Sequence[CallbackEvent] = ()
+    entries: Sequence[Entry] = ()
+    """Files that are in the media library now; the callbacks tell of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +33,20 @@ class Refusal:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    code: str
+    message: str
+    since_ms: int
+
+
 class TaskKind(Protocol):
     name: str
     products: frozenset[str]
-    """File kinds whose rows ``on_uploads`` gets to see; few files each."""
+    """File kinds whose rows ``on_uploads`` gets to see, those that are not uploaded at all, too; few files each."""
+
+    waits_for_room: bool
+    """Whether its jobs are let go when the disk is nearly full, to go on when there is room again."""
 
     max_restarts: int | None
     """After so many a task is given up; None: never."""
@@ -69,6 +82,9 @@ class TaskKind(Protocol):
 
     def on_uploads(self, task: Task, pending: Mapping[str, int], products: Sequence[TaskFile], now_ms: int) -> Reaction:
         """No more files will be reported; ``pending`` counts by kind those not uploaded yet. May be called again."""
+
+    def trouble(self, progress: str) -> Trouble | None:
+        """What keeps the files of a task with that ``progress`` waiting now."""
 
     def on_refused(self, task: Task, code: str, message: str, now_ms: int) -> Reaction:
         """The store refused a file; it is tried again."""

@@ -35,6 +35,7 @@ from rtcloud.tasks.lifecycle import LIVE_STATES, OPEN_STATES, Desired, State, Ta
 from rtcloud.tasks.protocol import AnyJobEvent, Ended, FileClosed, FileOpened, Left
 from rtcloud.tasks.task import Change, NewTask, TaskOutput, TaskView
 from rtcloud.tasks.task import TaskFile as ViewedFile
+from rtcloud.vod import store as library
 
 PURPOSE = "task"
 TOPIC = "tasks"  # of the bus: a task was accepted, changed or stopped
@@ -85,12 +86,12 @@ def view(connection: Connection, task_id: str, sdk_app_id: int, kinds: Sequence[
     row = connection.execute(_VIEW, {"task_id": task_id, "sdk_app_id": sdk_app_id}).one_or_none()
     if row is None:
         return None
-    shown = connection.execute(_viewed_files(tuple(kinds)), {"task_id": task_id})
-    return TaskView(task_id, *row, tuple(ViewedFile(*file) for file in shown))
+    shown = connection.execute(_viewed_files(tuple(kinds)), {"task_id": task_id}) if row.lists_files else ()
+    return TaskView(task_id, *row[:-1], tuple(ViewedFile(*file) for file in shown))
 
 
 # Asked for by every Describe: made once, since making a statement takes several times as long as running it.
-_VIEW = select(tasks.c.kind, tasks.c.state, tasks.c.desired_state, tasks.c.expires_ms).where(
+_VIEW = select(tasks.c.kind, tasks.c.state, tasks.c.desired_state, tasks.c.expires_ms, tasks.c.lists_files).where(
     tasks.c.task_id == bindparam("task_id"), tasks.c.sdk_app_id == bindparam("sdk_app_id")
 )
 
@@ -137,6 +138,7 @@ def accept(connection: Connection, sealer: Sealer, new: NewTask) -> None:
             created_ms=new.now_ms,
             expires_ms=new.expires_ms,
             load=new.load,
+            lists_files=new.lists_files,
         )
     )
     if new.output is not None:
@@ -404,6 +406,8 @@ def _last_output(connection: Connection, task_id: str) -> TaskOutput | None:
 def _react(connection: Connection, task: Task, reaction: Reaction, now_ms: int) -> Task:
     for callback in reaction.callbacks:
         outbox.enqueue(connection, callback, now_ms)
+    for entry in reaction.entries:
+        library.add(connection, entry)
     if reaction.progress != task.progress:
         values = {"progress": reaction.progress}
         connection.execute(update(tasks).where(tasks.c.task_id == task.task_id).values(values))

@@ -23,11 +23,12 @@ from rtcloud.egress.publishing.request import (
     feedback_attributes,
     without_keys,
 )
+from rtcloud.egress.recording.committing import HLS
 from rtcloud.egress.recording.naming import FACTS
-from rtcloud.egress.recording.telling import HLS, Progress, Teller
+from rtcloud.egress.recording.telling import Progress, Teller
 from rtcloud.rooms.ids import RoomRef
 from rtcloud.store.objects import Bucket
-from rtcloud.tasks.kinds import Reaction, Refusal
+from rtcloud.tasks.kinds import Reaction, Refusal, Trouble
 from rtcloud.tasks.lifecycle import Task, TaskFile
 from rtcloud.tasks.protocol import AnyJobEvent, Left, OutputChanged, Started
 from rtcloud.tasks.task import Identity
@@ -43,7 +44,8 @@ class RelayProgress(msgspec.Struct, omit_defaults=True):
 
 class RelayKind:
     name = KIND
-    products = frozenset({"mp4"})
+    products = frozenset({"mp4", "index"})
+    waits_for_room = False  # those who watch need no disk
     max_restarts: int | None = None  # those who watch want it back, however often it broke
 
     def passes(self, task: Task) -> Sequence[Identity]:
@@ -111,6 +113,9 @@ class RelayKind:
             story.files.on_uploads(pending, products)
         return story.reaction()
 
+    def trouble(self, progress: str) -> Trouble | None:
+        return msgspec.json.decode(progress, type=RelayProgress).files.told_trouble()
+
     def on_refused(self, task: Task, code: str, message: str, now_ms: int) -> Reaction:
         story = _Story(task, now_ms)
         if story.files is not None:
@@ -152,8 +157,10 @@ class _Story:
             self._tell(url, CdnStatus.IDLE)
 
     def reaction(self) -> Reaction:
-        files = [] if self.files is None else self.files.callbacks
-        return Reaction(msgspec.json.encode(self._progress).decode(), [*self._callbacks, *files])
+        progress = msgspec.json.encode(self._progress).decode()
+        if self.files is None:
+            return Reaction(progress, self._callbacks)
+        return Reaction(progress, [*self._callbacks, *self.files.callbacks], self.files.entries)
 
     def _tell(self, url: str, status: int, code: int = 0, message: str = "") -> None:
         if status == CdnStatus.IDLE:

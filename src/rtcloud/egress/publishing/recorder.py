@@ -10,7 +10,7 @@ One name holds for the whole task: that of the mix, or of the one stream, with w
 import logging
 import queue
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rtcloud.clock import Clock
@@ -171,17 +171,15 @@ async def make_products(shell: JobShell, request: RelayRequest) -> None:
 
 def file_names(request: RelayRequest, attempt: int) -> FileNames:
     """As documented: a single stream's carry whose it is."""
-    names = FileNames(request.sdk_app_id, request.numeric, request.room_id, attempt)
-    single = request.single_subscribe_params
+    single, recording = request.single_subscribe_params, request.record_params
+    record_id = "" if recording is None else recording.filing.mark
+    names = FileNames(request.sdk_app_id, request.numeric, request.room_id, attempt, record_id=record_id)
     if not request.is_single or single is None or single.user_media_stream.user_info is None:
         return names
-    stream, recording = single.user_media_stream, request.record_params
+    stream = single.user_media_stream
     media = "audiovideo" if recording is None else _tracks(request, recording).track_type.replace("_", "")
-    return FileNames(
-        request.sdk_app_id,
-        request.numeric,
-        request.room_id,
-        attempt,
+    return replace(
+        names,
         user_id=single.user_media_stream.user_info.user_id,
         media_id="aux" if stream.stream_type == 1 else "main",
         media=media,

@@ -209,6 +209,8 @@ class RecordParams(_Part, frozen=True, kw_only=True):
     stream_type: int = 0  # 0 audio and video, 1 audio, 2 video; together with what is relayed
     user_define_record_prefix: str = ""  # with McuCloudVod
     mcu_storage_params: StorageParams
+    #: ours: where the addresses of its files begin, see ``Filing``
+    files_at: str = ""
 
     @property
     def filing(self) -> Filing:
@@ -217,9 +219,9 @@ class RecordParams(_Part, frozen=True, kw_only=True):
         if storage.mcu_cloud_vod is not None:
             vod = storage.mcu_cloud_vod.mcu_tencent_vod
             named = msgspec.structs.replace(vod, user_define_record_id=self.user_define_record_prefix)
-            return Filing(self.record_format, named)
+            return Filing(self.record_format, named, address=self.files_at)
         assert storage.cloud_storage is not None
-        return Filing(self.record_format, storage.cloud_storage)
+        return Filing(self.record_format, storage.cloud_storage, address=self.files_at)
 
 
 class RelayRequest(_Part, frozen=True, kw_only=True):

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import msgspec
 
+from rtcloud.egress.recording.committing import HLS
 from rtcloud.egress.recording.request import decode, encode, without_keys
-from rtcloud.egress.recording.telling import HLS, Progress, Teller
+from rtcloud.egress.recording.telling import Progress, Teller
 from rtcloud.store.objects import Bucket
-from rtcloud.tasks.kinds import Reaction, Refusal
+from rtcloud.tasks.kinds import Reaction, Refusal, Trouble
 from rtcloud.tasks.lifecycle import MAX_RESTARTS, Task, TaskFile
 from rtcloud.tasks.protocol import AnyJobEvent
 from rtcloud.tasks.task import Identity
@@ -17,7 +18,8 @@ from rtcloud.tasks.task import Identity
 
 class RecordingKind:
     name = "recording"
-    products = frozenset({"mp4"})
+    products = frozenset({"mp4", "index"})
+    waits_for_room = True
     max_restarts: int | None = MAX_RESTARTS
 
     def passes(self, task: Task) -> Sequence[Identity]:
@@ -63,6 +65,9 @@ class RecordingKind:
         teller.on_uploads(pending, products)
         return _reaction(teller)
 
+    def trouble(self, progress: str) -> Trouble | None:
+        return msgspec.json.decode(progress, type=Progress).told_trouble()
+
     def on_refused(self, task: Task, code: str, message: str, now_ms: int) -> Reaction:
         teller = _teller(task, now_ms)
         teller.on_refused(code, message)
@@ -75,4 +80,4 @@ def _teller(task: Task, at_ms: int) -> Teller:
 
 
 def _reaction(teller: Teller) -> Reaction:
-    return Reaction(msgspec.json.encode(teller.progress).decode(), teller.callbacks)
+    return Reaction(msgspec.json.encode(teller.progress).decode(), teller.callbacks, teller.entries)

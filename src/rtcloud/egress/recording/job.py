@@ -74,7 +74,9 @@ class Recorder:
         self._shell = shell
         self._connect = connect
         self._request = decode(bytes(order.params))
-        self._names = FileNames(order.sdk_app_id, order.numeric, order.room_id, order.attempt)
+        self._names = FileNames(
+            order.sdk_app_id, order.numeric, order.room_id, order.attempt, record_id=self._request.filing.mark
+        )
         self._roster = Roster(self._request, Path(order.images))
         self._plan = Plan()
         self._subscribed: dict[str, bool] = {}

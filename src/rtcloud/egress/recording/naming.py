@@ -4,7 +4,8 @@ Mixed: ``<SdkAppId>_<RoomId>_<UTC>.ts``, ``<SdkAppId>_<RoomId>.m3u8``, ``<SdkApp
 user's stream: ``…__UserId_s_<UserId>__UserId_e_<MediaId>`` after the room (a relay's files have one underscore where a
 recording's have two), with ``_<Type>`` behind it in segments and index, and ``[_<Index>]`` in the rest. Attempt n > 0
 puts ``ha<n>_`` before segments and index, so nothing of an earlier attempt is overwritten. MP4 files are made once, at
-the end, from the media of all attempts; the documents give them no such prefix.
+the end, from the media of all attempts; the documents give them no such prefix. What goes to VOD may have
+``<UserDefineRecordId>__UserId_u_`` before everything else.
 """
 
 import base64
@@ -27,21 +28,22 @@ class FileNames:
     media_id: str = "mix"  # main or aux of a single stream
     media: str = ""  # a single stream's Type: audio, video, audiovideo
     mark: str = RECORDING  # stands before UserId_s and UserId_e
+    record_id: str = ""  # UserDefineRecordId
 
     @property
     def index(self) -> str:
-        return f"{self._prefix}{self._stem}{self._type}.m3u8"
+        return f"{self._own}{self._ha}{self._stem}{self._type}.m3u8"
 
     def has_segment(self, name: str) -> bool:
         """Whether a segment of this name belongs to this index."""
-        return name.startswith(f"{self._prefix}{self._stem}{self._type}_")
+        return name.startswith(f"{self.index.removesuffix('.m3u8')}_")
 
     def segment(self, begin_ms: int) -> str:
-        return f"{self._prefix}{self._stem}{self._type}_{utc(begin_ms)}.ts"
+        return f"{self._own}{self._ha}{self._stem}{self._type}_{utc(begin_ms)}.ts"
 
     def whole(self, part: int | None, extension: str = "mp4") -> str:
         """``part`` counts from 1 and is None when the recording was not split."""
-        return f"{self._stem}.{extension}" if part is None else f"{self._stem}_{part}.{extension}"
+        return f"{self._own}{self._stem}{'' if part is None else f'_{part}'}.{extension}"
 
     @property
     def _stem(self) -> str:
@@ -55,7 +57,11 @@ class FileNames:
         return f"_{self.media}" if self.user_id else ""
 
     @property
-    def _prefix(self) -> str:
+    def _own(self) -> str:
+        return f"{self.record_id}__UserId_u_" if self.record_id else ""
+
+    @property
+    def _ha(self) -> str:
         return f"ha{self.attempt}_" if self.attempt else ""
 
 

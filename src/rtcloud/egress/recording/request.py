@@ -108,15 +108,17 @@ class RecordingRequest(msgspec.Struct, frozen=True, kw_only=True, rename="pascal
     images: dict[str, str] = {}
     #: ours: who asked for it, a signed call or the application's settings
     origin: Origin = Origin.API
+    #: ours: where the addresses of its files begin, see ``Filing``
+    files_at: str = ""
 
     @property
     def filing(self) -> Filing:
         storage, params = self.storage_params, self.record_params
         if storage.cloud_vod is not None:
             vod = storage.cloud_vod.tencent_vod
-            return Filing(MEDIA_TYPES[vod.media_type], vod, self.origin)
+            return Filing(MEDIA_TYPES[vod.media_type], vod, self.origin, self.files_at)
         assert storage.cloud_storage is not None
-        return Filing(OUTPUT_FORMATS[params.output_format], storage.cloud_storage, self.origin)
+        return Filing(OUTPUT_FORMATS[params.output_format], storage.cloud_storage, self.origin, self.files_at)
 
     @property
     def numeric(self) -> bool:

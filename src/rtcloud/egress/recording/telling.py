@@ -3,33 +3,35 @@
 301 with the first job in the room, 306 with each later one, 303 when the store was asked (one elsewhere) or when the
 first file is ready to go up, 307 when an index names its first segment, 304 when that index is in its place, 308 when
 the store refuses (once for each of its codes), 309 for each picture of the layout that cannot be had, 302 when the
-robot has left for good, then 305 when all HLS is in its place and 310 when the MP4 files are. ``Progress`` (in the
-task's row) notes what was told, so each comes once, whatever dies in between.
+robot has left for good, then 305 when all HLS is in its place and 310 when the MP4 files are. Files of the media
+library are told of by 311 and 312 instead (``committing``). ``Progress`` (in the task's row) notes what was told, so
+each comes once, whatever dies in between.
 """
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 from rtcloud.callbacks.events import CallbackEvent, RecordingEvent, is_sent, recording_event
 from rtcloud.egress.filing import Filing
-from rtcloud.tasks.kinds import Refusal
+from rtcloud.egress.recording import committing
+from rtcloud.egress.recording.committing import HLS, Commitments
+from rtcloud.tasks.kinds import Refusal, Trouble
 from rtcloud.tasks.lifecycle import Task, TaskFile
 from rtcloud.tasks.protocol import AnyJobEvent, FileClosed, ImageMissing, Left, Started
+from rtcloud.vod.entry import Entry
 
-HLS = ("segment", "index")
 LEFTOVER_MS = 10 * 60_000  # after the end, with the store refusing: 305 and 310 say that files remain here
 
 IMAGES = 256  # missing ones of which a task tells
 
 ALL_UPLOADED, LEFT_OVER, RECOVERED = 0, 1, 2  # LeaveCode of 305
 MP4_MADE, MP4_LEFT_OVER, MP4_FAILED = 0, 1, 2  # Status of 310
+TROUBLE_CHARACTERS = 300
 REFUSALS = 8  # codes of one store that are told
 
 
-class Progress(msgspec.Struct, omit_defaults=True):
+class Progress(Commitments, omit_defaults=True):
     started: bool = False
     uploading: bool = False
     sliced: list[str] = []
@@ -37,11 +39,17 @@ class Progress(msgspec.Struct, omit_defaults=True):
     refused: bool = False
     images: list[str] = []  # digests of the addresses that 309 told
     refusals: list[str] = []  # the codes
+    trouble: str = ""  # what keeps files, or the recording, waiting now: code and message
+    trouble_ms: int = 0  # since when
     closed_ms: int = 0  # when the last file was reported
     hls_left_over: bool = False
     hls_uploaded: bool = False
     mp4_left_over: bool = False
     mp4_told: bool = False
+
+    def told_trouble(self) -> Trouble | None:
+        code, _, message = self.trouble.partition(": ")
+        return Trouble(code, message, self.trouble_ms) if code else None
 
 
 class Teller:
@@ -50,6 +58,7 @@ class Teller:
     def __init__(self, task: Task, at_ms: int, progress: Progress, filing: Filing) -> None:
         self.progress = progress
         self.callbacks: list[CallbackEvent] = []
+        self.entries: list[Entry] = []
         self._task = task
         self._at_ms = at_ms
         self._filing = filing
@@ -75,11 +84,14 @@ class Teller:
             self.on_refused(refusal.code, refusal.message)
 
     def on_uploaded(self, file: TaskFile) -> None:
+        self._trouble("")
         if file.kind == "index" and file.name not in self.progress.indexed:
             self.progress.indexed.append(file.name)
             self._tell(RecordingEvent.FILE_INFO, {"FileList": file.name})
 
-    def on_uploads(self, pending: Mapping[str, int], products: Sequence[TaskFile]) -> None:
+    def on_uploads(self, pending: Mapping[str, int], files: Sequence[TaskFile]) -> None:
+        """``files`` are indexes and what was made at the end."""
+        products = [file for file in files if file.kind not in HLS]
         self.progress.closed_ms = self.progress.closed_ms or self._at_ms
         hls_pending = any(pending.get(kind) for kind in HLS)
         is_late = self.progress.refused and self._at_ms - self.progress.closed_ms >= LEFTOVER_MS
@@ -92,12 +104,20 @@ class Teller:
                 self._mp4_left_over(products)
         elif products or not hls_pending:
             self._mp4_uploaded(products)
+        self._commit(pending, files, is_late)
 
     def on_refused(self, code: str, message: str) -> None:
         self.progress.refused = True
+        self._trouble(f"{code}: {message}"[:TROUBLE_CHARACTERS])
+        self.progress.refusal = f"{code}: {message}"
         if code not in self.progress.refusals and len(self.progress.refusals) < REFUSALS:
             self.progress.refusals.append(code)
             self._tell(RecordingEvent.UPLOAD_ERROR, {"Code": code, "Message": message})
+
+    def _trouble(self, said: str) -> None:
+        progress = self.progress
+        progress.trouble_ms = (progress.trouble_ms or self._at_ms) if said else 0
+        progress.trouble = said
 
     def _tell(self, event_type: RecordingEvent, payload: Mapping[str, Any]) -> None:
         if is_sent(event_type, self._filing.origin, self._filing.target):
@@ -109,6 +129,7 @@ class Teller:
             )
 
     def _started(self, attempt: int) -> None:
+        self._trouble("")
         if not self.progress.started:
             self.progress.started = True
             self._tell(RecordingEvent.RECORDER_START, {"Status": 0})
@@ -116,6 +137,7 @@ class Teller:
             self._tell(RecordingEvent.FAILOVER, {"Status": 0})
 
     def _closed(self, event: FileClosed) -> None:
+        self.progress.recorded = True
         if event.kind in HLS and not self._filing.keeps_hls:
             return
         if not self.progress.uploading:
@@ -146,6 +168,16 @@ class Teller:
             self._tell(RecordingEvent.RECORDER_START, {"Status": 1})
         self._tell(RecordingEvent.RECORDER_STOP, {"LeaveCode": leave_code})
 
+    def _commit(self, pending: Mapping[str, int], files: Sequence[TaskFile], is_late: bool) -> None:
+        if not is_sent(RecordingEvent.VOD_COMMIT, self._filing.origin, self._filing.target):
+            return
+        committed = committing.commit(self._task, self._filing, self.progress, pending, files, is_late, self._at_ms)
+        self.entries += committed.entries
+        for payload in committed.told:
+            self._tell(RecordingEvent.VOD_COMMIT, payload)
+        if committed.stop is not None:
+            self._tell(RecordingEvent.VOD_STOP, {"Status": committed.stop})
+
     def _hls_uploaded(self) -> None:
         if self.progress.sliced and not self.progress.hls_uploaded:
             self.progress.hls_uploaded = True
@@ -158,7 +190,7 @@ class Teller:
             self._tell(RecordingEvent.UPLOAD_STOP, {"LeaveCode": LEFT_OVER, "Status": LEFT_OVER})
 
     def _mp4_uploaded(self, products: Sequence[TaskFile]) -> None:
-        is_wanted = self._filing.extension and (products or self.progress.sliced)
+        is_wanted = self._filing.extension and (products or self.progress.recorded or self.progress.sliced)
         if self.progress.mp4_told or not is_wanted:
             return
         self.progress.mp4_told = True
