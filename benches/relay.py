@@ -15,8 +15,8 @@ from pathlib import Path
 from benches.figures import Figure, percentile
 from tests.kit.acts import Act
 from tests.kit.aired import Box
-from tests.kit.cdn import free_ports
 from tests.kit.cloud import Cloud
+from tests.kit.ports import free_port
 from tests.kit.relaying import GRID, Fields, stream, video
 from tests.kit.server import Server, cpu_seconds
 from tests.kit.stage import Stage
@@ -56,7 +56,7 @@ def run() -> list[Figure]:
 def _measure(server: Server, fields: Fields, box: Box) -> tuple[list[float], float]:
     """Milliseconds of each picture, and cores of the job."""
     cloud = Cloud(server)
-    (port,) = free_ports(1)
+    port = free_port()
     url = f"rtmp://127.0.0.1:{port}/live/bench"
     where = [str(each) for each in (box.left, box.top, box.right, box.bottom)]
     receipt = subprocess.Popen(

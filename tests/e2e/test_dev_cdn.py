@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.cdn import Cdn, Listener, free_ports
+from tests.kit.cdn import Cdn, Listener
+from tests.kit.ports import free_port
 from tests.kit.server import COMMAND
 from tests.kit.waiting import wait_until
 
@@ -41,7 +42,7 @@ def codecs(path: Path) -> list[str]:
 
 
 def test_a_stream_pushed_to_the_command_is_played_by_rtmp_and_hls(tmp_path: Path) -> None:
-    rtmp, http = free_ports(2)
+    rtmp, http = free_port(), free_port()
     command = [str(COMMAND), "dev", "cdn", "--listen", f"127.0.0.1:{rtmp}", "--http", f"127.0.0.1:{http}"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, text=True, env=os.environ | {"TMPDIR": str(tmp_path)}
@@ -90,7 +91,7 @@ def test_an_address_that_is_none_is_one_line(arguments: list[str], said: str) ->
 
 
 def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
-    (http,) = free_ports(1)
+    http = free_port()
     with Cdn(tmp_path) as cdn:
         taken = [str(COMMAND), "dev", "cdn", "--listen", cdn.origin.rtmp, "--http", f"127.0.0.1:{http}"]
         asked = subprocess.run(taken, capture_output=True, text=True, timeout=30)

@@ -10,7 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.kit.server import COMMAND, Server, free_port
+from tests.kit.ports import free_port
+from tests.kit.server import COMMAND, Server
 
 pytestmark = pytest.mark.e2e
 
@@ -127,7 +128,7 @@ def test_a_host_name_is_as_good_as_its_address(tmp_path: Path) -> None:
         try:
             assert process.stdout is not None
             url = process.stdout.readline().removeprefix("rtcloud ready ").strip()
-            assert httpx.get(f"{url}/readyz").json() == {"rooms": True, "running": True}
+            assert httpx.get(f"{url}/readyz").json() == {"rooms": True, "running": True, "disk": True}
         finally:
             process.terminate()
     assert process.returncode == 0

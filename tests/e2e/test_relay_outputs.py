@@ -13,6 +13,7 @@ from tests.kit.acts import Act
 from tests.kit.aired import Aired, steps_ms
 from tests.kit.cdn import Cdn
 from tests.kit.house import House, Relay, open_house
+from tests.kit.ports import free_port
 from tests.kit.relaying import (
     CONNECTING,
     DISCONNECTING,
@@ -24,7 +25,6 @@ from tests.kit.relaying import (
     told,
     video,
 )
-from tests.kit.server import free_port
 from tests.kit.waiting import wait_until
 
 pytestmark = [

@@ -21,6 +21,7 @@ import av
 
 from rtcloud.dev import cdn
 from rtcloud.dev.origin import Origin
+from tests.kit.ports import free_port
 from tests.kit.waiting import wait_until
 
 STOP_SECONDS = 10
@@ -49,7 +50,7 @@ class Cdn:
             directory = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="cdn-")))
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
-        rtmp, http = free_ports(2)
+        rtmp, http = free_port(), free_port()
         self.origin = Origin(f"127.0.0.1:{rtmp}", f"127.0.0.1:{http}", directory)
         self.port = rtmp
         self._process: subprocess.Popen[bytes] | None = None
@@ -152,7 +153,7 @@ class Listener:
 
     def __init__(self, path: Path, name: str = "one") -> None:
         self.path = path
-        (self.port,) = free_ports(1)
+        self.port = free_port()
         self.url = f"rtmp://127.0.0.1:{self.port}/live/{name}"
         self._process: subprocess.Popen[str] | None = None
 
@@ -182,15 +183,6 @@ class Listener:
         status = self._process.wait(within)
         assert status == 0, _said(self._process, self._process.stdout)
         return self.path
-
-
-def free_ports(count: int) -> list[int]:
-    """TCP ports of 127.0.0.1 that nobody had a moment ago, all different."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [int(each.getsockname()[1]) for each in sockets]
 
 
 def listen(url: str, path: Path) -> None:

@@ -12,6 +12,7 @@ from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
+from tests.kit.ports import free_port
 from tests.kit.waiting import eventually, wait_until
 
 KEY = "a1B2c3D4e5F6a7B8c9D0e1F2a3B4c5D6"
@@ -64,7 +65,7 @@ class Receiver:
         self.received: list[Received] = []
         self._server: ThreadingHTTPServer | None = None
         self._thread: threading.Thread | None = None
-        self._port = 0
+        self._port = free_port()
 
     def __enter__(self) -> Self:
         self.up()
@@ -101,7 +102,6 @@ class Receiver:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", self._port), Handler)
         self._server.daemon_threads = True
-        self._port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         self._thread.start()
 

@@ -18,6 +18,8 @@ from urllib.request import Request, urlopen
 import boto3
 from botocore.config import Config
 
+from tests.kit.ports import free_port
+
 ACCESS_KEY, SECRET_KEY = "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 _RUNNING = re.compile(rb"Running on http://127\.0\.0\.1:(\d+)")
 _EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
@@ -135,7 +137,7 @@ class Gate:
         self.bytes_per_second = float("inf")
         self._sockets: set[socket.socket] = set()
         self._server: socketserver.ThreadingTCPServer | None = None
-        self.port = 0
+        self.port = free_port()
         self.open()
 
     def open(self) -> None:
@@ -153,7 +155,6 @@ class Gate:
             def handle_error(self, request: object, client_address: object) -> None: ...
 
         self._server = GateServer(("127.0.0.1", self.port), Handler)
-        self.port = int(self._server.server_address[1])
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     def shut(self) -> None:

@@ -16,15 +16,11 @@ from typing import Any, Self
 import httpx
 from TLSSigAPIv2 import TLSSigAPIv2
 
+from tests.kit.ports import free_port
+
 READY = "rtcloud ready "
 ROOT = Path(__file__).parent.parent.parent
 COMMAND = Path(sys.executable).parent / "rtcloud"
-
-
-def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Server:
