@@ -1,7 +1,9 @@
 """What is really in a media file: streams, durations, pixels, tones, and how far picture and sound are apart."""
 
 import json
+import math
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -31,6 +33,17 @@ class Region:
         rows = slice(int(self.top * height), max(int(self.bottom * height), int(self.top * height) + 1))
         columns = slice(int(self.left * width), max(int(self.right * width), int(self.left * width) + 1))
         return picture[rows, columns]
+
+
+@dataclass(frozen=True)
+class Span:
+    """A part of a file, in seconds of its own time."""
+
+    begin: float = 0.0
+    end: float = math.inf
+
+
+WHOLE = Span()
 
 
 def ffprobe(path: Path) -> dict[str, Any]:
@@ -69,13 +82,13 @@ def cut(path: Path, begin_s: float, length_s: float, to: Path) -> Path:
     return to
 
 
-def pictures(path: Path, every_s: float = 0.0) -> list[tuple[float, Picture]]:
+def pictures(path: Path, every_s: float = 0.0, span: Span = WHOLE) -> list[tuple[float, Picture]]:
     """(seconds, RGB) of the video's frames, at least ``every_s`` apart."""
     found: list[tuple[float, Picture]] = []
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
-        for frame in container.decode(stream):
+        for frame in _decoded(container, stream, span):
             at = float((frame.pts or 0) * (frame.time_base or Fraction(1)))
             if not found or at - found[-1][0] >= every_s:
                 found.append((at, frame.to_ndarray(format="rgb24")))
@@ -98,7 +111,7 @@ def mean_color(picture: Picture, region: Region) -> tuple[int, int, int]:
     return int(red), int(green), int(blue)
 
 
-def sound(path: Path) -> tuple[Samples, int, float]:
+def sound(path: Path, span: Span = WHOLE) -> tuple[Samples, int, float]:
     """Mono samples, their rate, and the second at which they begin."""
     parts: list[Samples] = []
     begin: float | None = None
@@ -106,7 +119,7 @@ def sound(path: Path) -> tuple[Samples, int, float]:
         stream = container.streams.audio[0]
         rate = stream.rate or 48_000
         resampler = av.AudioResampler(format="flt", layout="mono", rate=rate)
-        for frame in container.decode(stream):
+        for frame in _decoded(container, stream, span):
             if begin is None:
                 begin = float((frame.pts or 0) * (frame.time_base or Fraction(1)))
             parts.extend(each.to_ndarray().reshape(-1).astype(np.float32) for each in resampler.resample(frame))
@@ -122,20 +135,32 @@ def tone_level(samples: Samples, rate: int, hz: float) -> float:
     return float(20 * np.log10(around.max() + 1e-12))
 
 
-def beeps(path: Path) -> list[float]:
-    """When the loud 3 kHz beeps begin, in seconds of the file's own time."""
-    samples, rate, begin = sound(path)
+def _decoded(container: Any, stream: Any, span: Span) -> Iterator[Any]:
+    """The frames within a span; what lies long before it is not decoded."""
+    if span.begin > 0:
+        container.seek(int(span.begin / stream.time_base), stream=stream)
+    for frame in container.decode(stream):
+        at = float((frame.pts or 0) * (frame.time_base or Fraction(1)))
+        if at >= span.end:
+            return
+        if at >= span.begin:
+            yield frame
+
+
+def beeps(path: Path, span: Span = WHOLE, quiet_s: float = 0.3) -> list[float]:
+    """When the loud 3 kHz beeps begin, in seconds of the file's own time; each after so much without one."""
+    samples, rate, begin = sound(path, span)
     step = rate // 200  # 5 ms
     phase = 2 * np.pi * BEEP_HZ * np.arange(step) / rate
     wave = np.exp(-1j * phase)
     blocks = samples[: len(samples) // step * step].reshape(-1, step)
     level = np.abs(blocks @ wave) * 2 / step
-    return _rising(level, 0.2 * float(level.max()), lambda index: begin + index * step / rate, gap=60)
+    return _rising(level, 0.2 * float(level.max()), lambda index: begin + index * step / rate, gap=round(quiet_s * 200))
 
 
-def flashes(path: Path, region: Region) -> list[float]:
+def flashes(path: Path, region: Region, span: Span = WHOLE) -> list[float]:
     """When the region turns from dark to white, in seconds of the file's own time."""
-    seen = [(at, float(region.of(picture).mean())) for at, picture in pictures(path)]
+    seen = [(at, float(region.of(picture).mean())) for at, picture in pictures(path, span=span)]
     level = np.array([each for _, each in seen])
     return _rising(level, 128.0, lambda index: seen[index][0], gap=5)
 

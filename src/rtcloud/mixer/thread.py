@@ -179,21 +179,24 @@ class MixingThread(Generic[M]):
             self.done.set_result(None)
 
     def _drive(self) -> None:
-        while True:
-            now = self._local.now_us()
-            self._looked = self._clock.monotonic()
-            self._empty_inbox()
-            end = self._end
-            until = now - self.pace.patience_us
-            if end is not None and (not end.drains or until >= end.at_us):
-                self._close(self._driven, end.at_us)
-                return
-            self._driven.advance(until if end is None else min(until, end.at_us), hurry=True)
-            self._after_look()
+        while not self._look(now := self._local.now_us()):
             spent = self._local.now_us() - now
             self._wake.wait(max(2_000, self.pace.interval_us - spent) / 1_000_000)
             if self._end is not None:
                 time.sleep(0.005)  # the event stays set while draining
+
+    def _look(self, now: int) -> bool:
+        """Everything that can be done at this moment; whether that was the last of it."""
+        self._looked = self._clock.monotonic()
+        self._empty_inbox()
+        end = self._end
+        until = now - self.pace.patience_us
+        if end is not None and (not end.drains or until >= end.at_us):
+            self._close(self._driven, end.at_us)
+            return True
+        self._driven.advance(until if end is None else min(until, end.at_us), hurry=True)
+        self._after_look()
+        return False
 
     def _empty_inbox(self) -> None:
         for _ in range(len(self._inbox)):
