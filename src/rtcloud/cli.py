@@ -78,6 +78,14 @@ def _parser() -> argparse.ArgumentParser:
     recording.set_defaults(run=_admin)
     _describe_verify_and_play(*admin.add_recording_parsers(recording))
 
+    vod = verbs.add_parser(
+        "vod",
+        help="the media library: files that recordings sent to VOD",
+        description="The media library: files that recordings sent to VOD. Without a verb: lists them.",
+    )
+    admin.add_vod_parsers(vod)
+    vod.set_defaults(run=_admin)
+
     _add_merge(verbs)
 
     settings = verbs.add_parser("config", help="check or show the configuration")
@@ -217,7 +225,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     from rtcloud import config
     from rtcloud.serve import run
 
-    return run(config.load(vars(arguments)))
+    return run(lambda: config.load(vars(arguments)))
 
 
 def _job(arguments: argparse.Namespace) -> int:

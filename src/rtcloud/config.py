@@ -24,6 +24,7 @@ from rtcloud.errors import ConfigError
 #: Keys that only the file can give.
 TABLES = ("callbacks", "limits", "storage")
 ROLES = ("api", "signal", "media", "sender", "worker")
+_PUBLIC = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?")
 _ENDPOINT = re.compile(r"https?://[A-Za-z0-9._{}-]+(:[0-9]{1,5})?/?|https?://\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?/?")
 
 
@@ -64,6 +65,9 @@ class StorageSetting(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, f
 class Config(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
     data: Annotated[str, Meta(description="directory of everything that is kept")] = "data"
     listen: Annotated[str, Meta(description="HOST:PORT of the API, the signalling and the pages")] = "0.0.0.0:7880"
+    public_url: Annotated[
+        str, Meta(description="what the media library's addresses begin with, as players reach it; empty: listen's")
+    ] = ""
     media_port: Annotated[int, Meta(description="UDP port of all media; 0 takes a free one", ge=0, le=65535)] = 7882
     media_addresses: Annotated[
         tuple[str, ...],
@@ -100,6 +104,14 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=Tr
     keep_days: Annotated[
         int, Meta(description="days that calls, their events and quality are kept for; 0 keeps them", ge=0, le=3650)
     ] = 14
+    disk_reserve: Annotated[
+        int,
+        Meta(
+            description="MiB of the data directory's disk that stay free: with less, recordings wait for room",
+            ge=16,
+            le=1 << 30,
+        ),
+    ] = 512
     mixing_cores: Annotated[
         float,
         Meta(
@@ -134,6 +146,19 @@ def thousandths(mixing_cores: float) -> int:
     if mixing_cores < 0:
         return 750 * len(os.sched_getaffinity(0))
     return math.ceil(1000 * mixing_cores)
+
+
+def public_url(config: Config, endpoint: str) -> str:
+    """Without a slash at its end. ``endpoint`` is scheme, host and port that this process listens on; a host that
+    stands for all of a machine's addresses gives way to the first that clients are told."""
+    if config.public_url:
+        return config.public_url.rstrip("/")
+    host, _ = config.listen_address
+    if host not in ("0.0.0.0", "::"):
+        return endpoint
+    address = (config.media_addresses or local_addresses(host))[0]
+    scheme, _, rest = endpoint.partition("://")
+    return f"{scheme}://{f'[{address}]' if ':' in address else address}:{rest.rpartition(':')[2]}"
 
 
 def parse_address(text: str) -> tuple[str, int]:
@@ -282,6 +307,10 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _check(config: Config) -> None:
     parse_address(config.listen)
+    if config.public_url and not _PUBLIC.fullmatch(config.public_url):
+        raise ConfigError(
+            f"public_url: {config.public_url!r} is not http:// or https:// with a host, and perhaps a path"
+        )
     unknown = set(config.roles) - set(ROLES)
     if unknown or not config.roles:
         raise ConfigError(f"roles: {', '.join(sorted(unknown)) or 'none'}; there are {', '.join(ROLES)}")

@@ -3,14 +3,17 @@
 import asyncio
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from rtcloud.accounts.store import Accounts
 from rtcloud.clock import Clock
 from rtcloud.config import Config
+from rtcloud.errors import ConfigError
 from rtcloud.store.bus import LocalBus
 from rtcloud.store.database import Database
 from rtcloud.store.sealing import Sealer
+from rtcloud.store.space import Space
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +51,27 @@ class Stop:
         await self._asked.wait()
 
 
+class Hangup:
+    """SIGHUP: what can be read again without a restart is."""
+
+    def __init__(self, load: Callable[[], Config]) -> None:
+        self._load = load
+        self._readers: list[Callable[[Config], None]] = []
+
+    def add(self, reader: Callable[[Config], None]) -> None:
+        """``reader`` is called with the settings as they are then."""
+        self._readers.append(reader)
+
+    def happen(self) -> None:
+        try:
+            config = self._load()
+        except ConfigError as error:
+            _log.error("the settings were not read again", extra={"reason": str(error)})
+            return
+        for reader in self._readers:
+            reader(config)
+
+
 @dataclass(frozen=True, slots=True)
 class Foundation:
     """What every role stands on."""
@@ -59,3 +83,5 @@ class Foundation:
     accounts: Accounts
     bus: LocalBus
     stop: Stop
+    space: Space
+    hangup: Hangup

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import resource
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import uvloop
@@ -17,29 +18,33 @@ import uvloop
 from rtcloud import http, logs
 from rtcloud.accounts.store import Accounts
 from rtcloud.admin.local import DATABASE, SERVE_LOCK
+from rtcloud.aio import spawn
 from rtcloud.callbacks.targets import TargetError
 from rtcloud.clock import SystemClock
 from rtcloud.config import Config
 from rtcloud.errors import ConfigError
-from rtcloud.foundation import Foundation, Stop
+from rtcloud.foundation import Foundation, Hangup, Stop
 from rtcloud.store.bus import LocalBus
 from rtcloud.store.database import open_database
 from rtcloud.store.locks import hold
 from rtcloud.store.sealing import SealError, open_sealer
+from rtcloud.store.space import Space
 from rtcloud.tls import Certificate
 
 _log = logging.getLogger(__name__)
 
 
-def run(config: Config) -> int:
+def run(load: Callable[[], Config]) -> int:
+    """``load`` is called again when the settings may have changed."""
+    config = load()
     logs.configure(config.log_level)
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(config))
+        return runner.run(_serve(config, Hangup(load)))
 
 
-async def _serve(config: Config) -> int:
+async def _serve(config: Config, hangup: Hangup) -> int:
     """The exit status."""
     stop = Stop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -52,7 +57,8 @@ async def _serve(config: Config) -> int:
         host, port = config.listen_address
         certificate = _certificate(config)
         listener = http.bind(host, port) if with_rooms else None
-        foundation = await _lay_foundation(stack, config, stop)
+        foundation = await _lay_foundation(stack, config, stop, hangup)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hangup.happen)
         if listener is not None:
             scheme = "https" if certificate else "http"
             endpoint = f"{scheme}://{_shown(host)}:{listener.getsockname()[1]}"
@@ -93,7 +99,7 @@ def _shown(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-async def _lay_foundation(stack: contextlib.AsyncExitStack, config: Config, stop: Stop) -> Foundation:
+async def _lay_foundation(stack: contextlib.AsyncExitStack, config: Config, stop: Stop, hangup: Hangup) -> Foundation:
     clock = SystemClock()
     database = await asyncio.to_thread(open_database, config.directory / DATABASE)
     stack.push_async_callback(database.close)
@@ -113,7 +119,10 @@ async def _lay_foundation(stack: contextlib.AsyncExitStack, config: Config, stop
             )
         except (TargetError, ValueError) as error:
             raise ConfigError(f"callbacks: {error}") from error
-    return Foundation(config, clock, database, sealer, accounts, LocalBus(), stop)
+    space = Space(config.directory, config.disk_reserve << 20)
+    watching = spawn(space.watch(), name="disk")
+    stack.callback(watching.cancel)
+    return Foundation(config, clock, database, sealer, accounts, LocalBus(), stop, space, hangup)
 
 
 async def _start_worker(stack: contextlib.AsyncExitStack, foundation: Foundation) -> None:

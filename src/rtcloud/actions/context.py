@@ -16,6 +16,7 @@ from rtcloud.accounts.sessions import Sessions
 from rtcloud.accounts.store import Accounts
 from rtcloud.apimodel.model import Action
 from rtcloud.clock import Clock
+from rtcloud.egress.filing import Filing
 from rtcloud.rooms.ids import RoomRef
 from rtcloud.rooms.participant import Kind
 from rtcloud.tasks.task import Change, NewTask, TaskView
@@ -103,8 +104,12 @@ class Services:
     images: Images
     #: whether new tasks are refused because the server is going away
     is_stopping: Callable[[], bool] = lambda: False
+    #: whether the disk has no room for further recordings
+    is_full: Callable[[], bool] = lambda: False
     #: whether addresses in requests may point into private networks
     allow_private: bool = False
+    #: where the addresses of files that are kept so begin: see ``Filing``
+    files_at: Callable[[Filing], str] = lambda _filing: ""
     #: held while a task is counted and accepted, so that two calls cannot both take the last place
     accepting: asyncio.Lock = field(default_factory=asyncio.Lock)
 

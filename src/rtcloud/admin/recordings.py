@@ -6,20 +6,22 @@ from typing import Annotated, ClassVar
 from rtcloud.admin import naming
 from rtcloud.admin.command import AdminError, Command, Flag, Site, iso
 from rtcloud.admin.tasks import TaskWord
+from rtcloud.egress.filing import LIBRARY
 from rtcloud.egress.publishing.events import RelayKind
 from rtcloud.egress.recording.events import RecordingKind
-from rtcloud.store.objects import safe_key
+from rtcloud.store.objects import Bucket, safe_key
 from rtcloud.store.sealing import SealError
 from rtcloud.tasks import listing, recorded, records
-from rtcloud.tasks.kinds import TaskKind
+from rtcloud.tasks.kinds import TaskKind, Trouble
 from rtcloud.tasks.recorded import KnownFile, Recording
+from rtcloud.vod.entry import DIRECTORY
 
 FILES = "files"
 _KINDS: dict[str, TaskKind] = {kind.name: kind for kind in (RecordingKind(), RelayKind())}
 
 
 class RecordingsList(Command, tag="recordings.list", kw_only=True):
-    """What was recorded, oldest first: how long, by which task, and how many of its files still wait for their store.
+    """What was recorded, oldest first: how long, by which task, how many of its files still wait, and for what.
 
     Recordings of relays are listed, too. A task is listed as soon as it has a file."""
 
@@ -48,8 +50,11 @@ class RecordingsShow(Command, tag="recordings.show", kw_only=True):
         known = await site.database.read(lambda connection: recorded.files(connection, row.task_id))
         if not known:
             raise AdminError(f"task {row.task_id} has no files of a recording")
-        folder = await _folder(site, row.task_id)
-        local = None if site.directory is None or not folder else site.directory / FILES / safe_key(folder)
+        progress = await site.database.read(lambda connection: recorded.progress(connection, row.task_id))
+        trouble = _trouble(row.kind, progress)
+        bucket, folder = await _place(site, row.task_id)
+        kept = DIRECTORY if bucket == LIBRARY else FILES
+        local = None if site.directory is None or not folder else site.directory / kept / safe_key(folder)
         return {
             "task_id": row.task_id,
             "kind": row.kind,
@@ -61,26 +66,31 @@ class RecordingsShow(Command, tag="recordings.show", kw_only=True):
             "seconds": round(_seconds(min(f.begin_ms for f in known), max(f.end_ms or f.begin_ms for f in known)), 3),
             "size": sum(file.size for file in known),
             "waiting": sum(not file.is_stored for file in known),
-            "bucket": folder[0] if folder else None,
-            "folder": "/".join(folder[1:]) or None,
+            "trouble": None if trouble is None else f"{trouble.code}: {trouble.message}",
+            "trouble_since": None if trouble is None else iso(trouble.since_ms),
+            "bucket": "media library" if bucket == LIBRARY else None if bucket is None else bucket.name,
+            "folder": "/".join(folder if bucket == LIBRARY else folder[1:]) or None,
             "directory": None if local is None or not local.is_dir() else str(local),
             "files": [_file(file) for file in known if self.segments or file.kind != "segment"],
         }
 
 
-async def _folder(site: Site, task_id: str) -> Sequence[str]:
+async def _place(site: Site, task_id: str) -> tuple[Bucket | None, Sequence[str]]:
     """The bucket, and the parts of the key; nothing when it cannot be known here."""
     sealer = site.sealer
     if sealer is None:
-        return ()
+        return None, ()
     try:
         task = await site.database.read(lambda connection: records.load(connection, sealer, task_id))
     except SealError as error:
         raise AdminError(str(error)) from error
-    return () if task is None or task.kind not in _KINDS else _KINDS[task.kind].folder(task)
+    if task is None or task.kind not in _KINDS:
+        return None, ()
+    return _KINDS[task.kind].bucket(task), _KINDS[task.kind].folder(task)
 
 
 def _line(each: Recording) -> dict[str, object]:
+    trouble = _trouble(each.kind, each.progress)
     return {
         "task_id": each.task_id,
         "kind": each.kind,
@@ -93,7 +103,12 @@ def _line(each: Recording) -> dict[str, object]:
         "files": each.files,
         "size": each.size,
         "waiting": each.waiting,
+        "why": None if trouble is None else trouble.code,
     }
+
+
+def _trouble(kind: str, progress: str) -> Trouble | None:
+    return _KINDS[kind].trouble(progress) if kind in _KINDS else None
 
 
 def _file(file: KnownFile) -> dict[str, object]:

@@ -9,6 +9,7 @@ from rtcloud.store.bus import Bus
 from rtcloud.store.database import Database
 from rtcloud.store.objects import safe_segment
 from rtcloud.store.sealing import Sealer
+from rtcloud.store.space import Space
 from rtcloud.tasks.kinds import TaskKind
 from rtcloud.tasks.process import JobProcess
 from rtcloud.tasks.task import Identity
@@ -54,6 +55,7 @@ class WorkerContext:
     counters: Counters = field(default_factory=Counters)
     images: str = ""  # directory of checked pictures
     allow_private: bool = False  # what jobs push to may be in private networks
+    space: Space | None = None  # of the spool's disk; None: there is always room
     capacity: int = 0  # thousandths of this machine's cores that tasks may plan to use; 0: no limit
 
     def directory(self, task_id: str) -> Path:

@@ -43,12 +43,18 @@ def claim(connection: Connection, worker: str, dead: Sequence[str], now_ms: int)
 
 def release(connection: Connection, task_id: str, worker: str, *, let_go: bool = False) -> None:
     """Let a task go: another worker, or the next start, goes on with it. ``let_go``: so was its job, which was well."""
+    suspend(connection, task_id, worker, let_go=let_go)
+    mine = (tasks.c.task_id == task_id) & (tasks.c.worker == worker)
+    connection.execute(update(tasks).where(mine).values(worker=None))
+
+
+def suspend(connection: Connection, task_id: str, worker: str, *, let_go: bool = True) -> None:
+    """The task has no job for now, and waits for one."""
     mine = (tasks.c.task_id == task_id) & (tasks.c.worker == worker)
     was_running = mine & (tasks.c.state == State.RUNNING)
     connection.execute(update(tasks).where(was_running).values(state=State.ACCEPTED))
     if let_go:
         connection.execute(update(tasks).where(mine, tasks.c.spent > 0).values(spent=tasks.c.spent - 1))
-    connection.execute(update(tasks).where(mine).values(worker=None))
 
 
 def remove_worker(connection: Connection, worker: str) -> None:

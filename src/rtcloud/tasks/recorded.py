@@ -24,6 +24,7 @@ class Recording:
     files: int
     waiting: int  # files that are not in the store yet
     size: int
+    progress: str  # the kind's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ def recordings(connection: Connection, *, ended: bool = True, sdk_app_id: int | 
     count = func.count()
     statement = (
         select(
-            *(tasks.c[name] for name in ("task_id", "kind", "sdk_app_id", "numeric", "room_id", "state")),
+            *(tasks.c[name] for name in ("task_id", "kind", "sdk_app_id", "numeric", "room_id", "state", "progress")),
             func.min(task_files.c.begin_ms).label("begin_ms"),
             func.max(func.coalesce(task_files.c.end_ms, task_files.c.begin_ms)).label("end_ms"),
             func.count(func.distinct(func.nullif(task_files.c.user_id, ""))).label("users"),
@@ -74,9 +75,14 @@ def recordings(connection: Connection, *, ended: bool = True, sdk_app_id: int | 
             files=row.files,
             waiting=row.waiting,
             size=row.size,
+            progress=row.progress,
         )
         for row in connection.execute(statement)
     ][::-1]
+
+
+def progress(connection: Connection, task_id: str) -> str:
+    return str(connection.execute(select(tasks.c.progress).where(tasks.c.task_id == task_id)).scalar_one())
 
 
 def files(connection: Connection, task_id: str) -> list[KnownFile]:

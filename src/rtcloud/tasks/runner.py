@@ -17,7 +17,7 @@ from sqlalchemy.exc import OperationalError
 
 from rtcloud.callbacks import outbox
 from rtcloud.store.database import DatabaseClosedError
-from rtcloud.tasks import lifecycle, records
+from rtcloud.tasks import leases, lifecycle, records
 from rtcloud.tasks.attempts import GivenUpError, is_sound, sole, write_pid
 from rtcloud.tasks.cleaning import clean_spool
 from rtcloud.tasks.context import WorkerContext
@@ -42,6 +42,8 @@ from rtcloud.tasks.task import Identity
 
 _REPLAYED_AT_ONCE = 200
 _DOOR_SECONDS = 2.0
+#: what 308 says, and ``recording show``
+DISK_FULL = ("DiskFull", "the disk of the recording server is nearly full; the recording goes on when there is room")
 
 _log = logging.getLogger(__name__)
 _events = msgspec.json.Decoder(AnyJobEvent)
@@ -57,6 +59,7 @@ class Runner:
         self._told_stop = False
         self._told_revision = 0
         self._token_at = 0.0
+        self._waits_for_room = False  # the job was let go because the disk is nearly full
         self._has_ended = False  # the job has made its last report: it has a moment to exit by itself
         #: whether a job of the task ran until this worker let it go
         self.has_let_go = False
@@ -93,9 +96,12 @@ class Runner:
     async def refresh(self, desired: Desired, revision: int) -> None:
         """The row says this; tell the job what it does not know. Also sends tokens in time."""
         job, timing = self._job, self._context.timing
+        space = self._context.space
+        if job is not None and space is not None and space.is_full:
+            await self._make_wait(job)
         if desired is Desired.STOPPED:
             self._wake.set()  # a pause before the next attempt is pointless
-        if job is None or self._draining:
+        if job is None or self._is_let_go:
             return
         now = self._context.clock.monotonic()
         is_new = revision > self._told_revision or (desired is Desired.STOPPED and not self._told_stop)
@@ -121,6 +127,19 @@ class Runner:
                 self._token_at = now
         except JobProtocolError:
             job.kill()
+
+    async def _make_wait(self, job: JobProcess) -> None:
+        """Lets the job go while it can still close its files; ``_start`` waits until there is room again."""
+        task = await self._load()
+        may_wait = self._kind(task).waits_for_room and task.leave_code is None
+        if may_wait and job is self._job and not self._is_let_go and not self._told_stop:
+            self._waits_for_room = True
+            _log.warning("the disk is nearly full: a job is let go", extra={"task_id": self._task_id})
+            self._let_go(job)
+
+    @property
+    def _is_let_go(self) -> bool:
+        return self._draining or self._waits_for_room
 
     # -- steps between jobs --------------------------------------------------------------------------------------
 
@@ -174,7 +193,7 @@ class Runner:
             await self._pause(start.delay_ms / 1000)
             if (await self._load()).desired is not task.desired:
                 return  # decide again
-        if self._draining:
+        if self._draining or not await self._has_room(task, start):
             return
         directory = self._context.directory(self._task_id) / str(start.attempt)
         order = Order(
@@ -212,13 +231,43 @@ class Runner:
         _log.info("job starts", extra={"task_id": self._task_id, "attempt": start.attempt, "finish": start.finish})
         await self._watch(job, kind, order, task)
 
+    async def _has_room(self, task: Task, start: StartJob) -> bool:
+        """Waits for room on the disk: for what a job writes until it is let go, or for the whole that it makes at the
+        end. False: decide again."""
+        space, directory = self._context.space, self._context.directory(self._task_id)
+        if space is None or not (self._kind(task).waits_for_room or start.finish):
+            return True
+        loop, is_told = asyncio.get_running_loop(), False
+        while True:
+            needed = await loop.run_in_executor(None, _size, directory) if start.finish else 0
+            if space.has(needed):
+                return True
+            if not is_told:
+                is_told = True
+                extra = {"task_id": self._task_id, "needed": needed, "free": space.free}
+                _log.warning("a job waits for room on the disk", extra=extra)
+                await self._tell_full(task)
+            await self._pause(self._context.timing.again)
+            if self._draining or (await self._load()).desired is not task.desired:
+                return False
+
+    async def _tell_full(self, task: Task) -> None:
+        def work(connection: Connection, now_ms: int) -> None:
+            mine = records.load_mine(connection, self._context.sealer, self._task_id, self._context.worker)
+            records.mark_refused(connection, self._kind(task), mine, *DISK_FULL, now_ms)
+
+        try:
+            await self._write(work)
+        except OperationalError:  # the database may be what has no room; the log has it
+            _log.exception("telling of the full disk failed", extra={"task_id": self._task_id})
+
     # -- while a job runs ----------------------------------------------------------------------------------------
 
     async def _watch(self, job: JobProcess, kind: TaskKind, order: Order, task: Task) -> None:
         timing, began = self._context.timing, self._context.clock.monotonic()
         self._job, self._told_revision, self._told_stop = job, order.revision, False
         self._token_at = began
-        self._has_ended = False
+        self._has_ended = self._waits_for_room = False
         self._context.counters.running += 1
         try:
             write_pid(Path(order.spool), job.pid)
@@ -232,7 +281,7 @@ class Runner:
                 current = await self._load()
                 await self.refresh(current.desired, current.revision)
             await self._follow(job, kind, order.attempt)
-            self.has_let_go = self._draining
+            self.has_let_go = self._draining and not self._waits_for_room
             async with asyncio.timeout(timing.exit):
                 await job.wait()
         except TimeoutError:
@@ -249,6 +298,8 @@ class Runner:
             job.close()
             status = await job.wait()
             _log.info("job ended", extra={"task_id": self._task_id, "attempt": order.attempt, "status": status})
+        if self._waits_for_room or (status and not self._has_ended and await self._is_disk_full()):
+            await self._write(lambda connection, _: leases.suspend(connection, self._task_id, self._context.worker))
         if kind.max_restarts is None and self._context.clock.monotonic() - began >= timing.steady:
             await self._write(
                 lambda connection, _: records.forget_restarts(connection, self._task_id, self._context.worker)
@@ -284,7 +335,7 @@ class Runner:
             async with asyncio.timeout(patience):
                 return await job.read_line()
         except TimeoutError:
-            if not self._draining:
+            if not self._is_let_go:
                 raise
         return await job.read_line()
 
@@ -307,6 +358,14 @@ class Runner:
                 await asyncio.sleep(context.timing.again)
         if any(isinstance(event, FileClosed) for event in events):
             context.bus.publish(records.FILES_TOPIC, self._task_id)
+
+    async def _is_disk_full(self) -> bool:
+        """At this moment: a job that died of it is as good as let go."""
+        space = self._context.space
+        if space is None:
+            return False
+        await asyncio.get_running_loop().run_in_executor(None, space.look)
+        return space.is_full
 
     # -- helpers -------------------------------------------------------------------------------------------------
 
@@ -365,6 +424,15 @@ async def _is_open(url: str) -> bool:
         return False
     writer.close()
     return True
+
+
+def _size(directory: Path) -> int:
+    """What a file made of all the media that a task has kept would take, at most."""
+    total = 0
+    for path in directory.glob("*/keep/*"):
+        with contextlib.suppress(OSError):
+            total += path.stat().st_size
+    return total
 
 
 def _websocket(url: str) -> str:

@@ -20,6 +20,7 @@ from rtcloud.store.bus import Bus
 from rtcloud.store.database import Database, DatabaseClosedError
 from rtcloud.store.objects import Stores
 from rtcloud.store.sealing import Sealer
+from rtcloud.store.space import Space
 from rtcloud.tasks import leases, records
 from rtcloud.tasks.attempts import boot_id
 from rtcloud.tasks.context import Timing, WorkerContext
@@ -57,6 +58,7 @@ class Supervisor:
         timing: Timing | None = None,
         allow_private: bool = False,
         capacity: int = 0,
+        space: Space | None = None,
         keeps_spare: bool = False,
     ) -> None:
         """``keeps_spare``: a job process waits for the next order, so that it begins at once."""
@@ -76,6 +78,7 @@ class Supervisor:
             images=str(directory / "images"),
             allow_private=allow_private,
             capacity=capacity,
+            space=space,
         )
         self.uploader = Uploader(self.context, stores)
         self._runners: dict[str, Runner] = {}

@@ -136,6 +136,7 @@ async def test_what_was_recorded_is_listed_with_what_still_waits(operator: Opera
         "files": 2,
         "size": 200,
         "waiting": 1,
+        "why": None,
     }
     assert (second["task_id"], second["users"], second["size"]) == ("single", 2, 100)
     assert [line["task_id"] for line in await operator.does("ls --live")] == ["single"]

@@ -9,7 +9,7 @@ its name only when complete.
 import contextlib
 import heapq
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -25,6 +25,8 @@ from rtcloud.mixer.timeline import RATE
 
 #: 2 GB, less what the index of a file of that size may take
 MAX_BYTES = 2_000_000_000
+#: begins the names of files that are being made
+UNFINISHED = ".part"
 _TIME_BASE = Fraction(1, TICKS)
 #: kind, packet, and its time since the recording's beginning
 _Timed = tuple[str, "av.Packet[Any]", int]
@@ -109,7 +111,7 @@ class _Writer:
 
     def _next(self, time: int) -> _Part:
         self.close()
-        path = self._directory / f".part{len(self.parts) + 1}.{self._extension}"
+        path = self._directory / f"{UNFINISHED}{len(self.parts) + 1}.{self._extension}"
         if self._extension == "mp4":
             container = av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"})
         else:
@@ -144,6 +146,28 @@ def make_whole(
     begin_ms = min(source.attempt_begin_ms for source in sources)
     begin = max(0, sources[0].begin_ms - begin_ms - 1) * TICKS // 1000
     writer = _Writer(directory, extension, max_minutes * 60 * TICKS, max_bytes, templates, begin)
+    try:
+        _write_all(writer, sources, begin_ms, templates, extension)
+    except BaseException:  # a full disk must not be filled by what is of no use
+        for part in writer.parts:
+            part.path.unlink(missing_ok=True)
+        raise
+    track_type = "_".join(sorted(templates))
+    products = []
+    for number, part in enumerate(writer.parts, 1):
+        name = names.whole(number if len(writer.parts) > 1 else None, extension)
+        with part.path.open("rb") as file:
+            os.fsync(file.fileno())
+        part.path.replace(directory / name)
+        size = (directory / name).stat().st_size
+        begin, end = (begin_ms + ticks * 1000 // TICKS for ticks in (part.begin, part.end))
+        products.append(Product(name, begin, end, size, track_type))
+    return products
+
+
+def _write_all(
+    writer: _Writer, sources: Sequence[Source], begin_ms: int, templates: Mapping[str, Path], extension: str
+) -> None:
     has_video = "video" in templates
     pictures = -_NO_PICTURES
     try:
@@ -158,17 +182,6 @@ def make_whole(
                 writer.write(kind, packet, time, not has_video or time - pictures >= _NO_PICTURES)
     finally:
         writer.close()
-    track_type = "_".join(sorted(templates))
-    products = []
-    for number, part in enumerate(writer.parts, 1):
-        name = names.whole(number if len(writer.parts) > 1 else None, extension)
-        with part.path.open("rb") as file:
-            os.fsync(file.fileno())
-        part.path.replace(directory / name)
-        size = (directory / name).stat().st_size
-        begin, end = (begin_ms + ticks * 1000 // TICKS for ticks in (part.begin, part.end))
-        products.append(Product(name, begin, end, size, track_type))
-    return products
 
 
 def _templates(sources: Sequence[Source], kinds: Collection[str]) -> dict[str, Path]:

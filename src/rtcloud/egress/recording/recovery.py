@@ -15,7 +15,7 @@ import av
 import msgspec
 
 from rtcloud.egress.recording.hls import KEEP, Segment, Size, Tracks, keep_file, render_index, replace_file
-from rtcloud.egress.recording.mp4 import Source
+from rtcloud.egress.recording.mp4 import UNFINISHED, Source
 from rtcloud.egress.recording.mpegts import PACKET
 from rtcloud.egress.recording.naming import FACTS, FileNames
 from rtcloud.tasks.journal import Journal, read_journal
@@ -63,6 +63,8 @@ def load_all_facts(directory: Path) -> list[AttemptFacts]:
 
 def recover(directory: Path, now_ms: int) -> list[AnyJobEvent]:
     """The reports that were added to the journal of the attempt in ``directory``."""
+    for left in directory.glob(f"{UNFINISHED}*"):  # the next attempt begins it anew, and needs the room
+        left.unlink(missing_ok=True)
     events = read_journal(directory)
     added: list[AnyJobEvent] = []
     for facts in load_all_facts(directory):
