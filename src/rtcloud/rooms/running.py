@@ -32,6 +32,8 @@ INBOX_SIZE = 8192
 #: How long commands may find the media node's queue full before the room is given up.
 MEDIA_PATIENCE_S = 2.0
 RECOVER_EVERY_S = 1.0
+#: Of the bus: a room in which somebody may have begun to send, by its sid.
+SENDING_TOPIC = "sending"
 
 ToSession = commands.Notice | media.AnyEvent
 #: Where the notices of a session go; must not block.
@@ -151,6 +153,8 @@ class LiveRoom:
             await self._recover({*before, *self.room.sessions})
             return
         self._ground.healthy = True
+        if any(isinstance(fact, facts.MediaStarted | facts.TrackMuted) for fact, _ in batch):
+            self._ground.bus.publish(SENDING_TOPIC, self.room.sid)
         self._deliver(notices)
         for done, accepted in answers:
             if not done.done():

@@ -5,7 +5,8 @@ How one room runs is in ``running``.
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 
 from rtcloud import errors
 from rtcloud.aio import spawn
@@ -15,7 +16,7 @@ from rtcloud.media import node as media
 from rtcloud.rooms import commands, facts, store
 from rtcloud.rooms.commands import LeaveCause
 from rtcloud.rooms.ids import RoomRef
-from rtcloud.rooms.participant import Kind, Role
+from rtcloud.rooms.participant import Kind, Participant, Role
 from rtcloud.rooms.room import Room
 from rtcloud.rooms.running import Deliver, Ground, LiveRoom, Observer, Pass
 from rtcloud.rooms.scenes import Limits, rules_of
@@ -23,6 +24,13 @@ from rtcloud.store.bus import Bus
 from rtcloud.store.database import Database
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SendingRoom:
+    sid: str
+    ref: RoomRef
+    created_ms: int
 
 
 class RoomService:
@@ -75,6 +83,19 @@ class RoomService:
         """Whether that user is in the room, be it between two connections."""
         live = self._rooms.get(ref)
         return live is not None and not live.room.destroyed and user_id in live.room.participants
+
+    def has_sid(self, sid: str) -> bool:
+        return sid in self._by_sid
+
+    def sending(self, sids: Collection[str] | None = None) -> list[SendingRoom]:
+        """The open rooms in which a person sends something that can be received now; of these only, if given. Nobody
+        counts who was there before a restart and did not come back."""
+        lives = self._by_sid.values() if sids is None else [self._by_sid[sid] for sid in sids if sid in self._by_sid]
+        return [
+            SendingRoom(live.room.sid, live.ref, live.room.created_ms)
+            for live in lives
+            if not live.room.destroyed and any(_sends(one) for one in live.room.participants.values())
+        ]
 
     # sessions -----------------------------------------------------------------------------------------------------
 
@@ -242,6 +263,11 @@ class RoomService:
     def counts(self) -> tuple[int, int]:
         """(rooms, connected participants)"""
         return len(self._rooms), len(self._ground.sessions)
+
+
+def _sends(participant: Participant) -> bool:
+    tracks = participant.tracks.values()
+    return not participant.robot and any(track.started and not participant.is_silenced(track) for track in tracks)
 
 
 def _fact_of(event: media.AnyEvent) -> facts.Fact | Pass:

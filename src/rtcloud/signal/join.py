@@ -24,6 +24,7 @@ from rtcloud.clock import Clock
 from rtcloud.rooms.commands import LeaveCause
 from rtcloud.rooms.ids import RoomRef
 from rtcloud.rooms.participant import Role
+from rtcloud.tasks.task import AUTO_RECORDER
 
 #: The token only has to live until the socket is open; a connected client gets new ones.
 TOKEN_LIFE_S = 600
@@ -122,6 +123,8 @@ class JoinService:
             raise JoinError(404, UNKNOWN_APPLICATION, "sdkAppId: there is no such application")
         if _USER.fullmatch(body.user_id) is None:
             raise JoinError(400, BAD_PARAMETER, "userId: 1 to 64 printable ASCII characters without spaces")
+        if body.user_id == AUTO_RECORDER:
+            raise JoinError(400, BAD_PARAMETER, f"userId: {AUTO_RECORDER} is the robot of automatic recordings")
         ref = _room(body)
         now_ms = self._clock.now_ms()
         try:

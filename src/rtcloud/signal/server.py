@@ -28,6 +28,7 @@ from rtcloud.signal.connection import Connection
 from rtcloud.signal.join import REFUSALS
 from rtcloud.signal.outputs import Hangup, Post, Send
 from rtcloud.signal.session import TOKEN_LIFE_S, Session
+from rtcloud.tasks.task import AUTO_RECORDER
 
 _log = logging.getLogger(__name__)
 
@@ -109,6 +110,8 @@ class SignalServer:
         application = self._application(grant.room.sdk_app_id)
         if application is not None and not grant.robot and grant.scene not in application.settings.scenes:
             raise TokenError(f"the application has no rooms of scene {grant.scene}")
+        if grant.user_id == AUTO_RECORDER and not grant.robot:
+            raise TokenError(f"{AUTO_RECORDER} is the robot of automatic recordings")
         return grant
 
     def _secret_keys(self, sdk_app_id: int) -> tuple[str, ...]:

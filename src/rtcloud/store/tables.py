@@ -307,6 +307,7 @@ tasks = Table(
     Column("progress", Text, nullable=False, default="{}"),  # JSON owned by the kind
     Column("lists_files", Boolean, nullable=False, server_default="1"),  # whether the API tells its files
     Index("tasks_wanted", "state", "worker"),
+    Index("tasks_of_rooms", "sdk_app_id", "numeric", "room_id"),
 )
 
 # The rooms that a task's robot joined, its own and those that a mix takes users from: there its input is counted.

@@ -12,6 +12,7 @@ from rtcloud.rooms.ids import RoomRef
 from rtcloud.rooms.participant import Device, Participant, Role
 from rtcloud.signal.admission import Admission
 from rtcloud.signal.join import (
+    BAD_PARAMETER,
     BAD_PRIVATE_MAP_KEY,
     BAD_ROOM,
     MAY_NOT_CREATE,
@@ -23,6 +24,7 @@ from rtcloud.signal.join import (
     JoinService,
     RoomRefusal,
 )
+from rtcloud.tasks.task import AUTO_RECORDER
 
 APP, KEY, NOW = 1400000000, "5bd2850fff3ecb11d7c805251c51ee46", 1_700_000_000_000
 
@@ -114,6 +116,7 @@ def test_an_audience_of_a_live_room_may_not_publish() -> None:
         ({"room_id": None}, BAD_ROOM),
         ({"room_id": None, "str_room_id": "a/b"}, BAD_ROOM),
         ({"user_id": "bob"}, 70013),
+        ({"user_id": AUTO_RECORDER}, BAD_PARAMETER),
         ({"user_sig": make_user_sig(APP, "other", "alice", now_ms=NOW)}, 70009),
         ({"user_sig": make_user_sig(APP, KEY, "alice", now_ms=NOW - 90_000, expire_s=60)}, 70001),
         ({"user_sig": make_user_sig(7, KEY, "alice", now_ms=NOW)}, 70014),

@@ -22,6 +22,7 @@ from rtcloud.signal.joining import JoinAttempt, parse_v0
 from rtcloud.signal.outputs import Hangup, Send
 from rtcloud.signal.server import SignalServer
 from rtcloud.signal.session import Session
+from rtcloud.tasks.task import AUTO_RECORDER
 
 pytestmark = pytest.mark.anyio
 
@@ -111,7 +112,9 @@ async def test_a_token_is_for_scenes_of_the_application_and_any_key_that_is_good
     grant = JoinGrant(REF, "alice", 4_000_000_000_000, scene="live")
     for key in ("new", "old"):
         assert server._grant(make_join_token(grant, secret_key=key, now_ms=1), "") == grant
-    for refused, key in ((grant, "older"), (replace(grant, scene="rtc"), "new")):
+    reserved = replace(grant, user_id=AUTO_RECORDER)
+    assert server._grant("", f"Bearer {make_join_token(replace(reserved, robot=True), secret_key='new', now_ms=1)}")
+    for refused, key in ((grant, "older"), (replace(grant, scene="rtc"), "new"), (reserved, "new")):
         with pytest.raises(TokenError):
             server._grant("", f"Bearer {make_join_token(refused, secret_key=key, now_ms=1)}")
     robot = replace(grant, scene="rtc", robot=True)
