@@ -68,13 +68,17 @@ async def start_publish_cdn_stream(services: Services, call: Call, request: Star
     action, now_ms = call.action, services.clock.now_ms()
     main = relayed.main_room(action, request.sdk_app_id, request.room_id, request.room_id_type)
     members = relayed.with_rooms(action, main, _members(request))
-    wanted = relayed.whole(action, members, RoomId=main.room_id, VideoCodec=call.application.settings.relay_codec)
+    settings = call.application.settings
+    wanted = relayed.whole(
+        action, members, template=settings.auto_recording, RoomId=main.room_id, VideoCodec=settings.relay_codec
+    )
     relay_rules.check(action, wanted)
     if sig := request.agent_params.get("UserSig"):  # optional: the call itself was signed by the application's owner
         check_user_sig(call, "AgentParams.UserSig", sig, wanted.agent_params.user_id, now_ms)
     _check_feedback_sigs(call, members, now_ms)
-    if wanted.record_params is not None:
-        check_storage(services, call, wanted.record_params.filing, "RecordParams.McuStorageParams.CloudStorage")
+    if (filing := wanted.filing) is not None:
+        check_storage(services, call, filing, "RecordParams.McuStorageParams.CloudStorage")
+        wanted = msgspec.structs.replace(wanted, files_at=services.files_at(filing))
     check_stopping(services)
     named = robots.of_relay(wanted)
     await robots.check_free(services, call, named, ROBOT_LEAVES_WITHIN_S)

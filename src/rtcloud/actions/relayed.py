@@ -6,15 +6,19 @@ UserSigs, which were verified before, are left behind.
 
 from typing import Any
 
+import msgspec
+
+from rtcloud.accounts.entities import AutoRecording
 from rtcloud.actions import tasks
 from rtcloud.apimodel import faults
 from rtcloud.apimodel.model import Action
-from rtcloud.egress.publishing.request import RelayRequest
+from rtcloud.egress.publishing.request import McuCloudVod, RecordParams, RelayRequest, StorageParams
 from rtcloud.egress.publishing.updating import convert
+from rtcloud.egress.recording.automatic import STREAM_TYPES, bucket_of, library_of
 from rtcloud.errors import ServiceError
 from rtcloud.rooms.ids import RoomRef
 
-#: 2: by a template of the console, 3: by these parameters. 0 is not defined by the documents: off, as 1 is.
+#: 2: as the application's automatic recording, 3: by these parameters. 0 is not defined by the documents: off, as 1 is.
 _UNI_RECORD_TEMPLATE, _UNI_RECORD = 2, 3
 
 
@@ -39,8 +43,11 @@ def with_rooms(action: Action, main: RoomRef, value: Any, path: str = "") -> Any
     return {key: with_rooms(action, main, each, prefix + key) for key, each in value.items()}
 
 
-def whole(action: Action, members: dict[str, Any], **ours: Any) -> RelayRequest:
-    """``members`` with their rooms; ``ours`` are members that the caller does not name."""
+def whole(
+    action: Action, members: dict[str, Any], *, template: AutoRecording | None = None, **ours: Any
+) -> RelayRequest:
+    """``members`` with their rooms; ``ours`` are members that the caller does not name. ``template``: how the
+    application wants its recordings."""
     kept = dict(members) | ours
     if not any(kept.get("AudioParams", {}).values()):
         kept.pop("AudioParams", None)  # given but empty: only video
@@ -48,7 +55,7 @@ def whole(action: Action, members: dict[str, Any], **ours: Any) -> RelayRequest:
         kept.pop("VideoParams", None)
     _check_encoding(action, kept)
     if "RecordParams" in kept:
-        kept["RecordParams"] = _recording(action, kept["RecordParams"])
+        kept["RecordParams"] = _recording(action, kept["RecordParams"], template)
     return convert(kept)
 
 
@@ -77,27 +84,43 @@ def _check_encoding(action: Action, members: dict[str, Any]) -> None:
         raise faults.missing(action, "VideoParams.VideoEncode")
 
 
-def _recording(action: Action, record: dict[str, Any]) -> dict[str, Any] | None:
+def _recording(action: Action, record: dict[str, Any], template: AutoRecording | None) -> dict[str, Any] | None:
     """What is recorded beside, or None."""
     mode = record.get("UniRecord", 0)
     if mode < _UNI_RECORD_TEMPLATE:
         return None
-    if mode == _UNI_RECORD_TEMPLATE:
-        raise _unable("RecordParams.UniRecord 2 (by a template of the console); give the parameters with UniRecord 3")
     if record.get("RecordKey"):
         raise _unable("RecordParams.RecordKey (several tasks recorded as one); each task has a recording of its own")
+    if mode == _UNI_RECORD_TEMPLATE:
+        return _by_template(template)
     storage = record.get("McuStorageParams", {})
     if "CloudStorage" in storage and "McuCloudVod" in storage:
         reason = "must have either CloudStorage or McuCloudVod, not both"
         raise faults.invalid(action, "RecordParams.McuStorageParams", reason)
-    if "McuCloudVod" in storage:
-        raise _unable("RecordParams.McuStorageParams.McuCloudVod; use CloudStorage")
-    if "CloudStorage" not in storage:
+    if "CloudStorage" not in storage and "McuCloudVod" not in storage:
         raise faults.missing(action, "RecordParams.McuStorageParams.CloudStorage")
     formats = list(dict.fromkeys(record.get("RecordFormat") or ["mp4"]))
     if "mp4" in formats and "aac" in formats:
         raise faults.invalid(action, "RecordParams.RecordFormat", "cannot have both mp4 and aac")
     return record | {"RecordFormat": formats}
+
+
+def _by_template(template: AutoRecording | None) -> dict[str, Any]:
+    if template is None:
+        reason = "RecordParams.UniRecord is 2, but the application has no template: its automatic recording is off"
+        raise ServiceError("FailedOperation.NotAbility", reason)
+    if template.bucket:
+        storage = StorageParams(cloud_storage=bucket_of(template))
+    else:
+        storage = StorageParams(mcu_cloud_vod=McuCloudVod(mcu_tencent_vod=library_of(template)))
+    params = RecordParams(
+        record_format=(template.format,),
+        max_media_file_duration=template.file_minutes,
+        stream_type=STREAM_TYPES[template.recorded],
+        mcu_storage_params=storage,
+    )
+    made: dict[str, Any] = msgspec.to_builtins(params)
+    return made
 
 
 def _unable(what: str) -> ServiceError:

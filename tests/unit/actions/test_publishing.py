@@ -10,9 +10,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from rtcloud.accounts.entities import ApplicationSettings, AutoRecording
 from rtcloud.accounts.usersig import make_user_sig
 from rtcloud.actions import publishing, weighing
 from rtcloud.apimodel.model import load_model
+from rtcloud.egress.filing import LIBRARY, CloudStorage, TencentVod
 from rtcloud.egress.publishing import request as relay
 from rtcloud.egress.publishing.request import KIND, RelayRequest, decode, without_keys
 from rtcloud.errors import ServiceError
@@ -452,9 +454,9 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
         "SeiParams.PassThrough.PayloadUuid must be 32",
     ),
     # recording beside
-    (recorded(UniRecord=2), UNABLE, "RecordParams.UniRecord 2"),
+    (recorded(UniRecord=2), UNABLE, "RecordParams.UniRecord is 2, but the application has no template"),
     (recorded(RecordKey="k"), UNABLE, "RecordParams.RecordKey"),
-    (recorded(McuStorageParams={"McuCloudVod": {}}), UNABLE, "RecordParams.McuStorageParams.McuCloudVod"),
+    (recorded(RecordKey="k", UniRecord=2), UNABLE, "RecordParams.RecordKey"),
     (
         recorded(McuStorageParams={"CloudStorage": STORAGE | {"EndpointUrl": "http://10.0.0.1:9000"}}),
         INVALID,
@@ -489,11 +491,49 @@ def test_refused_requests_change_nothing(changes: dict[str, Any], code: str, tex
 
 def test_what_this_version_does_not_do_is_said() -> None:
     async def scenario(world: World) -> None:
-        error = await refusal(world.start(**recorded(UniRecord=2)))
+        error = await refusal(world.start(**recorded(RecordKey="k")))
         assert error.code == "FailedOperation.NotAbility"
-        assert (
-            "use CloudStorage" in (await refusal(world.start(**recorded(McuStorageParams={"McuCloudVod": {}})))).message
+
+    run(scenario)
+
+
+def test_what_is_recorded_by_the_template_is_as_the_applications_automatic_recording() -> None:
+    async def scenario(world: World) -> None:
+        app = world.world.app.sdk_app_id
+
+        async def started(**members: Any) -> relay.RecordParams:
+            settings = ApplicationSettings(auto_recording=AutoRecording(**members))
+            await world.world.accounts.update_application(app, settings=settings)
+            ignored = {"RecordFormat": ["hls"], "McuStorageParams": {"CloudStorage": STORAGE}}
+            _, accepted = await world.started(RecordParams={"UniRecord": 2} | ignored, **video())
+            assert accepted.record_params is not None
+            return accepted.record_params
+
+        record = await started(bucket="b", vendor="aws", region="r", prefix=("p",), file_minutes=9, content="video")
+        assert (record.record_format, record.max_media_file_duration, record.stream_type) == (("mp4",), 9, 2)
+        storage = CloudStorage(vendor=1, region="r", bucket="b", file_name_prefix=("p",))
+        assert record.mcu_storage_params == relay.StorageParams(cloud_storage=storage)
+        record = await started(format="aac", expire_s=60)
+        assert (record.record_format, record.stream_type) == (("aac",), 1)
+        assert isinstance(record.filing.storage, TencentVod)
+        assert record.filing.storage.expire_time == 60
+
+    run(scenario)
+
+
+def test_what_is_recorded_may_go_to_the_media_library() -> None:
+    async def scenario(world: World) -> None:
+        vod = {"McuCloudVod": {"McuTencentVod": {"ExpireTime": 60, "ClassId": 7}}}
+        await world.start(
+            **recorded(McuStorageParams=vod, RecordFormat=["hls", "mp4"], UserDefineRecordPrefix="show_1")
         )
+        (task,) = world.tasks.accepted.values()
+        recording = decode(task.params).record_params
+        assert recording is not None
+        filing = recording.filing
+        assert (filing.formats, filing.bucket, filing.mark) == (("hls", "mp4"), LIBRARY, "show_1")
+        assert isinstance(filing.storage, TencentVod)
+        assert (filing.storage.expire_time, filing.storage.class_id) == (60, 7)
 
     run(scenario)
 
