@@ -47,6 +47,7 @@ NEVER: Mapping[str, str] = {
     r"AuthFailure\.UnsupportedOperation": "`UnsupportedOperation` says it",
     r"DryRunOperation": "no action has a DryRun parameter",
     r"FailedOperation": "a more precise one of its kind is always known",
+    r"FailedOperation\.CRUnsupportMethod": "every way of recording that the documents have is built",
     r"InternalError\..*": "a fault of ours is `InternalError`; its cause is logged under the RequestId",
     r"InvalidParameter\.(BodyParamsError|EncodeParams|UrlParamsError)": "what cannot be read is `InvalidParameter`",
     r"ResourceInUse": "what can be in use is a policy's name, and that has a code of its own",

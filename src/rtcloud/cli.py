@@ -306,6 +306,8 @@ def _config_check(arguments: argparse.Namespace) -> int:
     loaded = msgspec.to_builtins(config.load(vars(arguments)))
     for target in loaded["callbacks"]:
         target["key"] = "…" if target["key"] else ""
+    for store in loaded["storage"]:
+        store["access_key"], store["secret_key"] = ("…" if store[name] else "" for name in ("access_key", "secret_key"))
     if arguments.json:
         _print_json(loaded)
     else:

@@ -6,7 +6,6 @@ Started in the order in which one needs another; ended in the reverse order by t
 import asyncio
 import contextlib
 import secrets
-import signal
 import socket
 from collections.abc import AsyncIterator
 
@@ -21,12 +20,15 @@ from rtcloud.admin import socket as admin_socket
 from rtcloud.admin.command import Site
 from rtcloud.aio import spawn
 from rtcloud.apimodel.model import load_catalogue
+from rtcloud.automatic import AutoRecorder
 from rtcloud.callbacks.sender import Sender
-from rtcloud.config import Config, local_addresses
+from rtcloud.config import Config, local_addresses, public_url
+from rtcloud.egress.filing import LIBRARY, Filing
 from rtcloud.egress.publishing import request as publishing
 from rtcloud.egress.recording import request as recording
+from rtcloud.egress.storage import address_of
 from rtcloud.errors import ConfigError
-from rtcloud.foundation import Foundation, Stop
+from rtcloud.foundation import Foundation
 from rtcloud.gateway.server import Gateway, GatewaySettings
 from rtcloud.gateway.server import routes as api_routes
 from rtcloud.images.fetching import Fetcher
@@ -40,8 +42,12 @@ from rtcloud.signal.server import SignalServer
 from rtcloud.stats.observing import Observer
 from rtcloud.stats.recorder import Recorder
 from rtcloud.store import nodes
+from rtcloud.store.space import Space
 from rtcloud.tasks.store import TaskStore
 from rtcloud.tls import Certificate
+from rtcloud.vod.entry import ADDRESS, DIRECTORY
+from rtcloud.vod.library import Library
+from rtcloud.vod.serving import routes as library_routes
 from rtcloud.watermarks.store import Watermarks
 
 
@@ -79,8 +85,14 @@ async def open_rooms(
 
     joins = JoinService(accounts.application, clock, rooms.refusal, observer.refused)
     routes: list[BaseRoute] = [*signals.routes(), *joins.routes()]
-    routes += operations.routes(lambda: {"rooms": rooms.healthy, "running": not stop.is_asked})
-    routes += _api_routes(foundation, rooms, await stack.enter_async_context(_images(foundation)))
+    routes += operations.routes(
+        lambda: {"rooms": rooms.healthy, "running": not stop.is_asked, "disk": not foundation.space.is_full}
+    )
+    images = await stack.enter_async_context(_images(foundation))
+    library_url = public_url(config, endpoint) + ADDRESS
+    services = _services(foundation, rooms, images, library_url)
+    routes += library_routes(await stack.enter_async_context(_library(foundation)))
+    routes += api_routes(Gateway(services, settings=_gateway_settings(config)))
     if config.demo:
         from rtcloud.gateway.demo import demo_routes
 
@@ -89,17 +101,22 @@ async def open_rooms(
     sender = await stack.enter_async_context(
         Sender(foundation.database, foundation.sealer, foundation.bus, clock, allow_private=config.allow_private)
     )
-    stack.enter_context(operations.exposed(lambda: _figures(node, rooms, sender, recorder)))
+    stack.enter_context(operations.exposed(lambda: _figures(node, rooms, sender, recorder, foundation.space)))
 
     stop.depend_on(await rooms.start())
+    auto_recorder = AutoRecorder(services, rooms, foundation.database, foundation.bus, clock)
+    stack.enter_context(operations.exposed(auto_recorder.figures))
+    recording_rooms = spawn(auto_recorder.run(), name="automatic recording")
+    stop.depend_on(recording_rooms)
+    stack.push_async_callback(_cancelled, recording_rooms)
     delivering = spawn(sender.run(), name="callback sender")
     stop.depend_on(delivering)
     stack.push_async_callback(_cancelled, delivering)
-    signal_url = await _serve_http(stack, stop, Starlette(routes=routes), listener, endpoint, certificate)
+    signal_url = await _serve_http(stack, foundation, Starlette(routes=routes), listener, endpoint, certificate)
     stack.push_async_callback(rooms.close)
     sessions = Sessions(foundation.sealer, accounts)
     directory, sealer = config.directory.resolve(), foundation.sealer
-    site = Site(accounts, foundation.database, foundation.bus, clock, sessions, rooms, directory, sealer)
+    site = Site(accounts, foundation.database, foundation.bus, clock, sessions, rooms, directory, sealer, library_url)
     admin = http.make_server(admin_socket.application(site), graceful_seconds=1)
     stop.depend_on(await stack.enter_async_context(_running(admin, admin_socket.listen(config.directory))))
     stack.callback((config.directory / admin_socket.NAME).unlink, missing_ok=True)
@@ -110,13 +127,14 @@ async def open_rooms(
 
 async def _serve_http(
     stack: contextlib.AsyncExitStack,
-    stop: Stop,
+    foundation: Foundation,
     app: Starlette,
     listener: socket.socket,
     endpoint: str,
     certificate: Certificate | None,
 ) -> str:
     """Where this machine's own robots join. With HTTPS they come over the loopback, where no name has to match."""
+    stop = foundation.stop
     if certificate is None:
         stop.depend_on(await stack.enter_async_context(_running(http.make_server(app), listener)))
         return endpoint
@@ -125,15 +143,16 @@ async def _serve_http(
     url = f"http://127.0.0.1:{inner.getsockname()[1]}"
     stop.depend_on(await stack.enter_async_context(_running(http.make_server(app, tls=context), listener)))
     stop.depend_on(await stack.enter_async_context(_running(http.make_server(app), inner)))
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, certificate.reload, context)
-    stack.callback(loop.remove_signal_handler, signal.SIGHUP)
+    foundation.hangup.add(lambda _: certificate.reload(context))
     return url
 
 
-def _api_routes(foundation: Foundation, rooms: RoomService, images: Images) -> list[BaseRoute]:
+def _services(foundation: Foundation, rooms: RoomService, images: Images, library_url: str) -> Services:
+    def files_at(filing: Filing) -> str:
+        return library_url if filing.bucket == LIBRARY else address_of(foundation.config.storage, filing.bucket)
+
     database, sealer, accounts, clock = foundation.database, foundation.sealer, foundation.accounts, foundation.clock
-    services = Services(
+    return Services(
         rooms=rooms,
         tasks=TaskStore(database, sealer, foundation.bus, clock),
         clock=clock,
@@ -142,9 +161,32 @@ def _api_routes(foundation: Foundation, rooms: RoomService, images: Images) -> l
         watermarks=Watermarks(database),
         images=images,
         is_stopping=lambda: foundation.stop.is_asked,
+        is_full=lambda: foundation.space.is_full,
         allow_private=foundation.config.allow_private,
+        files_at=files_at,
     )
-    return list(api_routes(Gateway(services, settings=_gateway_settings(foundation.config))))
+
+
+@contextlib.asynccontextmanager
+async def _library(foundation: Foundation) -> AsyncIterator[Library]:
+    """The media library, and the removal of what has expired in it."""
+    library = Library(foundation.database, foundation.config.directory.resolve() / DIRECTORY, foundation.clock)
+    sweeping = spawn(library.run(), name="media library")
+    foundation.stop.depend_on(sweeping)
+    try:
+        with operations.exposed(lambda: _library_figures(library)):
+            yield library
+    finally:
+        await _cancelled(sweeping)
+
+
+def _library_figures(library: Library) -> operations.Figures:
+    counters = library.counters
+    return {
+        "library_reads": ("Files of the media library given out, each request of a player", True, counters.served),
+        "library_refusals": ("Requests for files that are not in the media library", True, counters.refused),
+        "library_expired": ("Files of the media library that expired", True, counters.expired),
+    }
 
 
 @contextlib.asynccontextmanager
@@ -224,7 +266,9 @@ async def _cancelled(task: asyncio.Task[None]) -> None:
         await task
 
 
-def _figures(node: MediaNode, rooms: RoomService, sender: Sender, recorder: Recorder) -> operations.Figures:
+def _figures(
+    node: MediaNode, rooms: RoomService, sender: Sender, recorder: Recorder, space: Space
+) -> operations.Figures:
     open_rooms, participants = rooms.counts
     remembered = recorder.counters
     media = node.status()
@@ -255,5 +299,7 @@ def _figures(node: MediaNode, rooms: RoomService, sender: Sender, recorder: Reco
         "callbacks_pending": ("Callbacks not delivered yet", False, sender.backlog.pending),
         "callbacks_parked_now": ("Parked callbacks that nobody replayed yet", False, sender.backlog.parked),
         "callbacks_oldest_pending_seconds": ("How long the oldest of them waits", False, sender.oldest_pending_s),
+        "disk_free_bytes": ("Free on the data directory's disk", False, space.free),
+        "disk_full": ("1 while recordings wait for room on that disk", False, space.is_full),
         "callbacks_open_breakers": ("Receivers that do not answer", False, sender.open_breakers),
     }

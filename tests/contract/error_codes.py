@@ -22,7 +22,6 @@ SEEN_BY = {
     "AuthFailure.SignatureFailure": f"{GATEWAY}::test_who_signs_and_the_signature",
     "AuthFailure.TokenFailure": f"{GATEWAY}::test_who_signs_and_the_signature",
     "AuthFailure.UnauthorizedOperation": f"{GATEWAY}::test_authorisation_comes_before_whether_the_action_is_built",
-    "FailedOperation.CRUnsupportMethod": f"{RECORDING}::test_refused_requests_change_nothing",
     "FailedOperation.NotAbility": f"{PUBLISHING}::test_what_this_version_does_not_do_is_said",
     "FailedOperation.PolicyFull": f"{CAM}::test_quotas_are_told_with_their_code",
     "FailedOperation.PolicyNameInUse": f"{CAM}::test_a_name_is_taken_once",

@@ -255,9 +255,9 @@ def test_unsigned_payload_and_language_are_accepted(api: Api) -> None:
         ({"StorageParams": None}, "MissingParameter.StorageParams", "StorageParams"),
         ({"StorageParams": {}}, "MissingParameter.CloudStorage", "StorageParams.CloudStorage"),
         (
-            {"StorageParams": {"CloudVod": {"TencentVod": {"ExpireTime": 0}}}},
-            "FailedOperation.CRUnsupportMethod",
-            "Vod",
+            {"StorageParams": {"CloudVod": {"TencentVod": {"ExpireTime": 0, "MediaType": 2}}}},
+            "InvalidParameter",
+            "StorageParams.CloudVod.TencentVod.MediaType",
         ),
         ({"StorageParams": {"CloudStorage": {"Vendor": 0, "Region": "x"}}}, "MissingParameter.Bucket", "CloudStorage"),
         ({"SdkAppId": 1400000000000}, "InvalidParameter.OutOfRange", "SdkAppId"),

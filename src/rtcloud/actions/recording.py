@@ -1,15 +1,14 @@
 """Cloud recording: start, ask, change, stop.
 
 A created task is a durable row before its TaskId is answered; a worker does the rest. The robot's UserSig is verified
-here; it joins later with a token of ours. What the documents allow but this build does not record is refused with
-``FailedOperation.CRUnsupportMethod`` and the field's name, never accepted and ignored.
+here; it joins later with a token of ours.
 
 Pictures that a layout names are fetched while the caller waits, but one that cannot be had is no reason to record
 nothing: the task is accepted, and event 309 tells.
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -103,8 +102,6 @@ async def create_cloud_recording(services: Services, call: Call, request: Create
     room = _room(call, request)
     _check_rules(call, request)
     check_user_sig(call, "UserSig", request.user_sig, request.user_id, now_ms)
-    for field in _unbuilt(request):
-        raise ServiceError("FailedOperation.CRUnsupportMethod", f"{field} is not supported by this version")
     accepted = msgspec.convert(_recorded(request, room), RecordingRequest)
     check_users(call.action, accepted.record_params.subscribe_stream_user_ids, "RecordParams.SubscribeStreamUserIds")
     check_layout(call.action, accepted)
@@ -131,6 +128,7 @@ async def accept(
         raise ServiceError(
             "FailedOperation.RestrictedConcurrency", f"the application already has {limit} recording tasks"
         )
+    request = msgspec.structs.replace(request, files_at=services.files_at(request.filing))
     task = NewTask(
         task_id=new_task_id(),
         kind=KIND,
@@ -141,6 +139,7 @@ async def accept(
         now_ms=now_ms,
         output=_output(request),
         load=weighing.of_recording(request),
+        lists_files=request.filing.lists_files,
     )
     await check_load(services, task.load)
     await services.tasks.accept(task)
@@ -226,8 +225,9 @@ def _check_rules(call: Call, request: CreateCloudRecordingRequest) -> None:
         raise faults.invalid(call.action, "StorageParams", "must have either CloudStorage or CloudVod, not both")
     if "CloudStorage" not in storage and "CloudVod" not in storage:
         raise faults.missing(call.action, "StorageParams.CloudStorage")
-    wants_aac = "aac" in _meaning("RecordParams", record, "OutputFormat")
-    if wants_aac and _meaning("RecordParams", record, "StreamType") == "video":
+    if "CloudVod" in storage:
+        _check_media_type(call, storage["CloudVod"].get("TencentVod", {}), record)
+    elif "aac" in _meaning("RecordParams", record, "OutputFormat") and _stream_type(record) == "video":
         raise faults.invalid(call.action, "RecordParams.OutputFormat", "is AAC, but the StreamType records no audio")
     video = request.mix_transcode_params.get("VideoParams", {})
     defaults = VideoParams()
@@ -237,11 +237,15 @@ def _check_rules(call: Call, request: CreateCloudRecordingRequest) -> None:
         raise faults.out_of_range(call.action, path, f"times Height must be at most {MAX_PIXELS}")
 
 
-def _unbuilt(request: CreateCloudRecordingRequest) -> Iterator[str]:
-    """Fields of the request that ask for something this build does not do."""
-    storage = request.storage_params
-    if "CloudVod" in storage:
-        yield "StorageParams.CloudVod"
+def _check_media_type(call: Call, vod: dict[str, Any], record: dict[str, Any]) -> None:
+    media_type = _meaning("TencentVod", vod, "MediaType")
+    if "aac" in media_type and _stream_type(record) != "audio":
+        path = "StorageParams.CloudVod.TencentVod.MediaType"
+        raise faults.invalid(call.action, path, f"is {media_type}, which is for StreamType 1 (audio) only")
+
+
+def _stream_type(record: dict[str, Any]) -> str:
+    return _meaning("RecordParams", record, "StreamType")
 
 
 def _recorded(request: CreateCloudRecordingRequest, room: str) -> dict[str, Any]:

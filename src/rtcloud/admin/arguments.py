@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, NoReturn, Union, get_args, get_origi
 
 import msgspec
 
-from rtcloud.admin import recordings, tasks
+from rtcloud.admin import recordings, tasks, vod
 from rtcloud.admin.command import Command, Flag, Word
 from rtcloud.admin.commands import COMMANDS, NOUNS
 
@@ -23,7 +23,13 @@ TASK_VERBS: dict[str, type[Command]] = {
     "stop": tasks.TasksStop,
     "preview": tasks.TasksPreview,
 }
-RECORDING_VERBS: dict[str, type[Command]] = {"ls": recordings.RecordingsList, "show": recordings.RecordingsShow}
+RECORDING_VERBS: dict[str, type[Command]] = {
+    "ls": recordings.RecordingsList,
+    "show": recordings.RecordingsShow,
+    "rekey": recordings.RecordingsRekey,
+}
+
+VOD_VERBS: dict[str, type[Command]] = {"ls": vod.VodList, "show": vod.VodShow, "rm": vod.VodRemove}
 
 
 class Parser(argparse.ArgumentParser):
@@ -51,6 +57,11 @@ def add_task_parsers(parser: argparse.ArgumentParser) -> dict[str, argparse.Argu
     """``rtcloud task``: the commands of ``rtcloud admin tasks`` by the names that one types often. Gives the verbs'."""
     kinds = _add_short(parser, "task", TASK_VERBS)
     return dict(kinds.choices)
+
+
+def add_vod_parsers(parser: argparse.ArgumentParser) -> None:
+    """``rtcloud vod``, likewise."""
+    _add_short(parser, "vod", VOD_VERBS)
 
 
 def add_recording_parsers(

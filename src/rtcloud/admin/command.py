@@ -46,6 +46,8 @@ class Site:
     directory: Path | None = None
     #: opens what tasks were asked to do, which says where their files are
     sealer: Sealer | None = None
+    #: where the addresses of files in the media library begin, when a server runs
+    library_url: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import msgspec
 
 from rtcloud.accounts.entities import AccountsError
 from rtcloud.accounts.policies import PolicyError
-from rtcloud.admin import accounts, applications, callbacks, keys, policies, recordings, roles, rooms, tasks, users
+from rtcloud.admin import accounts, applications, callbacks, keys, policies, recordings, roles, rooms, tasks, users, vod
 from rtcloud.admin.command import AdminError, Command, Site
 from rtcloud.callbacks.targets import TargetError
 
@@ -25,6 +25,7 @@ NOUNS = {
     "rooms": "What is open now, and who is there.",
     "tasks": "Recordings and relays: which run, how they do, what they show.",
     "recordings": "What was recorded, and where its files lie.",
+    "vod": "The media library: files that recordings sent to VOD.",
     "callbacks": "Where events go; events that could not be delivered.",
 }
 
@@ -39,6 +40,7 @@ COMMANDS: tuple[type[Command], ...] = (
     *rooms.COMMANDS,
     *tasks.COMMANDS,
     *recordings.COMMANDS,
+    *vod.COMMANDS,
 )
 
 _decoder: msgspec.json.Decoder[Command] = msgspec.json.Decoder(functools.reduce(operator.or_, COMMANDS))

@@ -15,6 +15,7 @@ from rtcloud.tasks import listing, records
 from rtcloud.tasks.lifecycle import Desired
 from rtcloud.tasks.listing import TaskRow
 from rtcloud.tasks.protocol import Figures
+from rtcloud.tasks.task import AUTO_RECORDER
 
 #: Of callback 401.
 STATUSES = {0: "ended", 1: "connecting", 2: "running", 3: "recovering", 4: "failed", 5: "disconnecting"}
@@ -109,6 +110,7 @@ def _line(row: TaskRow, said: Figures | None) -> dict[str, object]:
     return {
         "task_id": row.task_id,
         "kind": row.kind,
+        "by": "auto" if row.user_id == AUTO_RECORDER else "api",
         "application": row.ref.sdk_app_id,
         "room": row.ref.room_id,
         "robot": row.user_id,

@@ -43,7 +43,7 @@ class Library:
         """Where a file lies that may be read now. An entry that is not there, or not any more, and a wrong key or name
         are all the same."""
         entry = await self._database.read(lambda connection: store.find(connection, file_id))
-        wanted = access_key("", file_id) if entry is None else entry.key
+        wanted = access_key("", file_id) if entry is None else entry.key  # takes as long for either
         is_right = hmac.compare_digest(wanted.encode(), key.encode(errors="surrogatepass"))
         if entry is None or not is_right or not entry.has(name):
             return None

@@ -17,6 +17,7 @@ from rtcloud.actions.recording import CreateCloudRecordingRequest, ModifyCloudRe
 from rtcloud.actions.tasks import new_task_id
 from rtcloud.apimodel.model import Action, load_model
 from rtcloud.apimodel.validation import validate
+from rtcloud.egress.filing import LIBRARY
 from rtcloud.egress.recording.request import RecordingRequest, SubscribeStreamUserIds, decode, without_keys
 from rtcloud.errors import ServiceError
 from rtcloud.rooms.ids import RoomRef
@@ -211,7 +212,24 @@ def test_storage_keys_stay_with_the_task() -> None:
             "InvalidParameter",
             "StorageParams must have either",
         ),
-        ({"StorageParams": {"CloudVod": {}}}, "FailedOperation.CRUnsupportMethod", "StorageParams.CloudVod"),
+        (
+            {"StorageParams": {"CloudVod": {"TencentVod": {"MediaType": 2}}}},
+            "InvalidParameter",
+            "StorageParams.CloudVod.TencentVod.MediaType is aac",
+        ),
+        (
+            {
+                "StorageParams": {"CloudVod": {"TencentVod": {"MediaType": 4}}},
+                "RecordParams": {"RecordMode": 1, "StreamType": 2},
+            },
+            "InvalidParameter",
+            "StorageParams.CloudVod.TencentVod.MediaType is hls+aac",
+        ),
+        (
+            {"StorageParams": {"CloudVod": {"TencentVod": {"UserDefineRecordId": "a.b"}}}},
+            "InvalidParameter",
+            "StorageParams.CloudVod.TencentVod.UserDefineRecordId",
+        ),
         (
             {"StorageParams": {"CloudStorage": STORAGE | {"EndpointUrl": "http://169.254.169.254"}}},
             "InvalidParameter",
@@ -259,6 +277,26 @@ def test_refused_requests_change_nothing(changes: dict[str, Any], code: str, tex
         error = await world.refused(**changes)
         assert error.code == code
         assert text in error.message
+
+    run(scenario)
+
+
+def test_a_recording_for_the_media_library_has_the_files_of_its_media_type() -> None:
+    async def scenario(world: World) -> None:
+        world.services = replace(
+            world.services, files_at=lambda filing: "https://here/vod" if filing.bucket == LIBRARY else ""
+        )
+        vod = {"MediaType": 4, "ExpireTime": 60, "UserDefineRecordId": "mine"}
+        request = await world.accepted(
+            StorageParams={"CloudVod": {"TencentVod": vod}},
+            RecordParams={"RecordMode": 2, "StreamType": 1, "OutputFormat": 3},
+        )
+        filing = request.filing
+        assert (filing.formats, filing.bucket, filing.mark) == (("hls", "aac"), LIBRARY, "mine")
+        assert filing.address == "https://here/vod"
+        plain = await world.accepted(StorageParams={"CloudVod": {}})
+        assert (plain.filing.formats, plain.filing.mark) == (("mp4",), "")
+        assert [task.lists_files for task in world.tasks.accepted.values()] == [False, False]
 
     run(scenario)
 

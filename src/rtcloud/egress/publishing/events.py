@@ -21,6 +21,7 @@ from rtcloud.egress.publishing.request import (
     decode,
     encode,
     feedback_attributes,
+    with_keys,
     without_keys,
 )
 from rtcloud.egress.recording.committing import HLS
@@ -113,6 +114,9 @@ class RelayKind:
             story.files.on_uploads(pending, products)
         return story.reaction()
 
+    def with_keys(self, params: bytes, access_key: str, secret_key: str) -> bytes:
+        return encode(with_keys(decode(params), access_key, secret_key))
+
     def trouble(self, progress: str) -> Trouble | None:
         return msgspec.json.decode(progress, type=RelayProgress).files.told_trouble()
 
@@ -131,9 +135,9 @@ class _Story:
         self._progress = msgspec.json.decode(task.progress, type=RelayProgress)
         self.outputs = self._progress.outputs
         self.files: Teller | None = None
-        recording = self.request.record_params
-        if recording is not None:
-            self.files = Teller(task, at_ms, self._progress.files, recording.filing)
+        filing = self.request.filing
+        if filing is not None:
+            self.files = Teller(task, at_ms, self._progress.files, filing)
         self._task = task
         self._at_ms = at_ms
         self._callbacks: list[CallbackEvent] = []

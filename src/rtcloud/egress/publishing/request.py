@@ -7,6 +7,7 @@ the caller left out is the main room's; what the job need not see (UserSigs) is 
 Units and enumerations differ from the recording's; each member says its own.
 """
 
+from dataclasses import replace
 from typing import Literal
 
 import msgspec
@@ -209,8 +210,6 @@ class RecordParams(_Part, frozen=True, kw_only=True):
     stream_type: int = 0  # 0 audio and video, 1 audio, 2 video; together with what is relayed
     user_define_record_prefix: str = ""  # with McuCloudVod
     mcu_storage_params: StorageParams
-    #: ours: where the addresses of its files begin, see ``Filing``
-    files_at: str = ""
 
     @property
     def filing(self) -> Filing:
@@ -219,9 +218,9 @@ class RecordParams(_Part, frozen=True, kw_only=True):
         if storage.mcu_cloud_vod is not None:
             vod = storage.mcu_cloud_vod.mcu_tencent_vod
             named = msgspec.structs.replace(vod, user_define_record_id=self.user_define_record_prefix)
-            return Filing(self.record_format, named, address=self.files_at)
+            return Filing(self.record_format, named)
         assert storage.cloud_storage is not None
-        return Filing(self.record_format, storage.cloud_storage, address=self.files_at)
+        return Filing(self.record_format, storage.cloud_storage)
 
 
 class RelayRequest(_Part, frozen=True, kw_only=True):
@@ -245,6 +244,13 @@ class RelayRequest(_Part, frozen=True, kw_only=True):
     images: dict[str, str] = {}
     #: ours: an application's setting when the task began
     video_codec: Literal["h264", "h265"] = "h264"
+    #: ours: where the addresses of its files begin, see ``Filing``
+    files_at: str = ""
+
+    @property
+    def filing(self) -> Filing | None:
+        """What is told of the files, if there are any."""
+        return None if self.record_params is None else replace(self.record_params.filing, address=self.files_at)
 
     @property
     def numeric(self) -> bool:
@@ -306,10 +312,16 @@ def decode(data: bytes) -> RelayRequest:
 
 def without_keys(request: RelayRequest) -> RelayRequest:
     """What a job may see."""
+    return with_keys(request, "", "")
+
+
+def with_keys(request: RelayRequest, access_key: str, secret_key: str) -> RelayRequest:
+    """Those in place of its own, if it has any."""
     recording = request.record_params
     if recording is None:
         return request
     params = recording.mcu_storage_params
-    storage = msgspec.structs.replace(params, cloud_storage=filing.without_keys(params.cloud_storage))
-    hidden = msgspec.structs.replace(recording, mcu_storage_params=storage)
-    return msgspec.structs.replace(request, record_params=hidden)
+    storage = filing.with_keys(params.cloud_storage, access_key, secret_key)
+    keyed = msgspec.structs.replace(params, cloud_storage=storage)
+    recorded = msgspec.structs.replace(recording, mcu_storage_params=keyed)
+    return msgspec.structs.replace(request, record_params=recorded)

@@ -1,9 +1,9 @@
 """Files that play on their own, told one by one: 311 for each when it is in its place, 312 at the end of all. Pure.
 
 Which tasks are told of so is the table's matter (``callbacks.events``): those whose files go to the media library,
-where each file told of is an entry, and automatic recordings to a bucket, whose files are where they are. HLS is told of
-when all of it is there, which is after the end, never while it grows. A file that waits for long is told with Status 1,
-and with 0 when it has arrived; a stream of which nothing could be made is told with 2.
+where each file told of is an entry, and automatic recordings to a bucket, whose files are where they are. HLS is told
+of when all of it is there, which is after the end, never while it grows. A file that waits for long is told with Status
+1, and with 0 when it has arrived; a stream of which nothing could be made is told with 2.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
