@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from rtcloud import operations
 from rtcloud.accounts.tokens import JoinGrant, make_join_token
 from rtcloud.aio import spawn
-from rtcloud.config import thousandths
+from rtcloud.config import Config, thousandths
 from rtcloud.egress.publishing.events import RelayKind
 from rtcloud.egress.recording.events import RecordingKind
 from rtcloud.egress.storage import Storages
@@ -21,6 +21,7 @@ from rtcloud.rooms.participant import Role, TerminalType, UserType
 from rtcloud.store import sealing
 from rtcloud.store.database import DatabaseClosedError
 from rtcloud.store.objects import LocalObjects
+from rtcloud.tasks import records
 from rtcloud.tasks.supervisor import Supervisor
 from rtcloud.tasks.task import Identity
 from rtcloud.vod.entry import DIRECTORY
@@ -43,6 +44,14 @@ async def running_worker(foundation: Foundation) -> AsyncIterator[asyncio.Task[N
 @contextlib.asynccontextmanager
 async def _running(foundation: Foundation, dialer: Dialer, tunnel: str) -> AsyncIterator[asyncio.Task[None]]:
     directory = foundation.config.directory.resolve()
+    stores = Storages(
+        LocalObjects(directory / "files"),
+        library=LocalObjects(directory / DIRECTORY, "media library"),
+        settings=foundation.config.storage,
+        dialer=dialer,
+        tunnel=tunnel,
+    )
+    foundation.hangup.add(lambda config: _renew(foundation, stores, config))
     supervisor = Supervisor(
         directory=directory,
         database=foundation.database,
@@ -50,13 +59,7 @@ async def _running(foundation: Foundation, dialer: Dialer, tunnel: str) -> Async
         bus=foundation.bus,
         clock=foundation.clock,
         kinds=[RecordingKind(), RelayKind()],
-        stores=Storages(
-            LocalObjects(directory / "files"),
-            library=LocalObjects(directory / DIRECTORY, "media library"),
-            settings=foundation.config.storage,
-            dialer=dialer,
-            tunnel=tunnel,
-        ),
+        stores=stores,
         make_robot_token=lambda identity: _robot_token(foundation, identity),
         allow_private=foundation.config.allow_private,
         capacity=thousandths(foundation.config.mixing_cores),
@@ -74,6 +77,13 @@ async def _running(foundation: Foundation, dialer: Dialer, tunnel: str) -> Async
             reloading.cancel()
         await supervisor.drain()
         await asyncio.wait([supervising])
+
+
+def _renew(foundation: Foundation, stores: Storages, config: Config) -> None:
+    """Settings of stores as they are now, tried at once by whatever waits."""
+    stores.set(config.storage)
+    foundation.bus.publish(records.KEYS_TOPIC)
+    _log.info("the settings of stores were read again", extra={"settings": len(config.storage)})
 
 
 def _figures(supervisor: Supervisor) -> operations.Figures:

@@ -1,6 +1,8 @@
 """Recordings that go to a real S3 server, which is well, goes away for a while, or does not know the keys."""
 
 import asyncio
+import json
+import signal
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -25,6 +27,7 @@ pytestmark = [
 ]
 
 BUCKET = "films-1250000000"
+VAULT = "vault-1250000000"  # whose keys are the operator's
 PREFIX = ["year", "month"]
 RECORDED_S = 8.0
 
@@ -33,6 +36,7 @@ RECORDED_S = 8.0
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
     with S3(tmp_path_factory.mktemp("s3")) as started:
         started.make_bucket(BUCKET)
+        started.make_bucket(VAULT)
         yield started
 
 
@@ -82,12 +86,12 @@ async def pause(seconds: float) -> None:
     await eventually(over, "it records", within=seconds + 5)
 
 
-def fetch(s3: S3, task_id: str, folder: Path) -> dict[str, Path]:
+def fetch(s3: S3, task_id: str, folder: Path, bucket: str = BUCKET) -> dict[str, Path]:
     """What the bucket has of the task, by name, copied into ``folder``."""
     found = {}
-    for key in s3.keys(BUCKET, f"{'/'.join(PREFIX)}/{task_id}/"):
+    for key in s3.keys(bucket, f"{'/'.join(PREFIX)}/{task_id}/"):
         path = folder / key.rpartition("/")[2]
-        path.write_bytes(s3.read(BUCKET, key))
+        path.write_bytes(s3.read(bucket, key))
         found[path.name] = path
     return found
 
@@ -179,6 +183,63 @@ async def test_a_store_that_hangs_holds_up_no_other_recording(
         s3.gate.bytes_per_second = float("inf")
     assert (server.data / "files" / BUCKET).exists()
     assert any(name.endswith(".ts") for name in await asyncio.to_thread(fetch, s3, hung, tmp_path))
+
+
+async def test_keys_that_are_replaced_in_the_middle_are_given_to_what_waits(
+    server: Server, receiver: Receiver, s3: S3, alice: int, tmp_path: Path
+) -> None:
+    """Those of requests by a command, those of the operator by the settings; neither needs a restart."""
+    cloud, config = Cloud(server), tmp_path / "rtcloud.toml"
+
+    def of(task_id: str) -> Callable[[Received], bool]:
+        return lambda received: bool(received.info["TaskId"] == task_id)
+
+    def configure(keys: tuple[str, str]) -> None:
+        config.write_text(
+            f'[[storage]]\nbucket = "{VAULT}"\nendpoint = "{s3.url}"\n'
+            f'access_key = "{keys[0]}"\nsecret_key = "{keys[1]}"\n'
+        )
+        server.signal(signal.SIGHUP)
+
+    old = await asyncio.to_thread(s3.take_only, "old")
+    try:
+        configure(old)
+        own = storage(EndpointUrl=f"http://localhost:{s3.gate.port}", AccessKey=old[0], SecretKey=old[1])
+        asked = {"given": own, "again": own, "kept": storage(Bucket=VAULT, AccessKey="none", SecretKey="none")}
+        tasks = {
+            name: await asyncio.to_thread(
+                cloud.start_recording, alice, robot=name, width=320, height=180, output_format=0, storage=members
+            )
+            for name, members in asked.items()
+        }
+        for task_id in tasks.values():
+            assert (await receiver.expect(303, of(task_id))).payload == {"Status": 0}
+            await receiver.expect(307, of(task_id), within=20)
+        new = await asyncio.to_thread(s3.take_only, "new")
+        await asyncio.to_thread(s3.revoke, "old")
+        for task_id in tasks.values():
+            await asyncio.to_thread(cloud.stop_recording, task_id)
+        for task_id in tasks.values():
+            assert (await receiver.expect(308, of(task_id), within=20)).payload["Code"] == "InvalidAccessKeyId"
+        listed = json.loads(await asyncio.to_thread(server.admin, "recordings", "--json"))
+        assert {each["why"] for each in listed} == {"InvalidAccessKeyId"}
+
+        configure(new)
+        rekey = ("recordings", "rekey", tasks["given"], "--same", "--keys", "-", "--json")
+        changed = json.loads(await asyncio.to_thread(server.admin, *rekey, typed="\n".join(new)))["changed"]
+        assert {*changed} == {tasks["given"], tasks["again"]}
+        for task_id in tasks.values():
+            assert (await receiver.expect(305, of(task_id), within=20)).payload == {"LeaveCode": 0, "Status": 0}
+            assert len(receiver.of(308, of(task_id))) == 1
+    finally:
+        await asyncio.to_thread(s3.take_anyone)
+    for name, bucket in (("given", BUCKET), ("again", BUCKET), ("kept", VAULT)):
+        folder = tmp_path / name
+        folder.mkdir()
+        assert any(file.endswith(".ts") for file in await asyncio.to_thread(fetch, s3, tasks[name], folder, bucket))
+        assert not spooled(server, tasks[name])
+    for key in (*old, *new):
+        assert key not in server.log.read_text()
 
 
 async def test_keys_that_the_store_does_not_know_are_told_at_once_and_nothing_is_lost(

@@ -83,6 +83,7 @@ class S3:
     def take_only(self, user: str) -> tuple[str, str]:
         """From now on every request must be signed by a key that the server knows; gives a user's keys."""
         if user not in self._users:
+            self.take_anyone()
             iam = self._client("iam")
             iam.create_user(UserName=user)
             iam.put_user_policy(UserName=user, PolicyName="all", PolicyDocument=json.dumps(_EVERYTHING))
@@ -93,6 +94,15 @@ class S3:
         self.client.close()
         self.client = self._client("s3", *self._users[user])
         return self._users[user]
+
+    def revoke(self, user: str) -> None:
+        """That key of ``take_only`` is not known any more."""
+        access_key, _ = self._users.pop(user)
+        self.take_anyone()
+        iam = self._client("iam")
+        iam.delete_access_key(UserName=user, AccessKeyId=access_key)
+        iam.close()
+        self._authenticate(0)
 
     def take_anyone(self) -> None:
         self._authenticate(float("inf"))

@@ -156,10 +156,13 @@ class Server:
         answer = response.json()
         return {"url": answer["url"], "token": answer["token"]}
 
-    def admin(self, *arguments: str) -> str:
-        done = subprocess.run(
-            [str(COMMAND), "admin", *arguments, "--data", str(self.data)], capture_output=True, text=True, timeout=30
-        )
+    def signal(self, number: signal.Signals) -> None:
+        self._running().send_signal(number)
+
+    def admin(self, *arguments: str, typed: str = "") -> str:
+        """``typed`` is what its standard input gives."""
+        command = [str(COMMAND), "admin", *arguments, "--data", str(self.data)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, input=typed)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

@@ -106,6 +106,6 @@ class Filing:
         return [task_id] if isinstance(storage, TencentVod) else [storage.bucket, *storage.file_name_prefix, task_id]
 
 
-def without_keys(storage: CloudStorage | None) -> CloudStorage | None:
-    """What a job may see."""
-    return None if storage is None else msgspec.structs.replace(storage, access_key="", secret_key="")
+def with_keys(storage: CloudStorage | None, access_key: str, secret_key: str) -> CloudStorage | None:
+    """Those in place of the request's own."""
+    return None if storage is None else msgspec.structs.replace(storage, access_key=access_key, secret_key=secret_key)

@@ -67,6 +67,11 @@ class Storages:
         self._tunnel = tunnel
         self._open: OrderedDict[Bucket, Objects] = OrderedDict()
 
+    def set(self, settings: Sequence[StorageSetting]) -> None:
+        """From now on; authorities' files are read again, too."""
+        self._settings = settings
+        self._open.clear()
+
     def of(self, bucket: Bucket) -> Objects:
         if bucket == LIBRARY:
             return self._library

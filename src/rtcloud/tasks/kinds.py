@@ -57,6 +57,9 @@ class TaskKind(Protocol):
     def job_params(self, task: Task) -> bytes:
         """The request as a job may see it: without keys."""
 
+    def with_keys(self, params: bytes, access_key: str, secret_key: str) -> bytes:
+        """The request with those keys of its bucket, if it has one."""
+
     def folder(self, task: Task) -> Sequence[str]:
         """Where the files go: the segments of the key before the file's name."""
 

@@ -40,6 +40,7 @@ from rtcloud.vod import store as library
 PURPOSE = "task"
 TOPIC = "tasks"  # of the bus: a task was accepted, changed or stopped
 FILES_TOPIC = "files"  # a file was closed
+KEYS_TOPIC = "keys"  # a task's store has other keys, or (without a task) all may have
 
 _FILE_COLUMNS = [task_files.c[name] for name in TaskFile.__dataclass_fields__]
 
@@ -158,6 +159,21 @@ def revise(
     if output is not None and output != _last_output(connection, task_id):
         _note_output(connection, task_id, output, now_ms)
     return after
+
+
+def replace_keys(
+    connection: Connection, sealer: Sealer, kind: TaskKind, task: Task, access_key: str, secret_key: str
+) -> None:
+    """Of the bucket that the task's files go to. Its job knows none, so nobody need tell it."""
+    params = kind.with_keys(task.params, access_key, secret_key)
+    sealed = sealer.seal(params, purpose=PURPOSE)
+    connection.execute(update(tasks).where(tasks.c.task_id == task.task_id).values(params_sealed=sealed))
+
+
+def live(connection: Connection, sealer: Sealer, sdk_app_id: int) -> list[Task]:
+    """The tasks of an application that have not ended."""
+    statement = select(tasks).where(tasks.c.sdk_app_id == sdk_app_id, tasks.c.state.in_(LIVE_STATES))
+    return [_task(row, sealer) for row in connection.execute(statement)]
 
 
 def params(connection: Connection, sealer: Sealer, task_id: str, sdk_app_id: int) -> bytes | None:

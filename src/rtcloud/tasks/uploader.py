@@ -75,7 +75,8 @@ class Uploader:
     async def run(self) -> None:
         """Until cancelled."""
         await self._sweep()
-        with self._context.bus.subscribe(records.FILES_TOPIC) as hints:
+        bus = self._context.bus
+        with bus.subscribe(records.FILES_TOPIC) as hints, bus.subscribe(records.KEYS_TOPIC) as keys:
             async with asyncio.TaskGroup() as group:
                 while True:
                     try:
@@ -86,6 +87,8 @@ class Uploader:
                     except Exception:
                         _log.exception("looking for files to upload failed")
                     await hints.wait(POLL_SECONDS)
+                    for task_id in await keys.wait(0):
+                        self._try_again(task_id)
 
     async def _start(self, group: asyncio.TaskGroup) -> None:
         now = self._context.clock.monotonic()
@@ -189,6 +192,11 @@ class Uploader:
             pass
         except Exception:  # a full disk refuses both; the refusal is told when it comes again
             _log.exception("noting a refusal failed", extra={"task_id": task_id})
+
+    def _try_again(self, task_id: str) -> None:
+        """Now; the task "" is every one."""
+        for each in [task_id] if task_id else [*self._pauses]:
+            self._pauses.pop(each, None)
 
     def _pause(self, task_id: str) -> None:
         last = self._pauses.get(task_id)

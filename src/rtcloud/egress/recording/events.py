@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from rtcloud.egress.recording.committing import HLS
-from rtcloud.egress.recording.request import decode, encode, without_keys
+from rtcloud.egress.recording.request import decode, encode, with_keys, without_keys
 from rtcloud.egress.recording.telling import Progress, Teller
 from rtcloud.store.objects import Bucket
 from rtcloud.tasks.kinds import Reaction, Refusal, Trouble
@@ -64,6 +64,9 @@ class RecordingKind:
         teller = _teller(task, now_ms)
         teller.on_uploads(pending, products)
         return _reaction(teller)
+
+    def with_keys(self, params: bytes, access_key: str, secret_key: str) -> bytes:
+        return encode(with_keys(decode(params), access_key, secret_key))
 
     def trouble(self, progress: str) -> Trouble | None:
         return msgspec.json.decode(progress, type=Progress).told_trouble()

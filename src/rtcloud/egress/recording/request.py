@@ -151,9 +151,14 @@ def decode(data: bytes) -> RecordingRequest:
 
 def without_keys(request: RecordingRequest) -> RecordingRequest:
     """What a job may see."""
+    return with_keys(request, "", "")
+
+
+def with_keys(request: RecordingRequest, access_key: str, secret_key: str) -> RecordingRequest:
+    """Those in place of its own, if it has any."""
     params = request.storage_params
-    hidden = msgspec.structs.replace(params, cloud_storage=filing.without_keys(params.cloud_storage))
-    return msgspec.structs.replace(request, storage_params=hidden)
+    storage = filing.with_keys(params.cloud_storage, access_key, secret_key)
+    return msgspec.structs.replace(request, storage_params=msgspec.structs.replace(params, cloud_storage=storage))
 
 
 def _wants(user_id: str, allowed: tuple[str, ...], blocked: tuple[str, ...]) -> bool:
