@@ -47,7 +47,7 @@ _ENCODERS: dict[Codec, tuple[str, dict[str, str]]] = {
         "libx264",
         {"preset": "veryfast", "tune": "zerolatency", "profile": "baseline", "x264-params": "threads=1"},
     ),
-    "vp8": ("libvpx", {"deadline": "realtime", "lag-in-frames": "0", "cpu-used": "8"}),
+    "vp8": ("libvpx", {"deadline": "realtime", "lag-in-frames": "0", "cpu-used": "8", "threads": "1"}),
 }
 
 

@@ -1,0 +1,185 @@
+"""People in processes of their own, who can so be frozen and killed, and who do one thing after the other as told.
+
+What they play was encoded before and stands where it would be had it begun with the epoch: a flash, a beep and a
+keyframe at every whole second of the clock. A person who may not send pictures for a moment goes on with a keyframe, as
+encoders do.
+"""
+
+import asyncio
+import contextlib
+import multiprocessing
+import os
+import signal
+import time
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from typing import Literal
+
+from rtcloud.client import connect, native
+from rtcloud.client.types import ClientRoom, Publication
+
+Source = Literal["microphone", "camera", "screen_share"]
+
+#: A device that captures on while it sleeps is behind by no more than this.
+BEHIND_S = 0.25
+WITHIN_S = 20.0
+
+_processes = multiprocessing.get_context("forkserver")
+_processes.set_forkserver_preload([__name__, native.__name__])
+
+
+@dataclass(frozen=True)
+class Loop:
+    """Encoded units, of whole seconds together. ``width`` 0 is sound."""
+
+    units: list[bytes]
+    per_second: int
+    width: int = 0
+    height: int = 0
+    codec: Literal["h264", "vp8"] = "h264"
+
+
+@dataclass(frozen=True)
+class Order:
+    """``loop`` None with ``publish`` stops publishing. ``muted`` None leaves that as it is."""
+
+    source: Source
+    kind: Literal["publish", "unpublish", "mute", "unmute", "replace"]
+    loop: Loop | None = None
+
+
+class Actor:
+    """In the room when it is made. Orders return when they were carried out, with what went wrong as AssertionError."""
+
+    def __init__(self, url: str, token: str, *, hurried: bool) -> None:
+        self._pipe, theirs = _processes.Pipe()
+        self._process = _processes.Process(target=_perform, args=(theirs, url, token, hurried), daemon=True)
+        self._process.start()
+        theirs.close()
+        self._hear()
+
+    def do(self, order: Order) -> None:
+        self._pipe.send(order)
+        self._hear()
+
+    def leave(self) -> None:
+        self._pipe.send(None)
+        self._hear()
+        self._process.join(WITHIN_S)
+        self._pipe.close()
+
+    def freeze(self) -> None:
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def die(self) -> None:
+        self._process.kill()
+        self._process.join(WITHIN_S)
+        self._pipe.close()
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process.pid is not None
+        os.kill(self._process.pid, number)
+
+    def _hear(self) -> None:
+        assert self._pipe.poll(WITHIN_S), "somebody does not answer"
+        try:
+            fault = self._pipe.recv()
+        except EOFError:
+            fault = "somebody's process ended"
+        assert not fault, fault
+
+
+# in the actor's process ---------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Channel:
+    """``next`` takes the loop's place at the next whole second."""
+
+    publication: Publication
+    loop: Loop
+    next: Loop | None = None
+    task: "asyncio.Task[None] | None" = field(default=None)
+
+
+def _perform(pipe: "Connection[str, Order | None]", url: str, token: str, hurried: bool) -> None:
+    asyncio.run(_live(pipe, url, token, hurried))
+
+
+async def _live(pipe: "Connection[str, Order | None]", url: str, token: str, hurried: bool) -> None:
+    loop = asyncio.get_running_loop()
+    try:
+        room: ClientRoom = await connect(url, token, auto_subscribe=False)
+    except Exception as error:
+        pipe.send(repr(error))
+        return
+    pipe.send("")
+    watching = asyncio.create_task(_read(room))
+    channels: dict[Source, _Channel] = {}
+    with contextlib.suppress(EOFError):
+        while (order := await loop.run_in_executor(None, pipe.recv)) is not None:
+            try:
+                await _carry_out(room, channels, order, hurried)
+            except Exception as error:
+                pipe.send(repr(error))
+            else:
+                pipe.send("")
+    for channel in channels.values():
+        assert channel.task is not None
+        channel.task.cancel()
+    watching.cancel()
+    await room.leave()
+    with contextlib.suppress(OSError):
+        pipe.send("")
+
+
+async def _read(room: ClientRoom) -> None:
+    while await room.events():
+        pass
+
+
+async def _carry_out(room: ClientRoom, channels: dict[Source, _Channel], order: Order, hurried: bool) -> None:
+    source, loop = order.source, order.loop
+    if order.kind == "publish":
+        assert loop is not None
+        if loop.width:
+            publication = await room.publish_video(
+                width=loop.width, height=loop.height, codec=loop.codec, source=source
+            )
+        else:
+            publication = await room.publish_audio()
+        channel = channels[source] = _Channel(publication, loop)
+        channel.task = asyncio.create_task(_play(channel, hurried))
+    elif order.kind == "unpublish":
+        channel = channels.pop(source)
+        assert channel.task is not None
+        channel.task.cancel()
+        await channel.publication.unpublish()
+    elif order.kind == "replace":
+        channels[source].next = loop
+    else:
+        await channels[source].publication.mute(order.kind == "mute")
+
+
+async def _play(channel: _Channel, hurried: bool) -> None:
+    """The true time of capture goes with each unit. What cannot be sent is not sent later."""
+    count = int(time.time() * channel.loop.per_second) + 1
+    needs_keyframe = is_video = channel.loop.width > 0
+    while True:
+        fps = channel.loop.per_second
+        if not hurried and time.time() - count / fps > BEHIND_S:
+            count = int(time.time() * fps) + 1
+            needs_keyframe = is_video
+        await asyncio.sleep(max(0.0, count / fps - time.time()))
+        if count % fps == 0:
+            needs_keyframe = False
+            if channel.next is not None:
+                channel.loop, channel.next = channel.next, None
+        if not needs_keyframe:
+            units = channel.loop.units
+            sent = channel.publication.write(units[count % len(units)], round(count / fps * 1e6))
+            needs_keyframe = is_video and not sent
+        count += 1
