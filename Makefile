@@ -13,6 +13,8 @@ LISTEN ?= 127.0.0.1:7880
 MEDIA_PORT ?= 7882
 DATA ?= data
 ARGS ?=
+# Most tests wait, for media or a deadline. Each module stays in one process; tests/conftest.py has the order.
+SIDE_BY_SIDE ?= --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 RUST_SOURCES := $(shell find crates -type f \( -name '*.rs' -o -name Cargo.toml \) 2>/dev/null)
 WEB_SOURCES := $(shell find web tests/page -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)
@@ -32,7 +34,7 @@ demo: setup ## two headless people talk, are recorded through the official SDK, 
 
 test: setup ## every test but the long ones (ARGS= goes to pytest)
 	cargo test --locked --profile quick --workspace
-	$(BIN)/python -m pytest -m "not long" $(ARGS)
+	$(BIN)/python -m pytest -m "not long" $(SIDE_BY_SIDE) $(ARGS)
 
 test-long: setup ## the tests with full counts and durations
 	$(BIN)/python -m pytest -m long --timeout 3600 $(ARGS)

@@ -1,5 +1,6 @@
 """Fixtures for tests with real processes and browsers. Unit tests need none of them, and not the native module."""
 
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,6 +9,7 @@ import pytest
 
 from tests.kit.receiver import Receiver
 from tests.kit.server import Server
+from tests.kit.turns import Turns
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser
@@ -23,6 +25,31 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+_TURNS = pytest.StashKey[Turns]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):  # one of several processes, by pytest-xdist
+        config.stash[_TURNS] = Turns()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Modules that need the machine to themselves come last: so all wait for it once."""
+    items.sort(key=lambda item: item.get_closest_marker("alone") is not None)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """A module waits for its turn before its first test; that wait is no part of the test's time."""
+    turns = item.config.stash.get(_TURNS, None)
+    if turns is not None:
+        turns.take(item.path, alone=item.get_closest_marker("alone") is not None)
+    done: Any = yield
+    if turns is not None and (nextitem is None or nextitem.path != item.path):
+        turns.give_back()
+    return done  # type: ignore[no-any-return]
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     """A failed test shows the end of its servers' logs."""
@@ -32,6 +59,15 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
         if report.failed and isinstance(server, Server):
             report.sections.append((f"{name} log", server.tail()))
     return report  # type: ignore[no-any-return]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    counted: Counter[str] = Counter()
+    for report in terminalreporter.getreports(""):  # set-ups and tear-downs
+        counted.update(dict(report.user_properties).get("swept", {}))
+    if counted:
+        parts = ", ".join(f"{count} {kind}" for kind, count in sorted(counted.items()))
+        terminalreporter.write_line(f"sweep over the API model: {counted.total()} cases ({parts})")
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from tests.kit.flood import Outcome, Shot, flood
 from tests.kit.raw_requests import BOUNDARY, FORM, Caller, raw
 from tests.kit.server import Server, resident_mib
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.alone]
 
 CONFIG = 'roles = ["api", "signal", "media", "sender"]\n[limits]\n"*" = 0\n'
 ACTION = "DescribeCloudRecording"

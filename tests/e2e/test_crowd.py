@@ -8,7 +8,7 @@ from tests.kit.crowd import FRAME_S, Account, Used
 from tests.kit.gathering import ANCHORS, hold, meeting, show
 from tests.kit.server import Server
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.alone]
 
 
 #: Of the signalling, to each in a meeting, for each who is in it: its description, and where its sound goes.

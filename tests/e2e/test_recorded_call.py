@@ -25,6 +25,7 @@ from tests.kit.waiting import eventually
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.e2e,
+    pytest.mark.alone,
     pytest.mark.interop,
     pytest.mark.filterwarnings("ignore:datetime.datetime.utcfromtimestamp"),
 ]

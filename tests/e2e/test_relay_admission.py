@@ -15,6 +15,7 @@ from tests.kit.waiting import wait_until
 
 pytestmark = [
     pytest.mark.e2e,
+    pytest.mark.alone,
     pytest.mark.interop,
     pytest.mark.filterwarnings("ignore:datetime.datetime.utcfromtimestamp"),
 ]
