@@ -19,7 +19,7 @@ from rtcloud.errors import ServiceError
 from rtcloud.rooms.ids import RoomRef
 
 #: 2: as the application's automatic recording, 3: by these parameters. 0 is not defined by the documents: off, as 1 is.
-_UNI_RECORD_TEMPLATE, _UNI_RECORD = 2, 3
+_UNI_RECORD_TEMPLATE = 2
 
 
 def main_room(action: Action, sdk_app_id: int, room_id: str, room_id_type: int) -> RoomRef:
@@ -54,9 +54,14 @@ def whole(
     if not any(kept.get("VideoParams", {}).values()):
         kept.pop("VideoParams", None)
     _check_encoding(action, kept)
-    if "RecordParams" in kept:
-        kept["RecordParams"] = _recording(action, kept["RecordParams"], template)
-    return convert(kept)
+    record = kept.pop("RecordParams", {})
+    if (mode := record.get("UniRecord", 0)) < _UNI_RECORD_TEMPLATE:
+        return convert(kept)
+    if record.get("RecordKey"):
+        raise _unable("RecordParams.RecordKey (several tasks recorded as one); each task has a recording of its own")
+    if mode == _UNI_RECORD_TEMPLATE:
+        return msgspec.structs.replace(convert(kept), record_params=_by_template(template))
+    return convert(kept | {"RecordParams": _recording(action, record)})
 
 
 def _user(action: Action, main: RoomRef, user: dict[str, Any], prefix: str) -> dict[str, Any]:
@@ -84,15 +89,7 @@ def _check_encoding(action: Action, members: dict[str, Any]) -> None:
         raise faults.missing(action, "VideoParams.VideoEncode")
 
 
-def _recording(action: Action, record: dict[str, Any], template: AutoRecording | None) -> dict[str, Any] | None:
-    """What is recorded beside, or None."""
-    mode = record.get("UniRecord", 0)
-    if mode < _UNI_RECORD_TEMPLATE:
-        return None
-    if record.get("RecordKey"):
-        raise _unable("RecordParams.RecordKey (several tasks recorded as one); each task has a recording of its own")
-    if mode == _UNI_RECORD_TEMPLATE:
-        return _by_template(template)
+def _recording(action: Action, record: dict[str, Any]) -> dict[str, Any]:
     storage = record.get("McuStorageParams", {})
     if "CloudStorage" in storage and "McuCloudVod" in storage:
         reason = "must have either CloudStorage or McuCloudVod, not both"
@@ -105,7 +102,7 @@ def _recording(action: Action, record: dict[str, Any], template: AutoRecording |
     return record | {"RecordFormat": formats}
 
 
-def _by_template(template: AutoRecording | None) -> dict[str, Any]:
+def _by_template(template: AutoRecording | None) -> RecordParams:
     if template is None:
         reason = "RecordParams.UniRecord is 2, but the application has no template: its automatic recording is off"
         raise ServiceError("FailedOperation.NotAbility", reason)
@@ -113,14 +110,12 @@ def _by_template(template: AutoRecording | None) -> dict[str, Any]:
         storage = StorageParams(cloud_storage=bucket_of(template))
     else:
         storage = StorageParams(mcu_cloud_vod=McuCloudVod(mcu_tencent_vod=library_of(template)))
-    params = RecordParams(
+    return RecordParams(
         record_format=(template.format,),
         max_media_file_duration=template.file_minutes,
         stream_type=STREAM_TYPES[template.recorded],
         mcu_storage_params=storage,
     )
-    made: dict[str, Any] = msgspec.to_builtins(params)
-    return made
 
 
 def _unable(what: str) -> ServiceError:

@@ -513,6 +513,8 @@ def test_what_is_recorded_by_the_template_is_as_the_applications_automatic_recor
         assert (record.record_format, record.max_media_file_duration, record.stream_type) == (("mp4",), 9, 2)
         storage = CloudStorage(vendor=1, region="r", bucket="b", file_name_prefix=("p",))
         assert record.mcu_storage_params == relay.StorageParams(cloud_storage=storage)
+        record = await started(bucket="b")
+        assert record.filing.folder("T") == ["b", "T"]
         record = await started(format="aac", expire_s=60)
         assert (record.record_format, record.stream_type) == (("aac",), 1)
         assert isinstance(record.filing.storage, TencentVod)

@@ -23,7 +23,7 @@ from rtcloud.store.database import open_database
 from rtcloud.store.sealing import Sealer
 from rtcloud.tasks import listing, records
 from rtcloud.tasks.protocol import FIGURES, PREVIEW, PREVIEW_REQUEST, Figures
-from rtcloud.tasks.task import NewTask
+from rtcloud.tasks.task import AUTO_RECORDER, NewTask
 from tests.kit.clock import NOW_MS, StillClock
 
 pytestmark = pytest.mark.anyio
@@ -54,13 +54,13 @@ class Operator:
         with pytest.raises(AdminError, match=said):
             await self.does(line)
 
-    async def task(self, task_id: str, state: str = "running", *, room: str = "7") -> Path:
+    async def task(self, task_id: str, state: str = "running", *, room: str = "7", robot: str = "robot") -> Path:
         """The directory of its only attempt."""
         new = NewTask(
             task_id=task_id,
             kind="relay",
             ref=RoomRef(self.app, True, room),
-            user_id="robot",
+            user_id=robot,
             params=b"{}",
             expires_ms=NOW_MS,
             now_ms=self.clock.ms,
@@ -108,6 +108,7 @@ async def test_tasks_are_listed_with_what_their_jobs_say_and_without_keys(operat
     assert line == {
         "task_id": "first",
         "kind": "relay",
+        "by": "api",
         "application": operator.app,
         "room": "7",
         "robot": "robot",
@@ -128,6 +129,12 @@ async def test_tasks_are_listed_with_what_their_jobs_say_and_without_keys(operat
     ]
     assert shown["inputs"] == 3
     assert "hidden" not in str(shown)
+
+
+async def test_automatic_recordings_are_told_from_those_that_somebody_asked_for(operator: Operator) -> None:
+    await operator.task("asked")
+    await operator.task("by itself", robot=AUTO_RECORDER)
+    assert [line["by"] for line in await operator.does("ls")] == ["api", "auto"]
 
 
 async def test_ended_tasks_and_other_applications_are_shown_on_request(operator: Operator) -> None:
