@@ -2,8 +2,9 @@
 
 Mixed: ``<SdkAppId>_<RoomId>`` and then ``.m3u8``, ``_<UTC>.ts``, ``[_<Index>].mp4``. Of single streams
 ``__UserId_s_<UserId>__UserId_e_<MediaId>`` follows the room (a relay's recordings have one underscore there), and
-``_<Type>`` follows that in indexes and segments. ``ha1_`` to ``ha3_`` stand before what later attempts wrote. Ids are
-base64 with ``-`` for ``/`` and ``.`` for ``=``, so no id holds an underscore; a numeric room stands as it is.
+``_<Type>`` follows that in indexes and segments. ``ha1_``, ``ha2_`` … stand before what later attempts wrote: the
+documents end with 3, but a robot that went with its server in an orderly restart is started again, too. Ids are base64
+with ``-`` for ``/`` and ``.`` for ``=``, so no id holds an underscore; a numeric room stands as it is.
 """
 
 import base64
@@ -20,7 +21,7 @@ TYPES = {"audio": "audio", "video": "video", "audiovideo": "audio_video", "audio
 _ID = r"[A-Za-z0-9+\-]+\.{0,2}"
 _NAME = re.compile(
     r"(?:[A-Za-z0-9_-]{1,64}?__UserId_u_)?"  # UserDefineRecordId of what goes to VOD
-    r"(?:ha(?P<attempt>[1-3])_)?"
+    r"(?:ha(?P<attempt>[1-9]\d{0,3})_)?"
     rf"(?P<stem>(?P<app>[1-9]\d{{0,9}})_(?P<room>{_ID})"
     rf"(?P<single>__?UserId_s_(?P<user>{_ID})__?UserId_e_(?P<media_id>main|aux))?)"
     r"(?:_(?P<type>audio|video|audiovideo|audio_video))?"

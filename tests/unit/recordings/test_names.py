@@ -25,6 +25,7 @@ def test_the_documents_own_example_is_read() -> None:
     [
         ("1400_77.m3u8", "index", 0, None),
         ("ha3_1400_77.m3u8", "index", 3, None),
+        ("ha12_1400_77.m3u8", "index", 12, None),
         ("1400_77_20330531094551825.ts", "segment", 0, None),
         ("1400_cm9vbQ...mp4", "whole", 0, None),
         ("1400_77_12.mp4", "whole", 0, 12),
@@ -57,7 +58,7 @@ def test_every_documented_form_is_known(text: str, kind: str, attempt: int, part
         "1400_77_video.m3u8",
         "1400_77__UserId_s_YQ..__UserId_e_main.m3u8",
         "1400_77__UserId_s_YQ..__UserId_e_side_video.m3u8",
-        "ha4_1400_77.m3u8",
+        "ha0_1400_77.m3u8",
         "0_77.m3u8",
         "1400_77.m3u8.tmp",
         "1400_77.m3u8#1",
