@@ -26,11 +26,25 @@ XML = '<?xml version="1.0"?>\n<Error><Code>{}</Code><Message>{}</Message><AWSAcc
         (answered("404 Not Found", "<Error><Code>NoSuchBucket</Code></Error>"), "NoSuchBucket", "NoSuchBucket"),
         (answered("503 Service Unavailable", "busy"), "Http503", "the store answered 503 Service Unavailable"),
         (answered("307 Temporary Redirect", ""), "Http307", "the store answered 307 Temporary Redirect"),
-        (f"{HEAD}HTTP error: error sending request{DEBUG}", "Unreachable", "there is no connection to the store"),
+        (
+            f"{HEAD}HTTP error: error sending request{DEBUG}",
+            "Unreachable",
+            "there is no connection to the store, or it broke",
+        ),
         (
             f"{HEAD}HTTP error: error sending request\n\nDebug source:\n TimedOut",
             "RequestTimeout",
             "the store did not answer in time",
+        ),
+        (
+            f"{HEAD}HTTP error: error sending request\n\nDebug source:\n error: InvalidCertificate(\n UnknownIssuer",
+            "CertificateRefused",
+            "the store's certificate is not one to trust for its address",
+        ),
+        (
+            f"{HEAD}HTTP error: error sending request\n\nDebug source:\n InvalidMessage(\n InvalidContentType",
+            "Unreachable",
+            "there is no TLS at the store's address",
         ),
         ("something else\nmore", "Generic", "something else"),
     ],
