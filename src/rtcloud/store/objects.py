@@ -19,7 +19,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, MemoryStore
 
-SEGMENT_BYTES = 200
+SEGMENT_BYTES = 250  # the longest names of the documents
 #: by the end of a name: so that a browser plays what it gets
 CONTENT_TYPES = {
     ".m3u8": "application/vnd.apple.mpegurl",

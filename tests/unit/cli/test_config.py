@@ -31,6 +31,9 @@ def test_a_flag_wins_over_the_environment_over_the_file(tmp_path: Path) -> None:
     [
         ("listen = 5", "listen"),
         ('listen = "nowhere"', "listen"),
+        ('public_url = "example.com"', "public_url"),
+        ('public_url = "https://user@example.com"', "public_url"),
+        ('public_url = "https://example.com/?q"', "public_url"),
         ("media_port = 70000", "media_port"),
         ('roles = ["cook"]', "cook"),
         ('roles = ["api", "worker"]', "roles"),
@@ -116,6 +119,21 @@ def test_a_store_that_cannot_be_used_is_refused_at_the_start(
     file.write_text("\n".join(["[[storage]]", *lines]))
     with pytest.raises(ConfigError, match=re.escape(text)):
         config.load({"config": str(file)}, {})
+
+
+@pytest.mark.parametrize(
+    ("given", "address"),
+    [
+        ({"listen": "127.0.0.1:7880"}, "http://127.0.0.1:7880"),
+        ({"listen": "0.0.0.0:7880", "media_addresses": ("203.0.113.9", "10.0.0.1")}, "http://203.0.113.9:7880"),
+        ({"listen": "[::]:7880", "media_addresses": ("2001:db8::1",)}, "http://[2001:db8::1]:7880"),
+        ({"listen": "0.0.0.0:7880", "public_url": "https://rtc.example.com/"}, "https://rtc.example.com"),
+        ({"public_url": "https://example.com/rtc"}, "https://example.com/rtc"),
+    ],
+)
+def test_files_are_told_by_an_address_that_others_reach(given: dict[str, object], address: str) -> None:
+    loaded = config.load(given, {})
+    assert config.public_url(loaded, "http://127.0.0.1:7880") == address
 
 
 def test_a_loopback_server_gives_loopback_to_clients() -> None:

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from rtcloud.config import StorageSetting
-from rtcloud.egress.filing import CloudStorage, Filing
-from rtcloud.egress.storage import EndpointError, Storages, check_endpoint, setting_of
+from rtcloud.egress.filing import LIBRARY, CloudStorage, Filing
+from rtcloud.egress.storage import EndpointError, Storages, address_of, check_endpoint, setting_of
 from rtcloud.outgoing.addresses import IpAddress
 from rtcloud.outgoing.dialing import Dialer
-from rtcloud.store.objects import Bucket, MemoryObjects, StorageError
+from rtcloud.store.objects import Bucket, LocalObjects, MemoryObjects, StorageError
 
 pytestmark = pytest.mark.anyio
 
@@ -37,6 +37,24 @@ def test_a_setting_of_the_bucket_goes_before_one_of_its_vendor_and_that_before_o
     assert place(PLAIN, everyone, vendor, bucket) == "https://films"
     assert place(PLAIN, everyone, vendor) == "https://cos"
     assert place(PLAIN, everyone) == "https://all"
+
+
+def test_what_goes_to_the_media_library_stays_here_whatever_is_set(tmp_path: Path) -> None:
+    everyone = StorageSetting(endpoint="https://all")
+    library = LocalObjects(tmp_path, "media library")
+    storages = Storages(MemoryObjects(), library=library, settings=[everyone])
+    assert storages.of(LIBRARY) is library
+    assert storages.of(PLAIN).place == "https://all"
+
+
+def test_objects_have_an_address_where_their_store_has_one() -> None:
+    in_host = StorageSetting(endpoint="https://{bucket}.cos.{region}.myqcloud.com", vendor="cos", path_style=False)
+    assert address_of([in_host], PLAIN) == "https://films.cos.ap-beijing.myqcloud.com"
+    assert address_of([StorageSetting(endpoint="https://all/")], PLAIN) == "https://all/films"
+    assert address_of([], at("http://minio:9000/")) == "http://minio:9000/films"
+    assert address_of([], at("https://films.s3.example")) == "https://films.s3.example"
+    assert address_of([], at("https://cos.r.myqcloud.com")) == "https://films.cos.r.myqcloud.com"
+    assert address_of([], PLAIN) == ""
 
 
 def test_a_setting_may_name_region_and_bucket_in_the_host() -> None:
