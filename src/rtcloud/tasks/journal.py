@@ -3,7 +3,9 @@
 One JSON line per event, with a running ``sequence`` from 1. A torn last line (the process died writing it) is dropped.
 """
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -16,26 +18,29 @@ _decoder = msgspec.json.Decoder(AnyJobEvent)
 
 def read_journal(directory: Path) -> list[AnyJobEvent]:
     """The events in order; empty when there is no journal. Lines that do not parse are left out."""
+    return list(scan_journal(directory))
+
+
+def scan_journal(directory: Path) -> Iterator[AnyJobEvent]:
+    """As ``read_journal``, one after the other: days of many files make a long journal."""
     try:
-        data = (directory / JOURNAL).read_bytes()
+        file = (directory / JOURNAL).open("rb")
     except OSError:
-        return []
-    events = []
-    for line in data.split(b"\n")[:-1]:
-        try:
-            events.append(_decoder.decode(line))
-        except msgspec.DecodeError:
-            continue
-    return events
+        return
+    with file:
+        for line in file:
+            if line.endswith(b"\n"):
+                with contextlib.suppress(msgspec.DecodeError):
+                    yield _decoder.decode(line)
 
 
 class Journal:
     """The writing side; opening it goes on after what is there."""
 
     def __init__(self, directory: Path) -> None:
-        self._sequence = max((event.sequence for event in read_journal(directory)), default=0)
+        self._sequence = max((event.sequence for event in scan_journal(directory)), default=0)
         self._file = (directory / JOURNAL).open("ab")
-        if self._file.tell() and not (directory / JOURNAL).read_bytes().endswith(b"\n"):
+        if self._file.tell() and not _ends_well(directory / JOURNAL):
             self._file.write(b"\n")
 
     def append(self, event: AnyJobEvent) -> bytes:
@@ -58,3 +63,9 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _ends_well(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"

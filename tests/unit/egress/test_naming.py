@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtcloud.egress.recording.naming import RELAY, FileNames, encode_id, utc
+from rtcloud.egress.recording.naming import RELAY, FileNames, encode_id, series_of, utc
+from rtcloud.recordings.names import read_name
 
 
 def test_numeric_room() -> None:
@@ -45,14 +46,35 @@ def test_the_example_of_the_documents() -> None:
     names = FileNames(1400123456, True, "12345", 0, "1686119", "main", "video")
     begin_ms = 1_995_788_751_825
     assert names.segment(begin_ms).startswith("1400123456_12345__UserId_s_MTY4NjExOQ..__UserId_e_main_video_20330")
-    assert names.has_segment(names.segment(begin_ms))
-    assert not replace(names, media="audio").has_segment(names.segment(begin_ms))
-    assert not replace(names, attempt=1).has_segment(names.segment(begin_ms))
+    assert series_of(names.segment(begin_ms)) == names.series
+    assert series_of(names.segment(begin_ms)) != replace(names, media="audio").series
+    assert series_of(names.segment(begin_ms)) != replace(names, attempt=1).series
 
 
 def test_a_relay_has_one_underscore_where_a_recording_has_two() -> None:
     names = FileNames(1400123456, True, "12345", 0, "1686119", "main", "audio", RELAY)
     assert names.index == "1400123456_12345_UserId_s_MTY4NjExOQ.._UserId_e_main_audio.m3u8"
+
+
+def test_what_goes_to_vod_begins_with_its_own_id() -> None:
+    names = FileNames(1400123456, True, "12345", 1, record_id="my-show_1")
+    assert names.index == "my-show_1__UserId_u_ha1_1400123456_12345.m3u8"
+    assert names.segment(0) == "my-show_1__UserId_u_ha1_1400123456_12345_19700101000000000.ts"
+    assert names.whole(2) == "my-show_1__UserId_u_1400123456_12345_2.mp4"
+    for text in (names.index, names.segment(0), names.whole(2)):
+        read = read_name(text)
+        assert read is not None, text
+        assert (read.room, read.sdk_app_id) == ("12345", 1400123456)
+
+
+def test_an_id_of_ones_own_never_makes_a_name_too_long() -> None:
+    for room, user in (("r", "u"), ("r" * 64, "u" * 32), ("r" * 64, "u" * 64)):
+        names = FileNames(4294967295, False, room, 3, user, "main", "audiovideo", record_id="o" * 64)
+        assert len(names.segment(2**42)) <= 250
+        assert names.segment(0).startswith(names.series)
+        assert {len(each.partition("ha3_")[0]) for each in (names.index, names.segment(0))} == {
+            names.whole(None).index("4294967295")
+        }
 
 
 def test_the_longest_name_is_a_file_name() -> None:

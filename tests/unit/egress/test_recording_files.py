@@ -108,7 +108,7 @@ def decode_everything(path: Path) -> dict[str, int]:
 
 def test_index_is_as_documented() -> None:
     segments = [Segment("a.ts", 0, 12_074), Segment("b.ts", 12_074, 23_975)]
-    assert render_index(1_622_425_551_884, Tracks(width=1920, height=1080), segments, ended=True) == (
+    assert render_index(1_622_425_551_884, Tracks(width=1920, height=1080), segments, ended=True).decode() == (
         "#EXTM3U\n"
         "#EXT-X-VERSION:3\n"
         "#EXT-X-ALLOW-CACHE:NO\n"
@@ -122,7 +122,7 @@ def test_index_is_as_documented() -> None:
         "b.ts\n"
         "#EXT-X-ENDLIST\n"
     )
-    assert "METADATA" not in render_index(0, Tracks(sample_rate=48_000, channels=2), segments, ended=False)
+    assert b"METADATA" not in render_index(0, Tracks(sample_rate=48_000, channels=2), segments, ended=False)
 
 
 def test_segments_start_at_keyframes_and_play_from_first_to_last(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from av.video.frame import PictureType
 from rtcloud.client.types import RemoteTrack
 from rtcloud.egress.recording.mp4 import make_whole
 from rtcloud.egress.recording.naming import FileNames, encode_id
-from rtcloud.egress.recording.recovery import load_all_facts, recover, sources_of
+from rtcloud.egress.recording.recovery import load_all_facts, recover, sources
 from rtcloud.egress.recording.request import RecordParams
 from rtcloud.egress.recording.single_file import Place
 from rtcloud.egress.recording.single_pipeline import Singles, StreamKey, Tracked, grouped
@@ -291,7 +291,7 @@ def test_another_size_begins_a_segment_of_its_own(tmp_path: Path) -> None:
     assert index.index("DISCONTINUITY") < index.index("WIDTH:128")
     assert lengths(index) == [2.0, 2.0]
     (facts,) = load_all_facts(tmp_path)
-    (product,) = make_whole(sources_of(tmp_path, facts), tmp_path, facts.names)
+    (product,) = make_whole(sources(tmp_path), tmp_path, facts.names)
     assert frames(tmp_path / product.name) == {"video": 40}
 
 
@@ -401,7 +401,7 @@ def test_a_killed_attempt_has_all_of_everybody_after_recovery(tmp_path: Path) ->
 
 
 def test_the_whole_has_sound_and_pictures_of_all_attempts_at_their_moments(tmp_path: Path) -> None:
-    sources = []
+    found = []
     for attempt in (0, 1):
         room = Room(tmp_path / str(attempt), attempt=attempt)
         room.now = attempt * 10.0
@@ -409,9 +409,8 @@ def test_the_whole_has_sound_and_pictures_of_all_attempts_at_their_moments(tmp_p
         room.play(attempt * 10 + 1, Microphone("a"))
         room.play(attempt * 10 + 4, Microphone("a"), Camera("v"))
         room.close()
-        for facts in load_all_facts(room.directory):
-            sources += sources_of(room.directory, facts)
-    (product,) = make_whole(sources, tmp_path, FileNames(1400, True, "77", 1, "ann", "main", "audio"))
+        found += sources(room.directory)
+    (product,) = make_whole(found, tmp_path, FileNames(1400, True, "77", 1, "ann", "main", "audio"))
     assert (product.name, product.track_type) == (f"{stem(ANN)}.mp4", "audio_video")
     assert abs(product.begin_ms - START // 1000) <= 1
     assert abs(product.end_ms - product.begin_ms - 14_000) < 100
@@ -432,7 +431,7 @@ def test_an_aac_file_is_silent_where_nobody_spoke(tmp_path: Path) -> None:
     room.play(13)
     room.close()
     (facts,) = load_all_facts(tmp_path)
-    (product,) = make_whole(sources_of(tmp_path, facts), tmp_path, facts.names, extension="aac")
+    (product,) = make_whole(sources(tmp_path), tmp_path, facts.names, extension="aac")
     assert product.name == f"{stem(ANN)}.aac"
     assert abs(product.end_ms - product.begin_ms - 12_000) < 100
     assert abs(frames(tmp_path / product.name)["audio"] - 12 * 48_000 / 1024) < 4

@@ -10,7 +10,7 @@ next one does not continue it. A gap keeps its length: times, and the segments' 
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -66,43 +66,71 @@ class Tracks:
         return "video" if self.width else "audio"
 
 
-def render_index(begin_ms: int, tracks: Tracks, segments: list[Segment], *, ended: bool) -> str:
-    longest = max((segment.end_ms - segment.begin_ms for segment in segments), default=SEGMENT_SECONDS * 1000)
-    lines = [
-        "#EXTM3U",
-        "#EXT-X-VERSION:3",
-        "#EXT-X-ALLOW-CACHE:NO",
-        "#EXT-X-MEDIA-SEQUENCE:0",
-        f"#EXT-X-TARGETDURATION:{-(-longest // 1000)}",
-        f"#EXT-X-TRTC-START-REC-TIME:{begin_ms}",
-    ]
-    size = next((segment.size for segment in segments if segment.size and segment.size[0] > 0), None)
-    if size or tracks.width > 0:
-        lines.append(_metadata(size or (tracks.width, tracks.height)))
-    said = size
-    before: Segment | None = None
-    for segment in segments:
+class Index:
+    """The text of an index. What was said of a segment is kept as text: an index of thousands of segments is not put
+    together anew with each of them."""
+
+    def __init__(self, begin_ms: int) -> None:
+        self._begin_ms = begin_ms
+        self._body = bytearray()
+        self._longest_ms = 0
+        self._last: Segment | None = None
+        self._first_size: Size | None = None  # of the first picture
+        self._said: Size | None = None
+
+    @property
+    def end_ms(self) -> int | None:
+        """Of the last segment; None without any."""
+        return None if self._last is None else self._last.end_ms
+
+    def add(self, segment: Segment) -> None:
+        before, self._last = self._last, segment
+        length_ms = segment.end_ms - segment.begin_ms
+        self._longest_ms = max(self._longest_ms, length_ms)
+        lines = []
         if before and (segment.begin_ms - before.end_ms > GAP_MS or segment.size != before.size):
             lines.append("#EXT-X-DISCONTINUITY")
-        if segment.size and segment.size[0] > 0 and segment.size != said:
-            said = segment.size
-            lines.append(_metadata(said))
-        lines += [f"#EXTINF:{(segment.end_ms - segment.begin_ms) / 1000:.3f}", segment.name]
-        before = segment
-    if ended:
-        lines.append("#EXT-X-ENDLIST")
-    return "\n".join(lines) + "\n"
+        if segment.size and segment.size[0] > 0 and segment.size != self._said:
+            if self._first_size is None:
+                self._first_size = segment.size  # stands in the head
+            else:
+                lines.append(_metadata(segment.size))
+            self._said = segment.size
+        lines += [f"#EXTINF:{length_ms / 1000:.3f}", segment.name]
+        self._body += "".join(line + "\n" for line in lines).encode()
+
+    def render(self, tracks: Tracks, *, ended: bool) -> bytes:
+        longest_ms = self._longest_ms or SEGMENT_SECONDS * 1000
+        lines = [
+            "#EXTM3U",
+            "#EXT-X-VERSION:3",
+            "#EXT-X-ALLOW-CACHE:NO",
+            "#EXT-X-MEDIA-SEQUENCE:0",
+            f"#EXT-X-TARGETDURATION:{-(-longest_ms // 1000)}",
+            f"#EXT-X-TRTC-START-REC-TIME:{self._begin_ms}",
+        ]
+        if self._first_size or tracks.width > 0:
+            lines.append(_metadata(self._first_size or (tracks.width, tracks.height)))
+        head = "".join(line + "\n" for line in lines).encode()
+        return head + self._body + (b"#EXT-X-ENDLIST\n" if ended else b"")
+
+
+def render_index(begin_ms: int, tracks: Tracks, segments: Iterable[Segment], *, ended: bool) -> bytes:
+    index = Index(begin_ms)
+    for segment in segments:
+        index.add(segment)
+    return index.render(tracks, ended=ended)
 
 
 def _metadata(size: Size) -> str:
     return f"#EXT-X-TRTC-VIDEO-METADATA:WIDTH:{size[0]} HEIGHT:{size[1]}"
 
 
-def replace_file(path: Path, text: str) -> None:
+def replace_file(path: Path, content: bytes) -> None:
     """The new content or the old one is there, never half of it."""
     temporary = path.with_name(path.name + ".tmp")
     with temporary.open("wb") as file:
-        file.write(text.encode())
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
@@ -160,7 +188,7 @@ class HlsWriter:
         self._muxer = TsMuxer(
             video=tracks.width != 0, sample_rate=tracks.sample_rate, channels=tracks.channels, codec=tracks.codec
         )
-        self._segments: list[Segment] = []
+        self._index = Index(begin_ms)
         self._open: _OpenSegment | None = None
         self._flusher = flusher or ThreadPoolExecutor(1, "hls-flush")
         self._owns_flusher = flusher is None
@@ -199,7 +227,7 @@ class HlsWriter:
         if self._open is not None:
             self._close_segment(max(end, self._open.start + 1))
             self._open = None
-        if self._segments:
+        if self._index.end_ms is not None:
             self._write_index(ended=True)
         if self._owns_flusher:
             self._flusher.shutdown()
@@ -287,7 +315,7 @@ class HlsWriter:
         closed = Segment(segment.name, segment.begin_ms, max(self._ms(end), segment.begin_ms + 1), segment.dimensions)
         if self._keep:
             keep_file(self._directory, closed.name)
-        self._segments.append(closed)
+        self._index.add(closed)
         self._report(
             FileClosed(
                 at_ms=self._now_ms(),
@@ -303,16 +331,18 @@ class HlsWriter:
         )
 
     def _write_index(self, *, ended: bool) -> None:
-        text = render_index(self._begin_ms, self._tracks, self._segments, ended=ended)
-        replace_file(self._directory / self._names.index, text)
+        end_ms = self._index.end_ms
+        assert end_ms is not None
+        content = self._index.render(self._tracks, ended=ended)
+        replace_file(self._directory / self._names.index, content)
         self._report(
             FileClosed(
                 at_ms=self._now_ms(),
                 name=self._names.index,
                 kind="index",
                 begin_ms=self._begin_ms,
-                end_ms=self._segments[-1].end_ms,
-                size=len(text),
+                end_ms=end_ms,
+                size=len(content),
                 user_id=self._names.user_id,
                 track_type=self._tracks.track_type,
                 media_id=self._names.media_id,

@@ -5,7 +5,8 @@ user's stream: ``…__UserId_s_<UserId>__UserId_e_<MediaId>`` after the room (a 
 recording's have two), with ``_<Type>`` behind it in segments and index, and ``[_<Index>]`` in the rest. Attempt n > 0
 puts ``ha<n>_`` before segments and index, so nothing of an earlier attempt is overwritten. MP4 files are made once, at
 the end, from the media of all attempts; the documents give them no such prefix. What goes to VOD may have
-``<UserDefineRecordId>__UserId_u_`` before everything else.
+``<UserDefineRecordId>__UserId_u_`` before everything else, or as much of that id as the longest of a stream's names has
+room for.
 """
 
 import base64
@@ -16,6 +17,8 @@ from datetime import UTC, datetime
 #: several indexes each has its own: recording-1.json and so on.
 FACTS = "recording.json"
 RECORDING, RELAY = "__", "_"
+OWN = "__UserId_u_"
+LONGEST = 250  # bytes that a file system takes, and a draft's number beside
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +35,15 @@ class FileNames:
 
     @property
     def index(self) -> str:
-        return f"{self._own}{self._ha}{self._stem}{self._type}.m3u8"
+        return f"{self.series}.m3u8"
 
-    def has_segment(self, name: str) -> bool:
-        """Whether a segment of this name belongs to this index."""
-        return name.startswith(f"{self.index.removesuffix('.m3u8')}_")
+    @property
+    def series(self) -> str:
+        """What the names of an index and of its segments begin with."""
+        return f"{self._own}{self._ha}{self._stem}{self._type}"
 
     def segment(self, begin_ms: int) -> str:
-        return f"{self._own}{self._ha}{self._stem}{self._type}_{utc(begin_ms)}.ts"
+        return f"{self.series}_{utc(begin_ms)}.ts"
 
     def whole(self, part: int | None, extension: str = "mp4") -> str:
         """``part`` counts from 1 and is None when the recording was not split."""
@@ -58,11 +62,18 @@ class FileNames:
 
     @property
     def _own(self) -> str:
-        return f"{self.record_id}__UserId_u_" if self.record_id else ""
+        others = len(f"ha99_{self._stem}_audiovideo_{utc(0)}.ts{OWN}")
+        kept = self.record_id[: max(0, LONGEST - others)]
+        return f"{kept}{OWN}" if kept else ""
 
     @property
     def _ha(self) -> str:
         return f"ha{self.attempt}_" if self.attempt else ""
+
+
+def series_of(segment: str) -> str:
+    """The ``series`` that a segment of this name belongs to."""
+    return segment.rpartition("_")[0]
 
 
 def encode_id(text: str) -> str:

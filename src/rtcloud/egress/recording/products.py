@@ -2,7 +2,6 @@
 
 import asyncio
 from dataclasses import dataclass
-from pathlib import Path
 
 from rtcloud.egress.recording import mp4, recovery
 from rtcloud.egress.recording.naming import FileNames
@@ -25,7 +24,7 @@ async def make_products(
     if not extension:
         return
     await shell.reported()  # the last segment is found in the journal
-    sources = [source for directory in _attempts(shell) for source in recovery.sources(directory)]
+    sources = [source for _, found in await _found(shell) for source in found]
     if not await _make(shell, _Group(names, sources), extension, max_minutes, track_type):
         _note_nothing(shell)
 
@@ -37,11 +36,10 @@ async def make_stream_products(shell: JobShell, extension: str, *, max_minutes: 
         return
     await shell.reported()
     groups: dict[tuple[str, str], _Group] = {}
-    for directory in _attempts(shell):
-        for facts in recovery.load_all_facts(directory):
-            key = (facts.names.user_id, facts.names.media_id)
-            group = groups.setdefault(key, _Group(facts.names, []))
-            group.sources.extend(recovery.sources_of(directory, facts))
+    for facts, found in await _found(shell):
+        key = (facts.names.user_id, facts.names.media_id)
+        group = groups.setdefault(key, _Group(facts.names, []))
+        group.sources.extend(found)
     counts = [await _make(shell, group, extension, max_minutes, None) for group in groups.values()]
     if not any(counts):
         _note_nothing(shell)
@@ -78,6 +76,8 @@ def _note_nothing(shell: JobShell) -> None:
     shell.report(Noted(at_ms=shell.clock.now_ms(), code="NothingRecorded", message="no media came"))
 
 
-def _attempts(shell: JobShell) -> list[Path]:
+async def _found(shell: JobShell) -> list[tuple[recovery.AttemptFacts, list[mp4.Source]]]:
+    """What all attempts recorded. Journals may be long."""
     task = shell.directory.parent
-    return [*(task / str(attempt) for attempt in range(shell.order.attempt)), shell.directory]
+    attempts = [*(task / str(attempt) for attempt in range(shell.order.attempt)), shell.directory]
+    return [found for directory in attempts for found in await asyncio.to_thread(recovery.sources_by_index, directory)]

@@ -8,7 +8,7 @@ holds the attempt's lock, so the job is dead.
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import av
@@ -17,8 +17,8 @@ import msgspec
 from rtcloud.egress.recording.hls import KEEP, Segment, Size, Tracks, keep_file, render_index, replace_file
 from rtcloud.egress.recording.mp4 import UNFINISHED, Source
 from rtcloud.egress.recording.mpegts import PACKET
-from rtcloud.egress.recording.naming import FACTS, FileNames
-from rtcloud.tasks.journal import Journal, read_journal
+from rtcloud.egress.recording.naming import FACTS, FileNames, series_of
+from rtcloud.tasks.journal import Journal, scan_journal
 from rtcloud.tasks.protocol import AnyJobEvent, FileClosed, FileOpened
 
 
@@ -32,7 +32,7 @@ class AttemptFacts(msgspec.Struct, kw_only=True):
     sizes: list[tuple[int, Size | None]] = []
 
     def save(self, directory: Path, name: str = FACTS) -> None:
-        replace_file(directory / name, msgspec.json.encode(self).decode())
+        replace_file(directory / name, msgspec.json.encode(self))
 
     def size_at(self, at_ms: int) -> Size | None:
         return next((size for begin_ms, size in reversed(self.sizes) if begin_ms <= at_ms), None)
@@ -65,10 +65,10 @@ def recover(directory: Path, now_ms: int) -> list[AnyJobEvent]:
     """The reports that were added to the journal of the attempt in ``directory``."""
     for left in directory.glob(f"{UNFINISHED}*"):  # the next attempt begins it anew, and needs the room
         left.unlink(missing_ok=True)
-    events = read_journal(directory)
     added: list[AnyJobEvent] = []
+    segments = _segments(directory)
     for facts in load_all_facts(directory):
-        added += _recover_index(directory, facts, events, now_ms)
+        added += _recover_index(directory, facts, segments.get(facts.names.series, {}), now_ms)
     if added:
         with Journal(directory) as journal:
             for report in added:
@@ -76,22 +76,22 @@ def recover(directory: Path, now_ms: int) -> list[AnyJobEvent]:
     return added
 
 
+def _segments(directory: Path) -> dict[str, dict[str, FileOpened | FileClosed]]:
+    """The last that the journal says of each segment, by the series of its name."""
+    found: dict[str, dict[str, FileOpened | FileClosed]] = {}
+    for event in scan_journal(directory):
+        if isinstance(event, FileOpened | FileClosed) and event.kind == "segment":
+            of_series = found.setdefault(series_of(event.name), {})
+            if isinstance(event, FileClosed) or event.name not in of_series:
+                of_series[event.name] = event
+    return found
+
+
 def _recover_index(
-    directory: Path, facts: AttemptFacts, events: Sequence[AnyJobEvent], now_ms: int
+    directory: Path, facts: AttemptFacts, segments: Mapping[str, FileOpened | FileClosed], now_ms: int
 ) -> list[AnyJobEvent]:
-    closed = {
-        event.name: event
-        for event in events
-        if isinstance(event, FileClosed) and event.kind == "segment" and facts.names.has_segment(event.name)
-    }
-    orphans = [
-        event
-        for event in events
-        if isinstance(event, FileOpened)
-        and event.kind == "segment"
-        and event.name not in closed
-        and facts.names.has_segment(event.name)
-    ]
+    closed = {name: event for name, event in segments.items() if isinstance(event, FileClosed)}
+    orphans = [event for event in segments.values() if isinstance(event, FileOpened)]
     added: list[AnyJobEvent] = []
     for event in orphans:
         found = _complete(directory, event, facts, now_ms)
@@ -100,19 +100,19 @@ def _recover_index(
             added.append(found)
     if not closed or not (added or _lacks_end(directory / facts.names.index)):
         return []
-    segments = [
+    listed = [
         Segment(event.name, event.begin_ms, event.end_ms, facts.size_at(event.begin_ms)) for event in closed.values()
     ]
-    text = render_index(facts.begin_ms, facts.tracks, segments, ended=True)
-    replace_file(directory / facts.names.index, text)
+    content = render_index(facts.begin_ms, facts.tracks, listed, ended=True)
+    replace_file(directory / facts.names.index, content)
     added.append(
         FileClosed(
             at_ms=now_ms,
             name=facts.names.index,
             kind="index",
             begin_ms=facts.begin_ms,
-            end_ms=segments[-1].end_ms,
-            size=len(text),
+            end_ms=listed[-1].end_ms,
+            size=len(content),
             user_id=facts.names.user_id,
             track_type=facts.tracks.track_type,
             media_id=facts.names.media_id,
@@ -122,17 +122,23 @@ def _recover_index(
 
 
 def sources(directory: Path) -> list[Source]:
-    """The kept segments of one attempt with one index, for the MP4."""
-    facts = load_facts(directory)
-    return [] if facts is None else sources_of(directory, facts)
+    """The kept segments of an attempt, for the MP4."""
+    return [source for _, found in sources_by_index(directory) for source in found]
 
 
-def sources_of(directory: Path, facts: AttemptFacts) -> list[Source]:
-    """The kept segments of one index."""
+def sources_by_index(directory: Path) -> list[tuple[AttemptFacts, list[Source]]]:
+    indexes = load_all_facts(directory)
+    if not indexes:
+        return []
+    segments = _segments(directory)
+    return [(facts, _sources(directory, facts, segments.get(facts.names.series, {}))) for facts in indexes]
+
+
+def _sources(directory: Path, facts: AttemptFacts, segments: Mapping[str, FileOpened | FileClosed]) -> list[Source]:
     return [
         Source(directory / KEEP / event.name, event.begin_ms, event.end_ms, facts.begin_ms, facts.tracks.track_type)
-        for event in read_journal(directory)
-        if isinstance(event, FileClosed) and event.kind == "segment" and facts.names.has_segment(event.name)
+        for event in segments.values()
+        if isinstance(event, FileClosed)
     ]
 
 
