@@ -52,7 +52,7 @@ class AutoRecorder:
             while True:
                 named = await hints.wait(POLL_SECONDS)
                 is_whole = named and len(named) < HINTS  # a full row of hints may have lost some
-                if not await self._look_safely(named if is_whole else None):
+                if not await self._look_safely(set(named) if is_whole else None):
                     return
 
     def figures(self) -> operations.Figures:
@@ -74,11 +74,9 @@ class AutoRecorder:
     async def look(self, named: Collection[str] | None = None) -> None:
         """At rooms by their sids, or at all of them."""
         wanted = self._applications()
+        found = [room for room in self._rooms.sending(named) if self._is_wanted(room, wanted)] if wanted else []
         if named is None:
-            self._forget()
-        if not wanted:
-            return
-        found = [room for room in self._rooms.sending(named) if self._is_wanted(room, wanted)]
+            self._forget(found)
         if not found:
             return
         running = await self._database.read(lambda connection: running_rooms(connection, KIND, AUTO_RECORDER))
@@ -121,7 +119,8 @@ class AutoRecorder:
         self._started += 1
         _log.info("automatic recording", extra={"room": room.sid, "task_id": task_id})
 
-    def _forget(self) -> None:
-        """Rooms that are gone."""
+    def _forget(self, found: Collection[SendingRoom]) -> None:
+        """Rooms that are gone, and refusals of those that need no recording any more."""
         self._left_alone = {sid for sid in self._left_alone if self._rooms.has_sid(sid)}
-        self._refused = {sid: code for sid, code in self._refused.items() if self._rooms.has_sid(sid)}
+        needed = {room.sid for room in found}
+        self._refused = {sid: code for sid, code in self._refused.items() if sid in needed}

@@ -16,7 +16,7 @@ from rtcloud.media import node as media
 from rtcloud.rooms import commands, facts, store
 from rtcloud.rooms.commands import LeaveCause
 from rtcloud.rooms.ids import RoomRef
-from rtcloud.rooms.participant import Kind, Participant, Role
+from rtcloud.rooms.participant import Kind, Role
 from rtcloud.rooms.room import Room
 from rtcloud.rooms.running import Deliver, Ground, LiveRoom, Observer, Pass
 from rtcloud.rooms.scenes import Limits, rules_of
@@ -94,7 +94,7 @@ class RoomService:
         return [
             SendingRoom(live.room.sid, live.ref, live.room.created_ms)
             for live in lives
-            if not live.room.destroyed and any(_sends(one) for one in live.room.participants.values())
+            if not live.room.destroyed and _has_sender(live.room)
         ]
 
     # sessions -----------------------------------------------------------------------------------------------------
@@ -265,9 +265,13 @@ class RoomService:
         return len(self._rooms), len(self._ground.sessions)
 
 
-def _sends(participant: Participant) -> bool:
-    tracks = participant.tracks.values()
-    return not participant.robot and any(track.started and not participant.is_silenced(track) for track in tracks)
+def _has_sender(room: Room) -> bool:
+    """Looks at those who send only: an audience may be large."""
+    for track_id, owner in room.state.publishers.items():
+        track = owner.tracks[track_id]
+        if track.started and not owner.robot and not owner.is_silenced(track):
+            return True
+    return False
 
 
 def _fact_of(event: media.AnyEvent) -> facts.Fact | Pass:
