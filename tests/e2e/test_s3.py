@@ -1,8 +1,10 @@
 """Recordings that go to a real S3 server, which is well, goes away for a while, or does not know the keys."""
 
 import asyncio
+import contextlib
 import json
 import signal
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -18,7 +20,7 @@ from tests.kit.receiver import Received, Receiver
 from tests.kit.robot import robot
 from tests.kit.s3 import ACCESS_KEY, S3, SECRET_KEY
 from tests.kit.server import Server
-from tests.kit.waiting import eventually
+from tests.kit.waiting import eventually, wait_until
 
 pytestmark = [
     pytest.mark.anyio,
@@ -125,31 +127,53 @@ async def test_a_whole_recording_is_in_the_bucket_under_its_documented_names(
         assert key not in server.log.read_text()
 
 
-async def test_a_store_that_is_down_over_a_restart_gets_everything_once(
-    server: Server, receiver: Receiver, s3: S3, alice: int, tmp_path: Path
+@pytest.mark.parametrize("seconds", [5, pytest.param(120, marks=pytest.mark.long)])
+async def test_a_store_that_is_down_over_the_end_and_a_killed_server_gets_everything_once(
+    seconds: int, server: Server, receiver: Receiver, s3: S3, alice: int, tmp_path: Path
 ) -> None:
     cloud = Cloud(server)
-    task_id = await start(cloud, alice, storage(), output_format=0)
+    task_id = await start(cloud, alice, storage(), output_format=1)
     await receiver.expect(304, within=30)  # the first segment and its index are there
+    confirmed = s3.puts()
     s3.gate.shut()
     try:
-        await pause(3)
+        await pause(seconds)
         await asyncio.to_thread(cloud.stop_recording, task_id)
         await receiver.expect(302, within=20)
         assert (await receiver.expect(308, within=20)).payload["Code"] == "Unreachable"
-        assert spooled(server, task_id)
-        await asyncio.to_thread(server.stop)
+        await asyncio.to_thread(wait_until, lambda: [*(server.data / "spool").glob("*/*/*.mp4")], "the MP4 is made")
+        assert not receiver.of(305)
+        await asyncio.to_thread(server.kill)
+        end_long_ago(server, task_id)
         await asyncio.to_thread(server.start)
+        assert (await receiver.expect(305, within=20)).payload == {"LeaveCode": 1, "Status": 1}
+        left = (await receiver.expect(310, within=20)).payload
     finally:
         s3.gate.open()
-    assert (await receiver.expect(305, within=30)).payload == {"LeaveCode": 0, "Status": 0}
+    stem = f"{server.sdk_app_id}_{alice}"
+    assert (left["Status"], left["FileList"]) == (1, [f"{stem}.mp4"])
+    come = await receiver.expect(305, lambda each: each.payload["LeaveCode"] != 1, within=60)
+    assert come.payload == {"LeaveCode": 2, "Status": 2}
+    made = await receiver.expect(310, lambda each: each.payload["Status"] != 1, within=60)
+    assert (made.payload["Status"], made.payload["FileList"]) == (0, [f"{stem}.mp4"])
+    assert len(receiver.of(308)) == 1
     files = await asyncio.to_thread(fetch, s3, task_id, tmp_path)
-    index = tmp_path / f"{server.sdk_app_id}_{alice}.m3u8"
-    listed = [line for line in index.read_text().splitlines() if not line.startswith("#")]
+    listed = [line for line in files[f"{stem}.m3u8"].read_text().splitlines() if not line.startswith("#")]
     assert sorted(listed) == sorted(name for name in files if name.endswith(".ts"))
-    times = Counter(path for path in s3.puts() if task_id in path and path.endswith(".ts"))
+    assert probes.duration(files[f"{stem}.mp4"]) == pytest.approx(probes.duration(files[f"{stem}.m3u8"]), abs=0.3)
+    assert probes.duration(files[f"{stem}.mp4"]) > seconds
+    assert confirmed
+    times = Counter(path for path in s3.puts() if task_id in path and not path.endswith((".m3u8", "probe")))
     assert set(times.values()) == {1}
     assert not spooled(server, task_id)
+
+
+def end_long_ago(server: Server, task_id: str) -> None:
+    """Ten minutes pass for the task, by what its row notes of the end. No server runs."""
+    with contextlib.closing(sqlite3.connect(server.data / "rtcloud.db")) as database, database:
+        moved = "json_set(progress, '$.closed_ms', json_extract(progress, '$.closed_ms') - 600000)"
+        changed = database.execute(f"UPDATE tasks SET progress = {moved} WHERE task_id = ?", (task_id,))
+        assert changed.rowcount == 1
 
 
 async def test_a_store_that_hangs_holds_up_no_other_recording(
