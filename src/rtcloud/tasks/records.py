@@ -273,6 +273,12 @@ def apply_event(
         _apply(connection, kind, task, attempt, event, now_ms)
 
 
+def reported(connection: Connection, task_id: str, attempt: int) -> frozenset[int]:
+    """The sequences of an attempt's events that were applied: the journal of days need not be gone through again."""
+    wanted = select(task_events.c.sequence).where(task_events.c.task_id == task_id, task_events.c.attempt == attempt)
+    return frozenset(connection.execute(wanted).scalars())
+
+
 def leave(
     connection: Connection, sealer: Sealer, kind: TaskKind, task_id: str, worker: str, leave_code: int, now_ms: int
 ) -> None:

@@ -21,7 +21,7 @@ from rtcloud.tasks import leases, lifecycle, records
 from rtcloud.tasks.attempts import GivenUpError, is_sound, sole, write_pid
 from rtcloud.tasks.cleaning import clean_spool
 from rtcloud.tasks.context import WorkerContext
-from rtcloud.tasks.journal import read_journal
+from rtcloud.tasks.journal import scan_journal
 from rtcloud.tasks.kinds import TaskKind
 from rtcloud.tasks.lifecycle import CloseFiles, Desired, Leave, Rest, StartJob, Task
 from rtcloud.tasks.process import JobProcess, JobProtocolError
@@ -180,7 +180,11 @@ class Runner:
                 await loop.run_in_executor(None, kind.recover, directory, now_ms)
             except Exception:
                 _log.exception("recovering an attempt failed", extra={"task_id": self._task_id, "attempt": attempt})
-            events = [event for event in await loop.run_in_executor(None, read_journal, directory) if is_sound(event)]
+            known = await context.database.read(lambda connection: records.reported(connection, self._task_id, attempt))
+            events = await loop.run_in_executor(
+                None,
+                lambda: [event for event in scan_journal(directory) if event.sequence not in known and is_sound(event)],
+            )
         for first in range(0, len(events), _REPLAYED_AT_ONCE):
             await self._apply(kind, attempt, events[first : first + _REPLAYED_AT_ONCE])
 
