@@ -16,6 +16,9 @@ ARGS ?=
 # Most tests wait, for media or a deadline. Each module stays in one process; tests/conftest.py has the order.
 SIDE_BY_SIDE ?= --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
+# What the environment may forbid: then each of the hundreds of processes that tests start compiles every module anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 RUST_SOURCES := $(shell find crates -type f \( -name '*.rs' -o -name Cargo.toml \) 2>/dev/null)
 WEB_SOURCES := $(shell find web tests/page -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)
 
