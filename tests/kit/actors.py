@@ -22,7 +22,7 @@ Source = Literal["microphone", "camera", "screen_share"]
 
 #: A device that captures on while it sleeps is behind by no more than this.
 BEHIND_S = 0.25
-WITHIN_S = 20.0
+WITHIN_S = 60.0
 
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload([__name__, native.__name__])
@@ -116,10 +116,11 @@ async def _live(pipe: "Connection[str, Order | None]", url: str, token: str, hur
     except Exception as error:
         pipe.send(repr(error))
         return
-    pipe.send("")
+    with contextlib.suppress(BrokenPipeError):  # nobody waits any more, and no order comes
+        pipe.send("")
     watching = asyncio.create_task(_read(room))
     channels: dict[Source, _Channel] = {}
-    with contextlib.suppress(EOFError):
+    with contextlib.suppress(EOFError, ConnectionError):
         while (order := await loop.run_in_executor(None, pipe.recv)) is not None:
             try:
                 await _carry_out(room, channels, order, hurried)

@@ -5,8 +5,8 @@ Somebody's place at a moment is a set of looks, one of which must be there: most
 spreads (the word of it, a keyframe to begin with). ``None`` stands for no place at all.
 
 Who publishes has a place, in the order of entry, the screen after the camera. A picture stops with its last one when
-its sender falls silent; when the camera is off, FillType says what stays: the last picture, or black. Where nothing has
-been shown yet there is the background.
+its sender falls silent; when the camera is off, FillType says what stays until there is another: the last picture, or
+black. Where nothing has been shown yet there is the background.
 """
 
 import itertools
@@ -193,8 +193,8 @@ class Continuity:
             stream.shown = step.act.number
         stream.muted = False
         if step.action != "replace":
-            before = stream.looks.possible(ended) - {None}
-            stream.looks.add(begin, sure, before | EMPTY)
+            nowhere = EMPTY if None in stream.looks.possible(ended) else frozenset()
+            stream.looks.add(begin, sure, _stills(stream, began, ended) | nowhere)
         stream.looks.add(math.ceil(began) - EARLY_S, _keyframe(ended), _live(stream))
 
 

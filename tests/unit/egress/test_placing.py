@@ -269,6 +269,10 @@ def test_sound_alone_has_no_picture_to_arrange() -> None:
     assert (plan.scene.cells, plan.video, len(plan.audio)) == ((), {}, 3)
 
 
+def camera(track_id: str) -> RemoteTrack:
+    return RemoteTrack(track_id, "a", "video", "camera", muted=False)
+
+
 # What a window shows -----------------------------------------------------------------------------------------------
 
 
@@ -315,6 +319,46 @@ def test_a_stopped_video_is_black_on_any_background_when_asked() -> None:
     (cell,) = window(person("a", "camera", muted=["camera"]), roster)
     assert (cell.track_id, cell.fill, cell.rect) == (None, BLACK, WHOLE)
     assert window(person("b", "microphone"), roster) == ()
+
+
+def test_another_camera_takes_over_from_the_last_picture_and_not_from_the_background() -> None:
+    images = {"http://x/i": "i"}
+    old, new = person("a", "microphone", "camera"), Participant("a", "PA_a", (camera("new"),))
+    for between in ([], [person("a", "microphone")]):
+        roster = laid_out(3, images, DefaultSubBackgroundImage="http://x/i")
+        window(old, roster)
+        for each in between:
+            window(each, roster)
+        for _ in range(2):  # and so it stays when something else changes
+            beneath, above = window(new, roster)
+            assert (beneath.track_id, above.track_id) == ("a/camera", "new")
+            assert (beneath.holder, above.holder, above.z) == (None, None, beneath.z)
+        assert roster.plan([new]).places == ("new",)
+        assert roster.plan([new]).kept == {"a/camera"}
+        assert [cell.track_id for cell in window(Participant("a", "PA_b", (camera("new"),)), roster)] == ["new"]
+
+
+def test_black_lasts_until_the_first_picture_when_asked() -> None:
+    roster = laid_out(3, record={"FillType": 1})
+    (first,) = window(person("a", "camera"), roster)
+    assert first.fill is None
+    window(person("a", "camera", muted=["camera"]), roster)
+    for back in (person("a", "camera"), Participant("a", "PA_a", (camera("new"),))):
+        (cell,) = window(back, roster)
+        assert (cell.track_id, cell.fill) == (back.tracks[0].track_id, BLACK)
+
+
+def test_a_picture_that_would_be_seen_beside_the_next_one_goes_at_once() -> None:
+    images = {"http://x/i": "i"}
+    fitted = {"RenderMode": 2, "DefaultSubBackgroundImage": "http://x/i"}
+    for roster in (
+        laid_out(3, images, **fitted),
+        laid_out(3, images, PlaceHolderMode=1, DefaultSubBackgroundImage="http://x/i"),
+        laid_out(4, MixLayoutList=[place(0, 0, 100, 100, Alpha=55)]),
+    ):
+        window(person("a", "camera"), roster)
+        drawn = [cell.track_id for cell in window(Participant("a", "PA_a", (camera("new"),)), roster)]
+        assert "a/camera" not in drawn
 
 
 def test_fitted_pictures_stand_on_their_window() -> None:

@@ -75,7 +75,7 @@ class Roster:
         self._images = images
         self._anchors: set[str] = set()  # participant ids
         self._taken: frozenset[StreamKey] = frozenset()
-        self._last: dict[StreamKey, str] = {}  # video tracks
+        self._showed: dict[StreamKey, Shown] = {}
         self._standing: dict[int, StreamKey] = {}  # unnamed place → who stands there
         self.update(request)
 
@@ -111,8 +111,7 @@ class Roster:
         first = sorted(sent, key=lambda stream: stream.key not in self._taken)[:MAX_STREAMS]
         self._taken = frozenset(stream.key for stream in first)
         taken = [stream for stream in sent if stream.key in self._taken]
-        shown = ((stream.key, stream.shown) for stream in taken)
-        self._last = {key: track for key, one in shown if one is not None and (track := one.live or one.last)}
+        self._showed = {stream.key: stream.shown for stream in taken if stream.shown is not None}
         return taken
 
     def _stream(self, participant: Participant, kind: int) -> _Stream:
@@ -139,10 +138,13 @@ class Roster:
 
     def _shown(self, key: StreamKey, tracks: Sequence[RemoteTrack], is_wanted: bool) -> Shown:
         """``is_wanted``: a last picture may stand, too."""
+        showed = self._showed.get(key, Shown())
         live = [track.track_id for track in tracks if not track.muted]
         if live:
-            return Shown(live[-1])
-        return Shown(last=tracks[-1].track_id if tracks else self._last.get(key) if is_wanted else None)
+            goes_on = showed.live == live[-1]
+            return Shown(live[-1], before=showed.before if goes_on else showed.track)
+        last = tracks[-1].track_id if tracks else showed.track if is_wanted else None
+        return Shown(last=last, before=showed.before if last == showed.track else showed.track)
 
     # Who stands where -----------------------------------------------------------------------------------------------
 
@@ -156,7 +158,7 @@ class Roster:
         for window, stream in placed:
             drawn = self._scenery.cells(window, None if stream is None else stream.shown)
             cells += drawn
-            places.append(next((cell.track_id for cell in drawn if cell.track_id is not None), None))
+            places.append(next((cell.track_id for cell in reversed(drawn) if cell.track_id is not None), None))
         return cells, places
 
     def _template(self, streams: Sequence[_Stream]) -> list[tuple[Window, _Stream | None]]:

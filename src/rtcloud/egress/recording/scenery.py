@@ -5,8 +5,8 @@ event 309 has told so, and the recording goes on without it.
 
 **A window** shows its user's picture. Its background is ``SubBackgroundImage`` or else ``DefaultSubBackgroundImage``:
 it stands beside a fitted picture and while there is none yet; without an image, ``BackGroundColor`` stands beside. When
-a video stops, ``FillType`` says what stays; with ``PlaceHolderMode`` 1 the image takes its place at once, and stands
-where a place is reserved for somebody who is not there, too.
+a video stops, ``FillType`` says what stays, also until the first picture of the next one; with ``PlaceHolderMode`` 1
+the image takes its place at once, and stands where a place is reserved for somebody who is not there, too.
 """
 
 from collections.abc import Mapping
@@ -34,10 +34,16 @@ _CLOCK_AT = ((0, 0), (1, 0), (0, 1), (1, 1), (0.5, 0), (0.5, 1), (0.5, 0.5))
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """Of one stream: ``live`` is its video, ``last`` one that stopped and whose last picture is still known."""
+    """Of one stream: ``live`` is its video, ``last`` one that stopped and whose last picture is still known. ``before``
+    is what stood there until then: another video, or the same that had stopped."""
 
     live: str | None = None
     last: str | None = None
+    before: str | None = None
+
+    @property
+    def track(self) -> str | None:
+        return self.live or self.last
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +93,8 @@ class Scenery:
             if fill is not None:
                 return [Cell(window.rect, z=window.z, fill=fill, opacity=opacity)]
             return [] if holder is None else [Cell(window.rect, z=window.z, holder=holder, opacity=opacity)]
+        if shown is not None and shown.before is not None and self._goes_on(window, holder):
+            return self._changing(window, track_id, shown.before, bars)
         if holder is None or window.mode is not RenderMode.FIT:
             return [Cell(window.rect, track_id, window.z, window.mode, bars, holder=holder, opacity=opacity)]
         # The image stands beside the picture, too: as a cell of its own beneath it.
@@ -94,6 +102,18 @@ class Scenery:
             Cell(window.rect, z=window.z, holder=holder, opacity=opacity),
             Cell(window.rect, track_id, window.z, window.mode, opacity=opacity),
         ]
+
+    def _goes_on(self, window: Window, holder: Holder | None) -> bool:
+        """Whether what stood there can stay beneath a video until that covers it: not beside one that is fitted on an
+        image or seen through, nor where the image stands for videos that stopped."""
+        covers = window.alpha == 0 and (window.mode is not RenderMode.FIT or holder is None)
+        return covers and not (self._holds_places and holder is not None)
+
+    def _changing(self, window: Window, track_id: str, before: str, bars: layout.Colour | None) -> list[Cell]:
+        if not self._keeps_last:
+            return [Cell(window.rect, track_id, window.z, window.mode, bars, fill=BLACK)]
+        tracks = (track_id,) if before == track_id else (before, track_id)
+        return [Cell(window.rect, each, window.z, window.mode, bars) for each in tracks]
 
     def _content(self, shown: Shown, holder: Holder | None) -> tuple[str | None, layout.Colour | None]:
         """The track to show, or what fills the window in its place."""
