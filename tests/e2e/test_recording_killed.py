@@ -6,6 +6,7 @@ back. They are those of a machine that has nothing else to do; on others they gr
 and nothing is told that is not so.
 """
 
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -55,6 +56,8 @@ LOST_S = 2.0
 PICTURE_HOLE_S, SOUND_HOLE_S = 1.0, 0.6
 #: between our clock and what the files say
 CLOCK_S = 0.3
+#: what FFmpeg says of every AAC file, which has no table of contents
+ADTS = re.compile(r"^\[aac @ .*Estimating duration from bitrate")
 BACKGROUND = probes.Region(0.55, 0.55, 1, 1)
 STATUSES = ("Idle", "InProgress", "Exited", "")
 
@@ -301,7 +304,8 @@ def _check_files(played: Played, task_id: str, ask: Ask) -> None:
         assert name is not None
         if name.kind == "segment":
             continue
-        assert probes.decode_all(folder / text) == "", text
+        complaints = [line for line in probes.decode_all(folder / text).splitlines() if not ADTS.search(line)]
+        assert not complaints, text
         if name.kind == "index":
             assert (folder / text).read_text().endswith("#EXT-X-ENDLIST\n")
     assert verify(played.site, task_id) == ""

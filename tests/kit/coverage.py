@@ -71,7 +71,8 @@ def holes(moments: Sequence[float], begin: float, end: float, longer_than: float
 
 
 def _watch_part(part: Part, act: Act, seen: Seen) -> None:
-    with av.open(str(part.path)) as container:
+    # A segment of a single frame is too short for guessing what it is.
+    with av.open(str(part.path), format="mpegts" if part.path.suffix == ".ts" else None) as container:
         # The beginning of a segment is its name's; of the rest it is time 0.
         first = (container.start_time or 0) / av.time_base if part.path.suffix == ".ts" else 0.0
         blocks: list[Samples] = []

@@ -35,6 +35,8 @@ MARK = "RTCLOUD_TEST_SITE"
 ALICE, BOB = Act(0, flash=True), Act(3, picture=False)
 #: that the robot's first media needs, and the next one's after a death
 START_S = 5.0
+#: a server, on a machine that has much else to do
+READY_S = 60.0
 #: the next one's with another worker
 TAKEN_OVER_S = 15.0
 
@@ -120,7 +122,7 @@ class Site:
     def open(self) -> Iterator["Site"]:
         with self.receiver, self.slowness:
             try:
-                self.server.start()
+                self.server.start(within=READY_S)
                 for worker in self.workers:
                     worker.start()
                 self.server.set_callbacks(self.receiver.url, self.receiver.key)
@@ -159,7 +161,7 @@ class Site:
             self.server.kill()
         time.sleep(death.back_s if doomed or death.ends_server else 0)
         if death.ends_server:
-            self.server.start()
+            self.server.start(within=READY_S)
         back = time.time() if death.ends_server else at
         for worker in doomed:
             worker.start()
