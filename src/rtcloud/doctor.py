@@ -1,5 +1,6 @@
 """``rtcloud doctor``: what would keep a server from working on this machine."""
 
+import asyncio
 import os
 import shutil
 import socket
@@ -10,7 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from rtcloud.clock import SystemClock
-from rtcloud.config import Config, local_addresses
+from rtcloud.config import Config, StorageSetting, local_addresses
 from rtcloud.errors import ConfigError
 from rtcloud.tls import Certificate
 
@@ -52,8 +53,9 @@ def _directory(config: Config) -> Iterator[Finding]:
     existing = next((p for p in (directory, *directory.parents) if p.exists()), Path("/"))
     writable = existing.is_dir() and os.access(existing, os.W_OK)
     yield Finding("data directory", writable, f"{directory} is {'' if writable else 'not '}writable")
-    free = shutil.disk_usage(existing).free
-    yield Finding("disk space", free >= FREE_BYTES, f"{free / (1 << 30):.1f} GiB free under {existing}")
+    free, reserve = shutil.disk_usage(existing).free, config.disk_reserve << 20
+    found = f"{free / (1 << 30):.1f} GiB free under {existing}, of which {reserve / (1 << 30):.1f} are kept back"
+    yield Finding("disk space", free >= FREE_BYTES + reserve, found)
 
 
 def _ports(config: Config) -> Iterator[Finding]:
@@ -94,6 +96,9 @@ def _certificate(config: Config) -> Iterator[Finding]:
 
 def _stores(config: Config) -> Iterator[Finding]:
     for setting in config.storage:
+        if setting.access_key and "{region}" not in setting.endpoint:
+            yield _asked(setting)
+            continue
         if "{" in setting.endpoint:
             yield Finding("store", True, f"{setting.endpoint} depends on the request: not asked")
             continue
@@ -104,6 +109,18 @@ def _stores(config: Config) -> Iterator[Finding]:
             yield Finding("store", True, f"{setting.endpoint} answers")
         except OSError as error:
             yield Finding("store", False, f"{setting.endpoint}: {error.strerror or error}")
+
+
+def _asked(setting: StorageSetting) -> Finding:
+    """With keys of the operator's the whole way can be tried: a small object is put into the bucket, and removed."""
+    from rtcloud.egress.storage import set_store
+    from rtcloud.store.objects import StorageError
+
+    try:
+        asyncio.run(set_store(setting).probe([setting.bucket]))
+    except StorageError as error:
+        return Finding("store", False, f"bucket {setting.bucket} at {setting.endpoint}: {error}")
+    return Finding("store", True, f"bucket {setting.bucket} at {setting.endpoint} takes files")
 
 
 def _engine(_config: Config) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtcloud.store.objects import LocalObjects, MemoryObjects, Objects, StorageError, safe_key, safe_segment
+from tests.kit.disk import SmallDisk
 
 pytestmark = pytest.mark.contract
 
@@ -121,3 +122,18 @@ def test_a_key_is_always_as_many_plain_segments(segments: list[str]) -> None:
 def test_names_without_escapes_stay_distinct(one: str, other: str) -> None:
     if "%" not in one and one != other:
         assert safe_segment(one) != safe_segment(other)
+
+
+def test_a_disk_that_is_full_is_told_and_keeps_nothing_of_the_file(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(bytes(2 << 20))
+    with SmallDisk(tmp_path / "disk", 1) as disk:
+        objects, free = LocalObjects(disk.path / "files"), disk.free
+        for _ in range(2):
+            with pytest.raises(StorageError) as caught:
+                asyncio.run(objects.put(KEY, source))
+            assert caught.value.code == "DiskFull"
+        assert free - disk.free < 64 << 10  # directories
+        source.write_bytes(b"small")
+        asyncio.run(objects.put(KEY, source))
+        assert objects.path(KEY).read_bytes() == b"small"

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from ipaddress import ip_address
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from rtcloud.config import StorageSetting
+from rtcloud import doctor
+from rtcloud.config import Config, StorageSetting
 from rtcloud.egress.storage import Storages
 from rtcloud.outgoing.addresses import IpAddress
 from rtcloud.outgoing.dialing import Dialer
@@ -154,6 +156,35 @@ async def test_what_a_failed_upload_left_is_taken_back(s3: S3, tmp_path: Path) -
     assert "part.mp4" not in s3.keys(BUCKET)
 
 
+KILLED = """
+import asyncio, sys
+from pathlib import Path
+from rtcloud.store.objects import Bucket
+from rtcloud.store.s3 import S3Objects
+url, bucket, access_key, secret_key, source = sys.argv[1:]
+one = S3Objects(Bucket(name=bucket, access_key=access_key, secret_key=secret_key), endpoint=url, region="us-east-1",
+                path_style=True)
+asyncio.run(one.put([bucket, "killed.mp4"], Path(source)))
+"""
+
+
+async def test_a_large_file_whose_uploader_was_killed_goes_again_from_its_beginning(s3: S3, tmp_path: Path) -> None:
+    source, content = tmp_path / "killed.mp4", os.urandom(3 * PART_BYTES)
+    source.write_bytes(content)
+    s3.gate.bytes_per_second = 3_000_000
+    command = [sys.executable, "-c", KILLED, s3.url, BUCKET, ACCESS_KEY, SECRET_KEY, str(source)]
+    uploading = await asyncio.create_subprocess_exec(*command)
+    await wait_in_thread(lambda: "killed.mp4?partNumber=1" in s3.log(), "a part has arrived")
+    uploading.kill()
+    await uploading.wait()
+    assert "killed.mp4" not in s3.keys(BUCKET)
+    s3.gate.bytes_per_second = float("inf")
+    await objects(s3).put([BUCKET, "killed.mp4"], source)
+    assert s3.read(BUCKET, "killed.mp4") == content
+    assert s3.open_uploads(BUCKET) == ["killed.mp4"]  # which the bucket's rule removes
+    s3.abort_uploads(BUCKET)
+
+
 async def wait_in_thread(condition: Callable[[], bool], what: str) -> None:
     await asyncio.to_thread(wait_until, condition, what)
 
@@ -208,3 +239,14 @@ async def test_the_machines_own_settings_do_not_mix_in(s3: S3, source: Path, mon
     keys = s3.take_only("writer")
     await objects(s3, keys=keys).put([BUCKET, "own.ts"], source)
     assert s3.read(BUCKET, "own.ts") == b"first"
+
+
+async def test_doctor_tries_the_keys_of_the_operator(s3: S3) -> None:
+    access_key, secret_key = s3.take_only("operator")
+    setting = StorageSetting(endpoint=s3.url, bucket=BUCKET, access_key=access_key, secret_key=secret_key)
+    wrong = StorageSetting(endpoint=s3.url, bucket=BUCKET, access_key=access_key, secret_key="wrong")
+    config = Config(storage=(setting, wrong))
+    good, bad = await asyncio.to_thread(lambda: list(doctor._stores(config)))
+    assert (good.ok, bad.ok) == (True, False)
+    assert "SignatureDoesNotMatch" in bad.found
+    assert secret_key not in good.found + bad.found

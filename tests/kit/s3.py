@@ -73,6 +73,11 @@ class S3:
         found = self.client.list_multipart_uploads(Bucket=bucket)
         return [each["Key"] for each in found.get("Uploads", [])]
 
+    def abort_uploads(self, bucket: str) -> None:
+        """As a rule of the bucket does with those that nobody finishes."""
+        for each in self.client.list_multipart_uploads(Bucket=bucket).get("Uploads", []):
+            self.client.abort_multipart_upload(Bucket=bucket, Key=each["Key"], UploadId=each["UploadId"])
+
     def puts(self) -> list[str]:
         """Of the log: the paths of requests that stored a whole object, in order."""
         return re.findall(r'"(?:\x1b\[\d+m)*PUT (/\S+?)(?:\?x-id=PutObject)? HTTP/1.1(?:\x1b\[\d+m)*" 200', self.log())

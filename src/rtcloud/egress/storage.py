@@ -128,7 +128,12 @@ def _given_endpoint(bucket: Bucket) -> tuple[str, bool]:
     return endpoint, False
 
 
-def _set(bucket: Bucket, setting: StorageSetting) -> Objects:
+def set_store(setting: StorageSetting) -> S3Objects:
+    """Of a bucket that the operator keeps keys for; without ``{region}`` in its endpoint."""
+    return _set(Bucket(name=setting.bucket, vendor=setting.vendor), setting)
+
+
+def _set(bucket: Bucket, setting: StorageSetting) -> S3Objects:
     if setting.access_key:
         bucket = replace(bucket, access_key=setting.access_key, secret_key=setting.secret_key)
     return S3Objects(

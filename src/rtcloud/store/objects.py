@@ -19,6 +19,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, MemoryStore
 
+DISK_FULL = "DiskFull"
 SEGMENT_BYTES = 250  # the longest names of the documents
 #: by the end of a name: so that a browser plays what it gets
 CONTENT_TYPES = {
@@ -153,6 +154,8 @@ def _translated() -> Iterator[None]:
         yield
     except (BaseError, OSError, ValueError) as error:
         message = str(error).split("\n", 1)[0]
+        if "No space left" in message:
+            raise StorageError(DISK_FULL, "the disk that keeps the files is full") from error
         raise StorageError(type(error).__name__.removesuffix("Error"), message[:500]) from error
 
 

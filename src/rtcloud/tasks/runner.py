@@ -17,6 +17,7 @@ from sqlalchemy.exc import OperationalError
 
 from rtcloud.callbacks import outbox
 from rtcloud.store.database import DatabaseClosedError
+from rtcloud.store.objects import DISK_FULL
 from rtcloud.tasks import leases, lifecycle, records
 from rtcloud.tasks.attempts import GivenUpError, is_sound, sole, write_pid
 from rtcloud.tasks.cleaning import clean_spool
@@ -43,7 +44,7 @@ from rtcloud.tasks.task import Identity
 _REPLAYED_AT_ONCE = 200
 _DOOR_SECONDS = 2.0
 #: what 308 says, and ``recording show``
-DISK_FULL = ("DiskFull", "the disk of the recording server is nearly full; the recording goes on when there is room")
+FULL = (DISK_FULL, "the disk of the recording server is nearly full; the recording goes on when there is room")
 
 _log = logging.getLogger(__name__)
 _events = msgspec.json.Decoder(AnyJobEvent)
@@ -258,7 +259,7 @@ class Runner:
     async def _tell_full(self, task: Task) -> None:
         def work(connection: Connection, now_ms: int) -> None:
             mine = records.load_mine(connection, self._context.sealer, self._task_id, self._context.worker)
-            records.mark_refused(connection, self._kind(task), mine, *DISK_FULL, now_ms)
+            records.mark_refused(connection, self._kind(task), mine, *FULL, now_ms)
 
         try:
             await self._write(work)
