@@ -127,7 +127,7 @@ async def test_a_whole_recording_is_in_the_bucket_under_its_documented_names(
         assert key not in server.log.read_text()
 
 
-@pytest.mark.parametrize("seconds", [5, pytest.param(120, marks=pytest.mark.long)])
+@pytest.mark.parametrize("seconds", [5, pytest.param(120, marks=[pytest.mark.long, pytest.mark.timeout(540)])])
 async def test_a_store_that_is_down_over_the_end_and_a_killed_server_gets_everything_once(
     seconds: int, server: Server, receiver: Receiver, s3: S3, alice: int, tmp_path: Path
 ) -> None:

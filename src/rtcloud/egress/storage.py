@@ -15,7 +15,7 @@ from rtcloud.config import StorageSetting
 from rtcloud.egress.filing import LIBRARY
 from rtcloud.outgoing.addresses import is_public, literal
 from rtcloud.outgoing.dialing import AddressRefusedError, Dialer
-from rtcloud.store.objects import Bucket, Objects, StorageError
+from rtcloud.store.objects import UNREACHABLE, Bucket, Objects, StorageError
 from rtcloud.store.s3 import S3Objects
 
 STORES = 256  # kept open
@@ -176,4 +176,4 @@ class _Guarded:
         except AddressRefusedError:
             raise StorageError(REFUSED, "the EndpointUrl leads into a private network") from None
         except OSError:
-            raise StorageError("Unreachable", "the EndpointUrl's name cannot be looked up") from None
+            raise StorageError(UNREACHABLE, "the EndpointUrl's name cannot be looked up") from None

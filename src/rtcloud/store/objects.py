@@ -19,7 +19,10 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, MemoryStore
 
-DISK_FULL = "DiskFull"
+#: codes of ours
+DISK_FULL, UNREACHABLE, TIMED_OUT = "DiskFull", "Unreachable", "RequestTimeout"
+#: that say nothing of the object
+OUT_OF_REACH = frozenset({DISK_FULL, UNREACHABLE, TIMED_OUT})
 SEGMENT_BYTES = 250  # the longest names of the documents
 #: by the end of a name: so that a browser plays what it gets
 CONTENT_TYPES = {

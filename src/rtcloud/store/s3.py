@@ -25,7 +25,7 @@ import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import S3Store
 
-from rtcloud.store.objects import CONTENT_TYPES, Bucket, StorageError, safe_key
+from rtcloud.store.objects import CONTENT_TYPES, TIMED_OUT, UNREACHABLE, Bucket, StorageError, safe_key
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, S3Credential
@@ -153,7 +153,7 @@ def translated() -> Iterator[None]:
     try:
         yield
     except TimeoutError as error:
-        raise StorageError("RequestTimeout", "the store did not answer in time") from error
+        raise StorageError(TIMED_OUT, "the store did not answer in time") from error
     except (BaseError, OSError, ValueError) as error:
         raise StorageError(*explain(type(error).__name__, str(error))) from error
 
@@ -176,11 +176,11 @@ def explain(kind: str, text: str) -> tuple[str, str]:
     if status := _STATUS.search(said):
         return f"Http{status[1][:3]}", f"the store answered {status[1].strip()}"
     if "operation timed out" in text or "TimedOut" in text or "deadline has elapsed" in text:
-        return "RequestTimeout", "the store did not answer in time"
+        return TIMED_OUT, "the store did not answer in time"
     if "invalid peer certificate" in text or "InvalidCertificate" in text:
         return "CertificateRefused", "the store's certificate is not one to trust for its address"
     if "error sending request" in said or "HTTP error" in said:
-        return "Unreachable", _reason(text)
+        return UNREACHABLE, _reason(text)
     if any(words in said for words in _NO_S3):
         return "UnexpectedAnswer", "what answers at the store's address is no S3 server"
     return kind.removesuffix("Error") or kind, first

@@ -4,7 +4,7 @@ The rows are the queue: a file is pending until it is marked, so a restart goes 
 one task go one after the other in the order of their closing (an index after the segments it names), ``TURN`` of them
 before the task whose oldest file waits longest. Tasks go side by side: ``CONCURRENCY`` of them, ``PER_PLACE`` to one
 store, so a slow store holds up its own tasks only. A refused file is tried again after 1, 2, 4 … 60 s for as long as
-the task lives; nothing is given up.
+the task lives; nothing is given up. Its task's others go meanwhile, but for indexes: they name it.
 
 A store elsewhere is asked once, when a task's job is at work, whether it takes the task's files: wrong keys are told
 while there is time, and the recording goes on into the spool.
@@ -15,6 +15,7 @@ import contextlib
 import logging
 import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from sqlalchemy import Connection
 
 from rtcloud.callbacks import outbox
 from rtcloud.store.database import DatabaseClosedError
-from rtcloud.store.objects import Objects, StorageError, Stores
+from rtcloud.store.objects import OUT_OF_REACH, Objects, StorageError, Stores
 from rtcloud.tasks import records
 from rtcloud.tasks.cleaning import clean_spool
 from rtcloud.tasks.context import WorkerContext
@@ -131,13 +132,14 @@ class Uploader:
 
     async def _upload_turn(self, task_id: str, objects: Objects) -> None:
         try:
-            for file in await self._context.database.read(
+            files = await self._context.database.read(
                 lambda connection: records.pending_files(connection, task_id, limit=TURN)
-            ):
-                await self._upload(file, objects)
-            self._pauses.pop(task_id, None)
-        except StorageError as error:
-            await self._refused(task_id, error)
+            )
+            refused = await self._upload_files(files, objects)
+            if refused is None:
+                self._pauses.pop(task_id, None)
+            else:
+                await self._refused(task_id, refused)
         except (records.LeaseLostError, DatabaseClosedError):
             self._pauses.pop(task_id, None)
         except Exception:
@@ -146,6 +148,21 @@ class Uploader:
         finally:
             self._busy.pop(task_id, None)
             self._context.bus.publish(records.FILES_TOPIC, task_id)
+
+    async def _upload_files(self, files: Sequence[TaskFile], objects: Objects) -> StorageError | None:
+        """The first refusal. One file that the store does not want holds up no other, but for the indexes, which
+        name it; with a second refusal it is the store."""
+        refused: StorageError | None = None
+        for file in files:
+            if refused is not None and file.kind in KEPT:
+                continue
+            try:
+                await self._upload(file, objects)
+            except StorageError as error:
+                if refused is not None or error.code in OUT_OF_REACH:
+                    return refused or error
+                refused = error
+        return refused
 
     async def _upload(self, file: TaskFile, objects: Objects) -> None:
         context = self._context

@@ -49,6 +49,7 @@ class FakeStore:
         self.keys: list[list[str]] = []
         self.probes: list[list[str]] = []
         self.refusal: StorageError | None = None
+        self.unwanted: set[str] = set()
         self.gate = asyncio.Event()
         self.gate.set()
         self.inside = 0
@@ -62,6 +63,8 @@ class FakeStore:
             if self.refusal is not None:
                 raise self.refusal
             assert source.read_bytes() == b"x"
+            if key[-1] in self.unwanted:
+                raise StorageError("InvalidRequest", "not this one")
             self.keys.append([*key])
         finally:
             self.inside -= 1
@@ -116,7 +119,8 @@ class House:
             connection.execute(mine.values(worker="w", state=state))
             for sequence, name in enumerate(names):
                 (folder / name).write_bytes(b"x")
-                values = {"kind": "segment", "attempt": 0, "track_type": "audio_video", "begin_ms": 1, "end_ms": 2}
+                kind = "index" if name.endswith("m3u8") else "segment"
+                values = {"kind": kind, "attempt": 0, "track_type": "audio_video", "begin_ms": 1, "end_ms": 2}
                 connection.execute(
                     insert(tables.task_files).values(task_id=task_id, name=name, sequence=sequence, **values)
                 )
@@ -165,7 +169,7 @@ async def test_a_slow_store_holds_up_only_its_own_tasks(house: House) -> None:
     async with running(one):
         await eventually(lambda: bool(house.stores.get("fast") and house.stores["fast"].keys), "the other one is done")
         assert slow.inside == uploader.PER_PLACE
-        assert one.uploading == uploader.PER_PLACE
+        await eventually(lambda: one.uploading == uploader.PER_PLACE, "and leaves the slow ones")
         slow.gate.set()
         await eventually(lambda: len(slow.keys) == uploader.PER_PLACE + 2, "the slow ones follow")
     assert slow.most_inside == uploader.PER_PLACE
@@ -216,6 +220,31 @@ async def test_a_refusal_is_told_once_per_code_and_tried_again(house: House) -> 
         (308, {"Code": "AccessDenied", "Message": "no"}),
         (308, {"Code": "Unreachable", "Message": "gone"}),
     ]
+
+
+async def test_one_file_that_the_store_does_not_want_holds_up_no_other_but_its_index(house: House) -> None:
+    await house.add("a", "films", "1.ts", "2.ts", "a.m3u8", "3.ts")
+    films = house.stores["films"] = FakeStore("films")
+    films.unwanted = {"1.ts"}
+    one = house.uploader()
+    async with running(one):
+        await eventually(lambda: one.counters.refused == 2, "it was tried again", 10)
+        assert [key[-1] for key in films.keys] == ["2.ts", "3.ts"]
+        films.unwanted = set()
+        await eventually(lambda: len(films.keys) == 4, "all are there", 10)
+    assert [key[-1] for key in films.keys[2:]] == ["1.ts", "a.m3u8"]
+
+
+async def test_keys_that_were_replaced_are_tried_at_once(house: House) -> None:
+    await house.add("a", "films", "1.ts")
+    films = house.stores["films"] = FakeStore("films")
+    films.refusal = StorageError("AccessDenied", "no")
+    one = house.uploader()
+    async with running(one):
+        await eventually(lambda: one.counters.refused == 3, "the pauses are long by now", 10)
+        films.refusal = None
+        one._context.bus.publish(records.KEYS_TOPIC, "a")
+        await eventually(lambda: len(films.keys) == 1, "it goes", 2)
 
 
 async def test_a_store_elsewhere_is_asked_when_the_job_is_at_work(house: House) -> None:
