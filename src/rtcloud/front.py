@@ -148,9 +148,16 @@ async def _serve_http(
 
 
 def _services(foundation: Foundation, rooms: RoomService, images: Images, library_url: str) -> Services:
-    def files_at(filing: Filing) -> str:
-        return library_url if filing.bucket == LIBRARY else address_of(foundation.config.storage, filing.bucket)
+    stores = foundation.config.storage
 
+    def reread(config: Config) -> None:
+        nonlocal stores
+        stores = config.storage
+
+    def files_at(filing: Filing) -> str:
+        return library_url if filing.bucket == LIBRARY else address_of(stores, filing.bucket)
+
+    foundation.hangup.add(reread)
     database, sealer, accounts, clock = foundation.database, foundation.sealer, foundation.accounts, foundation.clock
     return Services(
         rooms=rooms,
