@@ -203,6 +203,22 @@ def test_a_killed_attempt_is_playable_after_recovery(tmp_path: Path) -> None:
     assert recover(dead, 6) == []
 
 
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_a_segment_of_a_moment_is_known_for_what_it_is(tmp_path: Path, is_killed: bool) -> None:
+    attempt = Attempt(tmp_path / "living", tracks=Tracks(sample_rate=48_000, channels=2))
+    attempt.record(0.1, video=False)
+    if is_killed:
+        attempt.kill(tmp_path / "dead")
+        (closed, _) = recover(tmp_path / "dead", 5)
+    else:
+        attempt.close(0.1)
+        (closed,) = [event for event in attempt.events if isinstance(event, FileClosed) and event.kind == "segment"]
+    assert isinstance(closed, FileClosed)
+    segment = (tmp_path / ("dead" if is_killed else "living")) / closed.name
+    assert closed.size == segment.stat().st_size
+    assert decode_everything(segment)["audio"] >= 4
+
+
 def test_recovering_an_attempt_without_media_or_that_ended_well_does_nothing(tmp_path: Path) -> None:
     assert recover(tmp_path, 0) == []
     attempt = Attempt(tmp_path / "0")

@@ -15,7 +15,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from rtcloud.egress.recording.mpegts import TsMuxer
+from rtcloud.egress.recording.mpegts import TsMuxer, filling
 from rtcloud.egress.recording.naming import FileNames
 from rtcloud.mixer.encoding import TICKS, EncodedPacket
 from rtcloud.tasks.protocol import FileClosed, FileOpened
@@ -308,6 +308,7 @@ class HlsWriter:
     def _close_segment(self, end: int) -> None:
         segment = self._open
         assert segment is not None
+        self._append(segment, filling(segment.size))
         for flush in segment.pending:
             flush.result()
         os.fdatasync(segment.descriptor)

@@ -7,6 +7,8 @@ as soon as it exists, tables at the start of each segment, and continuity counte
 from collections.abc import Iterable
 
 PACKET = 188
+#: what looks at a file's beginning to tell what it is (FFmpeg does) does not know a shorter one for what it is
+LEAST_PACKETS = 16
 PMT_PID, VIDEO_PID, AUDIO_PID = 0x1000, 0x100, 0x101
 #: presentation times start here, so that the clock reference, which runs behind, is never negative
 BASE_TIME = 90_000
@@ -19,6 +21,7 @@ TIME_MASK = (1 << 33) - 1
 _VIDEO_STREAM, _AUDIO_STREAM = 0xE0, 0xC0
 _STREAM_TYPES, _AAC = {"h264": 0x1B, "h265": 0x24}, 0x0F
 _DELIMITERS = {"h264": b"\0\0\0\1\x09\xf0", "h265": b"\0\0\0\1\x46\x01\x50"}
+_EMPTY = b"\x47\x1f\xff\x10".ljust(PACKET, b"\xff")
 _AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
 
 
@@ -100,6 +103,11 @@ class TsMuxer:
             start, field = 0, b""
         self._counters[pid] = counter
         return b"".join(out)
+
+
+def filling(size: int) -> bytes:
+    """What a segment of this size lacks to be known as one: packets of nothing."""
+    return _EMPTY * (LEAST_PACKETS - size // PACKET)
 
 
 def _stuffed(field: bytes, missing: int) -> bytes:

@@ -16,7 +16,7 @@ import msgspec
 
 from rtcloud.egress.recording.hls import KEEP, Segment, Size, Tracks, keep_file, render_index, replace_file
 from rtcloud.egress.recording.mp4 import UNFINISHED, Source
-from rtcloud.egress.recording.mpegts import PACKET
+from rtcloud.egress.recording.mpegts import PACKET, filling
 from rtcloud.egress.recording.naming import FACTS, FileNames, series_of
 from rtcloud.tasks.journal import Journal, scan_journal
 from rtcloud.tasks.protocol import AnyJobEvent, FileClosed, FileOpened
@@ -161,6 +161,8 @@ def _complete(directory: Path, opened: FileOpened, facts: AttemptFacts, now_ms: 
     if length_ms <= 0:
         path.unlink()
         return None
+    with path.open("ab") as file:
+        size += file.write(filling(size))
     if facts.keep:
         keep_file(directory, opened.name)
     return FileClosed(
