@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import random
 import subprocess
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -91,6 +93,36 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
             print(receiver.types(), server.tail())
             raise
         yield made
+
+
+@pytest.mark.long
+@pytest.mark.timeout(580)
+@pytest.mark.parametrize("seed", range(3))
+def test_every_file_is_told_once_whenever_the_server_dies(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    with Server(tmp_path / "data") as server, Receiver() as receiver:
+        server.set_callbacks(receiver.url, receiver.key)
+        for number in range(4):
+            cloud = Cloud(server)
+            with Stage(server) as stage:
+                stage.enter(ROOM, "alice", Act(0))
+                task_id = record(cloud, f"robot{number}", {"MediaType": 3}, **EXAMPLE)
+                begun = wait_until(lambda: receiver.of(301, lambda each: whose(each) == task_id), "it begins", 30)  # noqa: B023
+                assert begun[0].payload == {"Status": 0}
+                time.sleep(3)
+                cloud.stop_recording(task_id)
+                time.sleep(chance.uniform(0, 2.5))
+                server.restart_killed()
+            stop = receiver.wait_for(312, lambda each: whose(each) == task_id, 60)  # noqa: B023
+            told = receiver.of(311, lambda each: whose(each) == task_id)  # noqa: B023
+            names = [each.payload["TencentVod"]["CacheFile"].rpartition(".")[2] for each in told]
+            assert (sorted(names), stop.payload) == (["m3u8", "mp4"], {"Status": 0}), f"round {number} of seed {seed}"
+            for each in told:
+                assert played(each.payload["TencentVod"]["VideoUrl"]) > 1
+
+
+def whose(each: Received) -> str:
+    return str(each.info.get("TaskId"))
 
 
 def record(cloud: Cloud, robot: str, vod: dict[str, Any], **members: Any) -> str:
