@@ -20,6 +20,7 @@ from tests.kit.receiver import Received, Receiver
 from tests.kit.robot import robot
 from tests.kit.s3 import ACCESS_KEY, S3, SECRET_KEY
 from tests.kit.server import Server
+from tests.kit.spool import being_written
 from tests.kit.waiting import eventually, wait_until
 
 pytestmark = [
@@ -141,7 +142,7 @@ async def test_a_store_that_is_down_over_the_end_and_a_killed_server_gets_everyt
         await asyncio.to_thread(cloud.stop_recording, task_id)
         await receiver.expect(302, within=20)
         assert (await receiver.expect(308, within=20)).payload["Code"] == "Unreachable"
-        await asyncio.to_thread(wait_until, lambda: [*(server.data / "spool").glob("*/*/*.mp4")], "the MP4 is made")
+        await asyncio.to_thread(wait_until, lambda: state(server, task_id) == "uploading", "only uploads are left", 30)
         assert not receiver.of(305)
         await asyncio.to_thread(server.kill)
         end_long_ago(server, task_id)
@@ -166,6 +167,10 @@ async def test_a_store_that_is_down_over_the_end_and_a_killed_server_gets_everyt
     times = Counter(path for path in s3.puts() if task_id in path and not path.endswith((".m3u8", "probe")))
     assert set(times.values()) == {1}
     assert not spooled(server, task_id)
+
+
+def state(server: Server, task_id: str) -> str:
+    return str(json.loads(server.admin("tasks", "show", task_id, "--json"))["state"])
 
 
 def end_long_ago(server: Server, task_id: str) -> None:
@@ -238,7 +243,7 @@ async def test_keys_that_are_replaced_in_the_middle_are_given_to_what_waits(
         }
         for task_id in tasks.values():
             assert (await receiver.expect(303, of(task_id))).payload == {"Status": 0}
-            await receiver.expect(307, of(task_id), within=20)
+        await being_written(server, tasks.values())
         new = await asyncio.to_thread(s3.take_only, "new")
         await asyncio.to_thread(s3.revoke, "old")
         for task_id in tasks.values():
