@@ -1,7 +1,9 @@
-"""Recording of single streams: CPU of the writing and the flushing thread for each stream of sound and 720p pictures.
+"""Recording of single streams: CPU of the writing and the flushing thread for each stream of sound and 720p pictures,
+and of the whole job.
 
-Encoded frames are handed over as they would arrive, one second of them after the other; joining, receiving and the
-files' way to their store are left out. Everything from placing a frame to its bytes on the disk is in.
+For the first, encoded frames are handed over as they would arrive, one second of them after the other; joining,
+receiving and the files' way to their store are left out. Everything from placing a frame to its bytes on the disk is
+in. For the second the same people send into a real room; all but the uploading is in.
 """
 
 import tempfile
@@ -10,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from benches._singles_room import job_core
 from benches.figures import Figure, median_of
 from rtcloud.egress.recording.naming import FileNames
 from rtcloud.egress.recording.request import RecordParams
@@ -18,6 +21,7 @@ from rtcloud.egress.recording.single_pipeline import LOOKS, PATIENCE_US, Singles
 from tests.kit.acts import Act
 
 PEOPLE, SECONDS, ROUNDS = 25, 12, 3
+WINDOWS = 3
 ACT = Act(0, width=1280, height=720, fps=30, bitrate=1_500_000)
 PER_STREAM, WHOLE = 0.03, 1.0
 PACKET_US = 20_000
@@ -43,7 +47,12 @@ def run() -> list[Figure]:
             Figure("singles", f"{PEOPLE} single streams, {what}", cores, "cores", WHOLE),
             Figure("singles", f"one of {PEOPLE} single streams, {what}", cores / PEOPLE, "cores", PER_STREAM),
         ]
-    return figures
+    job, forwarding = job_core(PEOPLE, WINDOWS, ACT, merged=0)
+    return [
+        *figures,
+        Figure("singles", f"{PEOPLE} single streams, the whole job with WebRTC", job, "cores", WHOLE),
+        Figure("singles", f"{PEOPLE} single streams, the server's process beside it", forwarding, "cores"),
+    ]
 
 
 def _measure(merged: int) -> float:

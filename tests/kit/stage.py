@@ -36,23 +36,54 @@ class Person:
         self.returned: list[float] = []  # Unix seconds at which a lost connection was back
         self._stage = stage
         self._room = room
-        self._publications: dict[str, Publication] = {}
+        self._publications: dict[str, Publication] = {}  # video and audio, and screen and screen_audio
+        self._playing: dict[str, asyncio.Task[None]] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
     async def _begin(self) -> None:
         self._tasks += [asyncio.create_task(self._watch()), asyncio.create_task(self._ignore())]
+        await self._publish(self.act)
+
+    async def _publish(self, act: Act) -> None:
+        if act.picture:
+            kind, source = ("screen", "screen_share") if act.screen else ("video", "camera")
+            self._publications[kind] = await self._room.publish_video(
+                width=act.width,
+                height=act.height,
+                codec=act.codec,
+                source=source,  # type: ignore[arg-type]
+            )
+            self._play(kind, act.pictures(), act.fps, act.ppm)
+        if act.sound and act.screen and not act.picture:
+            self._publications["screen_audio"] = await self._room.publish_audio(source="screen_share_audio")
+            self._play("screen_audio", act.packets(), PACKETS_PER_SECOND, act.ppm)
+        elif act.sound:
+            self._publications["audio"] = await self._room.publish_audio()
+            self._play("audio", act.packets(), PACKETS_PER_SECOND, act.ppm)
+
+    def _play(self, kind: str, units: list[bytes], per_second: int, ppm: float) -> None:
+        if (before := self._playing.pop(kind, None)) is not None:
+            before.cancel()
         # Everybody's loops begin with a whole second of the clock: flashes and beeps of all fall together.
         began_s = float(math.ceil(time.time()))
-        act = self.act
-        if act.picture:
-            source = "screen_share" if act.screen else "camera"
-            video = await self._room.publish_video(width=act.width, height=act.height, source=source)  # type: ignore[arg-type]
-            self._publications["video"] = video
-            self._tasks.append(asyncio.create_task(_play(video, act.pictures(), act.fps, began_s, act.ppm)))
-        if act.sound:
-            audio = await self._room.publish_audio()
-            self._publications["audio"] = audio
-            self._tasks.append(asyncio.create_task(_play(audio, act.packets(), PACKETS_PER_SECOND, began_s, act.ppm)))
+        playing = asyncio.create_task(_play(self._publications[kind], units, per_second, began_s, ppm))
+        self._playing[kind] = playing
+        self._tasks.append(playing)
+
+    def share(self, act: Act) -> None:
+        """Publishes more; of an act with ``screen`` and without ``picture`` it is the sound of the screen."""
+        self._stage.run(self._publish(act))
+
+    def turn(self, act: Act) -> None:
+        """With the next second the camera goes on with the pictures of this act, which may be of another size."""
+        units = act.pictures()
+
+        async def turned() -> None:
+            # Awake between the last picture of this second and the first of the next.
+            await asyncio.sleep((1 - 0.5 / act.fps - time.time() % 1) % 1)
+            self._play("video", units, act.fps, act.ppm)
+
+        self._stage.run(turned())
 
     def leave(self) -> None:
         self._stage.run(self._leave())
