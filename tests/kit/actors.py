@@ -10,13 +10,15 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import socket
 import time
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Literal
 
 from rtcloud.client import connect, native
-from rtcloud.client.types import ClientRoom, Publication
+from rtcloud.client.types import ClientRoom, Publication, Reconnected
 
 Source = Literal["microphone", "camera", "screen_share"]
 
@@ -41,10 +43,11 @@ class Loop:
 
 @dataclass(frozen=True)
 class Order:
-    """``loop`` None with ``publish`` stops publishing. ``muted`` None leaves that as it is."""
+    """``sever``, alone without a ``source``: its connections to the server die, all but the one for media; done when
+    it is back."""
 
-    source: Source
-    kind: Literal["publish", "unpublish", "mute", "unmute", "replace"]
+    kind: Literal["publish", "unpublish", "mute", "unmute", "replace", "sever"]
+    source: Source | None = None
     loop: Loop | None = None
 
 
@@ -105,6 +108,14 @@ class _Channel:
     task: "asyncio.Task[None] | None" = field(default=None)
 
 
+@dataclass
+class _Stage:
+    room: ClientRoom
+    hurried: bool
+    channels: dict[Source, _Channel] = field(default_factory=dict)
+    is_back: asyncio.Event = field(default_factory=asyncio.Event)
+
+
 def _perform(pipe: "Connection[str, Order | None]", url: str, token: str, hurried: bool) -> None:
     asyncio.run(_live(pipe, url, token, hurried))
 
@@ -118,17 +129,17 @@ async def _live(pipe: "Connection[str, Order | None]", url: str, token: str, hur
         return
     with contextlib.suppress(BrokenPipeError):  # nobody waits any more, and no order comes
         pipe.send("")
-    watching = asyncio.create_task(_read(room))
-    channels: dict[Source, _Channel] = {}
+    stage = _Stage(room, hurried)
+    watching = asyncio.create_task(_read(stage))
     with contextlib.suppress(EOFError, ConnectionError):
         while (order := await loop.run_in_executor(None, pipe.recv)) is not None:
             try:
-                await _carry_out(room, channels, order, hurried)
+                await _carry_out(stage, order)
             except Exception as error:
                 pipe.send(repr(error))
             else:
                 pipe.send("")
-    for channel in channels.values():
+    for channel in stage.channels.values():
         assert channel.task is not None
         channel.task.cancel()
     watching.cancel()
@@ -137,14 +148,19 @@ async def _live(pipe: "Connection[str, Order | None]", url: str, token: str, hur
         pipe.send("")
 
 
-async def _read(room: ClientRoom) -> None:
-    while await room.events():
-        pass
+async def _read(stage: _Stage) -> None:
+    while events := await stage.room.events():
+        if any(isinstance(event, Reconnected) for event in events):
+            stage.is_back.set()
 
 
-async def _carry_out(room: ClientRoom, channels: dict[Source, _Channel], order: Order, hurried: bool) -> None:
-    source, loop = order.source, order.loop
-    if order.kind == "publish":
+async def _carry_out(stage: _Stage, order: Order) -> None:
+    room, channels, source, loop = stage.room, stage.channels, order.source, order.loop
+    if source is None:
+        stage.is_back.clear()
+        _sever()
+        await asyncio.wait_for(stage.is_back.wait(), WITHIN_S)
+    elif order.kind == "publish":
         assert loop is not None
         if loop.width:
             publication = await room.publish_video(
@@ -153,7 +169,7 @@ async def _carry_out(room: ClientRoom, channels: dict[Source, _Channel], order: 
         else:
             publication = await room.publish_audio()
         channel = channels[source] = _Channel(publication, loop)
-        channel.task = asyncio.create_task(_play(channel, hurried))
+        channel.task = asyncio.create_task(_play(channel, stage.hurried))
     elif order.kind == "unpublish":
         channel = channels.pop(source)
         assert channel.task is not None
@@ -163,6 +179,16 @@ async def _carry_out(room: ClientRoom, channels: dict[Source, _Channel], order: 
         channels[source].next = loop
     else:
         await channels[source].publication.mute(order.kind == "mute")
+
+
+def _sever() -> None:
+    """As seen from outside: the streams of this process end."""
+    for descriptor in list(Path("/proc/self/fd").iterdir()):
+        if not descriptor.is_socket():
+            continue
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(int(descriptor.name))) as found:
+            if found.family == socket.AF_INET and found.type == socket.SOCK_STREAM:
+                found.shutdown(socket.SHUT_RDWR)
 
 
 async def _play(channel: _Channel, hurried: bool) -> None:

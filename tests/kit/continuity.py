@@ -31,6 +31,8 @@ OPEN_S = 0.6
 #: The recorder waits so long for what is late.
 PATIENCE_S = 0.3
 KEYFRAME_S = 1.0
+#: Of what was captured without a network, no more than this is told from other pictures (``LOOP_S``).
+BURST_S = 1.5
 #: What was sent just before somebody vanished need not arrive.
 LAST_S = 0.2
 
@@ -139,6 +141,8 @@ class Continuity:
             for stream in session.streams:
                 if stream.is_live:
                     stream.looks.add(began - EARLY_S, ended + SPREAD_S, _stills(stream, began, ended))
+        elif step.action == "sever":
+            self._sever(session, voice, self._heard.get(step.who, False), began, ended)
         elif step.action == "thaw":
             self._thaw(session, voice, self._heard.get(step.who, False), began, ended)
         elif step.source == "microphone":
@@ -154,13 +158,26 @@ class Continuity:
                 stream.looks.add(began - EARLY_S, ended + SPREAD_S, {*_stopped(last, began, ended), *last})
                 stream.looks.add(began - EARLY_S, ended + SPREAD_S, NOWHERE)
 
+    def _sever(self, session: _Session, voice: Course[bool], is_heard: bool, began: float, ended: float) -> None:
+        """Media may stop until the connection is there again."""
+        if is_heard:
+            voice.add(began - EARLY_S, ended + SPREAD_S, [False])
+            voice.add(began - EARLY_S, ended + SPREAD_S, [True])
+        for stream in session.streams:
+            if stream.is_live:
+                stream.looks.add(began - EARLY_S, _keyframe(ended), _stills(stream, began, ended))
+                stream.looks.add(began - EARLY_S, _keyframe(ended), _live(stream))
+
     def _thaw(self, session: _Session, voice: Course[bool], is_heard: bool, began: float, ended: float) -> None:
         """What was captured shortly before is still in time."""
         if is_heard:
             voice.add(began - PATIENCE_S - EARLY_S, ended + SPREAD_S, [True])
         for stream in session.streams:
             if stream.is_live:
-                stream.looks.add(began - PATIENCE_S - EARLY_S, _keyframe(ended), _live(stream))
+                begin, sure = began - PATIENCE_S - EARLY_S, _keyframe(ended)
+                # All that was captured comes at once, and is seen while it comes.
+                stream.looks.add(begin, sure, _stopped(_live(stream), began - BURST_S, ended))
+                stream.looks.add(begin, sure, _live(stream))
 
     def _speak(self, done: Done, stream: _Stream, voice: Course[bool]) -> None:
         action, began, ended = done.step.action, done.began, done.ended

@@ -1,8 +1,8 @@
 """What a few people in a room do, made up from a seed: the same seed is the same script, on every machine.
 
 They mute and unmute, come and go, change cameras (another colour, size, codec) and the size of one camera's picture,
-share screens, and lose their network: for a moment (``freeze`` to ``thaw``), or for good (``die``), after which some
-come back. Nobody is asked for what cannot be done at that moment.
+share screens, and lose their network: for a moment (``freeze`` to ``thaw``), only the connection for words (``sever``),
+or for good (``die``), after which some come back. Nobody is asked for what cannot be done at that moment.
 """
 
 import random
@@ -13,12 +13,15 @@ from typing import Literal
 from tests.kit.acts import Act, Codec
 
 Source = Literal["microphone", "camera", "screen_share"]
-Action = Literal["enter", "leave", "publish", "unpublish", "mute", "unmute", "replace", "freeze", "thaw", "die"]
+Action = Literal[
+    "enter", "leave", "publish", "unpublish", "mute", "unmute", "replace", "freeze", "thaw", "sever", "die"
+]
 
 LENGTH_S = 15.0
 #: Between a step and the next, of all together.
 PAUSES_S = (0.3, 2.3)
 FREEZES_S = (0.5, 3.0)
+LONG_FREEZES_S = (4.0, 7.0)
 AWAY_S = (0.4, 3.0)
 SIZES = ((320, 180), (160, 120), (426, 240))
 CODECS: tuple[Codec, ...] = ("h264", "h264", "vp8")
@@ -97,7 +100,7 @@ class _Person:
                 yield from self.enter(at)
             return
         acts = [self._toggle] * 4 + [self._publish] * 2 + [self._unpublish] * 2 + [self._switch] * 2
-        acts += [self._resize, self._freeze, self._freeze, self._leave, self._die]
+        acts += [self._resize, self._freeze, self._freeze, self._sever, self._leave, self._die]
         self.dice.shuffle(acts)
         for act in acts:
             steps = list(act(at))
@@ -143,9 +146,12 @@ class _Person:
             yield self._step(at, "replace", "camera", self._picture("camera", self.codec))
 
     def _freeze(self, at: float) -> Iterator[Step]:
-        self.busy_until = at + self.dice.uniform(*FREEZES_S)
+        self.busy_until = at + self.dice.uniform(*self.dice.choice((FREEZES_S, FREEZES_S, LONG_FREEZES_S)))
         yield self._step(at, "freeze")
         yield self._step(self.busy_until, "thaw")
+
+    def _sever(self, at: float) -> Iterator[Step]:
+        yield self._step(at, "sever")
 
     def _leave(self, at: float) -> Iterator[Step]:
         self._vanish(at)
