@@ -21,6 +21,7 @@ from tests.kit.robot import robot
 from tests.kit.s3 import ACCESS_KEY, S3, SECRET_KEY
 from tests.kit.server import Server
 from tests.kit.spool import being_written
+from tests.kit.waiting import wait_until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
 
@@ -124,3 +125,37 @@ def fetch(s3: S3, task_id: str, folder: Path) -> None:
     folder.mkdir()
     for key in s3.keys(BUCKET, f"{task_id}/"):
         (folder / key.rpartition("/")[2]).write_bytes(s3.read(BUCKET, key))
+
+
+@pytest.mark.long
+async def test_a_disk_that_is_full_at_once_costs_what_could_not_be_written(
+    server: Server, receiver: Receiver, disk: SmallDisk
+) -> None:
+    """Faster than anybody looks: recorders fail in the middle of a write, and so does the database."""
+    server.set_callbacks(receiver.url, receiver.key)
+    cloud, room = Cloud(server), 4402
+    async with robot(**server.ticket("alice", room)) as alice:
+        await alice.publish(RED, 440)
+        asked: dict[str, dict[str, Any]] = {
+            "mixed": {"storage": {"Bucket": BUCKET, "FileNamePrefix": []}},
+            "singles": {"storage": {"Bucket": BUCKET, "FileNamePrefix": []}, "RecordMode": 1, "AvMerge": 1},
+        }
+        tasks = [
+            await asyncio.to_thread(cloud.start_recording, room, robot=name, width=320, height=180, **members)
+            for name, members in asked.items()
+        ]
+        await being_written(server, tasks)
+        await asyncio.to_thread(disk.fill, leave=0)
+        await asyncio.to_thread(wait_until, lambda: not server.jobs(), "recorders have ended", 20)
+        await asyncio.to_thread(disk.clear)
+        await being_written(server, tasks, attempt=1)
+        for task_id in tasks:
+            await asyncio.to_thread(cloud.stop_recording, task_id)
+        for task_id in tasks:
+            assert (await receiver.expect(305, of(task_id), within=30)).payload == {"LeaveCode": 0, "Status": 0}
+            assert (await receiver.expect(310, of(task_id), within=30)).payload["Status"] == 0
+    for task_id in tasks:
+        folder = read_folder(server.data / "files" / BUCKET / task_id)
+        report = await asyncio.to_thread(verify, folder, None, is_running=False, told=lambda _: None)
+        assert report.is_good, report
+        assert {path.name.startswith("ha1_") for path in folder.path.glob("*.ts")} == {True, False}
