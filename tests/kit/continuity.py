@@ -31,8 +31,6 @@ OPEN_S = 0.6
 #: The recorder waits so long for what is late.
 PATIENCE_S = 0.3
 KEYFRAME_S = 1.0
-#: Of what was captured without a network, no more than this is told from other pictures (``LOOP_S``).
-BURST_S = 1.5
 #: What was sent just before somebody vanished need not arrive.
 LAST_S = 0.2
 
@@ -50,11 +48,11 @@ class Done:
 
 @dataclass(frozen=True)
 class Look:
-    """``clock``: ``live`` follows the time, two times are those between which the last picture was captured, None is no
-    picture."""
+    """``clock``: ``live`` follows the time, ``past`` catches up with it, two times are those between which the last
+    picture was captured, None is no picture."""
 
     color: Color
-    clock: Literal["live"] | tuple[float, float] | None = None
+    clock: Literal["live", "past"] | tuple[float, float] | None = None
 
 
 Looks = frozenset[Look | None]
@@ -63,22 +61,31 @@ EMPTY: Looks = frozenset({Look(BACKGROUND)})
 OFF: Looks = frozenset({Look(BLACK)})
 
 
+@dataclass(frozen=True)
+class _Entry(Generic[T]):
+    begin: float
+    sure: float
+    until: float
+    values: frozenset[T]
+
+
 class Course(Generic[T]):
-    """What can be true over time: each entry may be from ``begin`` on, and is from ``sure`` on."""
+    """What can be true over time: each entry may be from ``begin`` on, and is from ``sure`` on; one that passes is not
+    after ``until``."""
 
     def __init__(self, first: Iterable[T]) -> None:
-        self._entries: list[tuple[float, float, frozenset[T]]] = [(-math.inf, -math.inf, frozenset(first))]
+        self._entries: list[_Entry[T]] = [_Entry(-math.inf, -math.inf, math.inf, frozenset(first))]
 
-    def add(self, begin: float, sure: float, values: Iterable[T]) -> None:
-        self._entries.append((begin, max(sure, self._entries[-1][1]), frozenset(values)))
+    def add(self, begin: float, sure: float, values: Iterable[T], until: float = math.inf) -> None:
+        self._entries.append(_Entry(begin, max(sure, self._entries[-1].sure), until, frozenset(values)))
 
     def possible(self, begin: float, end: float | None = None) -> frozenset[T]:
         """All that can be true at a moment, or at some moment between two."""
         until = begin if end is None else end
-        first = max(index for index, (_, sure, _) in enumerate(self._entries) if sure <= begin)
+        first = max(index for index, entry in enumerate(self._entries) if entry.sure <= begin)
         listed = self._entries[first : first + 1]
-        listed += [entry for entry in self._entries[first + 1 :] if entry[0] <= until]
-        return frozenset().union(*(values for _, _, values in listed))
+        listed += [entry for entry in self._entries[first + 1 :] if entry.begin <= until and begin <= entry.until]
+        return frozenset().union(*(entry.values for entry in listed))
 
 
 @dataclass
@@ -176,7 +183,8 @@ class Continuity:
             if stream.is_live:
                 begin, sure = began - PATIENCE_S - EARLY_S, _keyframe(ended)
                 # All that was captured comes at once, and is seen while it comes.
-                stream.looks.add(begin, sure, _stopped(_live(stream), began - BURST_S, ended))
+                past = [Look(look.color, "past") for look in _live(stream) if look is not None]
+                stream.looks.add(begin, sure, past, until=ended + SPREAD_S)
                 stream.looks.add(begin, sure, _live(stream))
 
     def _speak(self, done: Done, stream: _Stream, voice: Course[bool]) -> None:

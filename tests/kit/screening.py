@@ -179,6 +179,8 @@ class _Cell:
             return self._spread < 10
         if self._count is None:
             return False
+        if look.clock == "past":
+            return True
         if look.clock == "live":
             return CLOCK_WITHIN_S[0] <= _after(now, self._count) <= CLOCK_WITHIN_S[1]
         begin, end = look.clock
