@@ -20,9 +20,9 @@ from tests.kit.waiting import wait_until
 
 ROOM = 3580
 PEOPLE = 2
-ROUNDS = int(os.environ.get("BENCH_ROUNDS", "20"))
-#: between two starts: what a stopped recording still does shall not be in the next one's figure
-REST_S = 1.5
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "12"))
+#: between two starts: nothing of the last one shall be in the next one's figure, and the next process waits again
+REST_S = 4.0
 BUDGET_MS = 1000.0
 #: a killed recorder's successor, of the promises
 AGAIN_MS = 5000.0
