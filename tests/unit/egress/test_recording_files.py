@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from rtcloud.egress.recording.hls import UNKNOWN, HlsWriter, Segment, Tracks, render_index
-from rtcloud.egress.recording.mp4 import make_whole
+from rtcloud.egress.recording.mp4 import UNFINISHED, make_whole
 from rtcloud.egress.recording.mpegts import PACKET, TsMuxer
 from rtcloud.egress.recording.naming import FileNames
 from rtcloud.egress.recording.recovery import AttemptFacts, measure_ms, recover, sources
@@ -19,6 +19,7 @@ from rtcloud.mixer.encoding import AacEncoder, EncodedPacket, VideoCodec, VideoE
 from rtcloud.mixer.form import MixFormat
 from rtcloud.tasks.journal import Journal, read_journal
 from rtcloud.tasks.protocol import FileClosed, FileOpened
+from tests.kit.disk import SmallDisk
 
 BEGIN_MS = 1_622_425_551_884
 WIDTH, HEIGHT, FPS = 160, 90, 10
@@ -257,11 +258,42 @@ def test_mp4_is_split_at_a_keyframe_by_size_and_by_time(tmp_path: Path) -> None:
     assert [product.name for product in by_time] == ["1400123456_12345_1.mp4", "1400123456_12345_2.mp4"]
     assert [round((product.end_ms - product.begin_ms) / 1000) for product in by_time] == [60, 5]
     assert by_time[1].begin_ms == BEGIN_MS + 60_000
-    assert sum(decode_everything(tmp_path / product.name)["video"] for product in by_time) == 650
+    counts = [decode_everything(tmp_path / product.name) for product in by_time]
+    assert [count["video"] for count in counts] == [600, 50]
+    sounds = counts[0]["audio"]  # up to the keyframe, though a segment's sound is read before its pictures
+    assert abs(sounds * 1024 / 48_000 - 60) < 1 / FPS
     whole = sum(product.size for product in by_time)
     by_size = make_whole(sources(attempt.directory), tmp_path, NAMES, max_bytes=whole // 3)
     assert len(by_size) >= 3
     assert all(product.size < whole // 2 for product in by_size)
+
+
+@pytest.mark.parametrize("extension", ["mp4", "aac"])
+def test_a_whole_that_does_not_fit_leaves_the_disk_as_it_was(tmp_path: Path, extension: str) -> None:
+    attempt = Attempt(tmp_path / "0")
+    attempt.record(20)
+    attempt.close(20)
+    (fits,) = make_whole(sources(attempt.directory), tmp_path, NAMES, extension=extension)
+    with SmallDisk(tmp_path / "disk", 1) as disk:
+        for leave in (0, fits.size // 2, fits.size - 100):
+            disk.fill(leave=leave)
+            free = disk.free
+            with pytest.raises(OSError, match="No space left"):
+                make_whole(sources(attempt.directory), disk.path, NAMES, extension=extension)
+            assert disk.free == free
+            disk.clear()
+        (made,) = make_whole(sources(attempt.directory), disk.path, NAMES, extension=extension)
+        assert made == fits
+
+
+def test_recovery_takes_away_what_was_being_made_of_the_whole(tmp_path: Path) -> None:
+    attempt = Attempt(tmp_path / "0")
+    attempt.record(3)
+    attempt.close(3)
+    left = attempt.directory / f"{UNFINISHED}1.mp4"
+    left.write_bytes(b"x")
+    recover(attempt.directory, 0)
+    assert not left.exists()
 
 
 def test_times_wrap_after_a_day_without_a_trace(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ its name only when complete.
 import contextlib
 import heapq
 import os
+from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -204,7 +205,7 @@ def _all_packets(sources: Sequence[Source], begin_ms: int) -> Iterator[_Timed]:
         for source in lane:
             yield from _packets(source, (source.attempt_begin_ms - begin_ms) * TICKS // 1000)
 
-    return heapq.merge(*map(one, lanes.values()), key=lambda timed: timed[2])
+    return heapq.merge(*map(one, lanes.values()), key=_time)
 
 
 def _without_gaps(packets: Iterator[_Timed], template: Path) -> Iterator[_Timed]:
@@ -236,22 +237,41 @@ def _silence(rate: int, channels: int) -> bytes:
 
 
 def _packets(source: Source, offset: int) -> Iterator[_Timed]:
-    """The segment's packets with their times since the recording's beginning."""
-    expected = (source.begin_ms - source.attempt_begin_ms) * TICKS // 1000
-    last: dict[str, int] = {}
+    """The segment's packets in the order of their times since the recording's beginning. The demuxer gives out pictures
+    only when the next one begins: sound that belongs behind them comes before."""
+    waiting: dict[str, deque[_Timed]] = {}
     try:
         with av.open(str(source.path), format="mpegts") as container:
-            for packet in container.demux():
-                if packet.pts is None or packet.time_base is None or packet.size == 0:
-                    continue
-                stamp = int(packet.pts * packet.time_base * TICKS)
-                ahead = (stamp - BASE_TIME - expected) & TIME_MASK
-                time = expected + (ahead - TIME_MASK - 1 if ahead > TIME_MASK // 2 else ahead) + offset
-                if time > last.get(packet.stream.type, -1):
-                    last[packet.stream.type] = time
-                    yield packet.stream.type, packet, time
+            waiting = {stream.type: deque() for stream in container.streams}
+            for timed in _demuxed(container, source, offset):
+                waiting.setdefault(timed[0], deque()).append(timed)
+                while all(waiting.values()):
+                    yield min(waiting.values(), key=_first).popleft()
     except (av.FFmpegError, OSError):
-        return
+        pass
+    yield from heapq.merge(*waiting.values(), key=_time)
+
+
+def _demuxed(container: av.container.InputContainer, source: Source, offset: int) -> Iterator[_Timed]:
+    expected = (source.begin_ms - source.attempt_begin_ms) * TICKS // 1000
+    last: dict[str, int] = {}
+    for packet in container.demux():
+        if packet.pts is None or packet.time_base is None or packet.size == 0:
+            continue
+        stamp = int(packet.pts * packet.time_base * TICKS)
+        ahead = (stamp - BASE_TIME - expected) & TIME_MASK
+        time = expected + (ahead - TIME_MASK - 1 if ahead > TIME_MASK // 2 else ahead) + offset
+        if time > last.get(packet.stream.type, -1):
+            last[packet.stream.type] = time
+            yield packet.stream.type, packet, time
+
+
+def _time(timed: _Timed) -> int:
+    return timed[2]
+
+
+def _first(waiting: deque[_Timed]) -> int:
+    return waiting[0][2]
 
 
 def _is_there(stream: Any) -> bool:
