@@ -67,6 +67,7 @@ class Round:
         self._cloud = Cloud(site.server)
         self._played = Played(plan, site, room, [])
         self._is_over = threading.Event()
+        self._asking = threading.Lock()
 
     def play(self) -> Played:
         """Until every task has ended."""
@@ -172,12 +173,16 @@ class Round:
         while not self._is_over.wait(0.2):
             for task_id in self._played.task_ids:
                 with contextlib.suppress(_NoAnswerError):
-                    self._note(task_id, self._describe(task_id))
+                    self._ask(task_id)
 
-    def _note(self, task_id: str, said: tuple[str, tuple[str, ...]]) -> None:
-        known = self._played.described.setdefault(task_id, [])
-        if not known or known[-1] != said:
-            known.append(said)
+    def _ask(self, task_id: str) -> str:
+        """The status, noted in the order of asking."""
+        with self._asking:
+            said = self._describe(task_id)
+            known = self._played.described.setdefault(task_id, [])
+            if not known or known[-1] != said:
+                known.append(said)
+        return said[0]
 
     def _describe(self, task_id: str) -> tuple[str, tuple[str, ...]]:
         try:
@@ -192,11 +197,9 @@ class Round:
 
     def _has_ended(self, task_id: str) -> bool:
         try:
-            said = self._describe(task_id)
+            return self._ask(task_id) == ""
         except _NoAnswerError:
             return False
-        self._note(task_id, said)
-        return said[0] == ""
 
     def _seen(self) -> object:
         played = self._played
