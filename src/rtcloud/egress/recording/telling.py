@@ -108,8 +108,9 @@ class Teller:
 
     def on_refused(self, code: str, message: str) -> None:
         self.progress.refused = True
-        self._trouble(f"{code}: {message}"[:TROUBLE_CHARACTERS])
-        self.progress.refusal = f"{code}: {message}"
+        said = f"{code}: {message}"[:TROUBLE_CHARACTERS]
+        self._trouble(said)
+        self.progress.refusal = said  # stays when another file was taken
         if code not in self.progress.refusals and len(self.progress.refusals) < REFUSALS:
             self.progress.refusals.append(code)
             self._tell(RecordingEvent.UPLOAD_ERROR, {"Code": code, "Message": message})
