@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -61,6 +61,10 @@ class Played:
     longest_wait: float
 
     @property
+    def people(self) -> list[str]:
+        return sorted({done.step.who for done in self.log})
+
+    @property
     def mp4(self) -> Path:
         (path,) = self.folder.glob("*.mp4")
         return path
@@ -89,6 +93,7 @@ class House:
     receiver: Receiver
     cloud: Cloud
     rooms: Iterator[int] = field(default_factory=lambda: iter(range(7001, 9000)))
+    played: list[Played] = field(default_factory=list)
 
     def play(self, script: Script) -> Played:
         room = next(self.rooms)
@@ -112,7 +117,8 @@ class House:
             stopped = asked, time.time()
         self.receiver.wait_for(310, lambda each: each.info["TaskId"] == task_id, within=40)
         folder = self.server.data / "files" / BUCKET / "calls" / task_id
-        return Played(script, log, company.curtain, task_id, stopped, folder, pulse.longest_wait)
+        self.played.append(Played(script, log, company.curtain, task_id, stopped, folder, pulse.longest_wait))
+        return self.played[-1]
 
 
 class Pulse:
@@ -220,9 +226,10 @@ def judged(house: House, seed: int) -> str:
     return "\n".join([*verdict.faults, str(played), str(played.mp4), waited])
 
 
-def screen(played: Played) -> Verdict:
+def screen(played: Played, *, clock_s: float = 0.0) -> Verdict:
+    """``clock_s`` is what the file's clock is off by."""
     continuity = Continuity(played.log, played.script.fill_type)
-    verdict = Screening(played.mp4, played.began, continuity, played.curtain).judge()
+    verdict = Screening(played.mp4, played.began + clock_s, continuity, played.curtain).judge()
     for path in (played.mp4, played.index):
         if complaint := probes.decode_all(path):
             verdict.say(0, f"{path.name}: {complaint}")
@@ -248,6 +255,20 @@ def check(house: House, seeds: list[int]) -> None:
 
 def test_the_timeline_is_right_whatever_people_do(house: House) -> None:
     check(house, asked_seeds() or [*KEPT, *range(1, 11)][:10])
+
+
+def test_a_story_that_is_not_true_is_found_out(house: House) -> None:
+    played = next((each for each in house.played if len(each.people) > 1), None) or house.play(improvise(1))
+    exchanged = dict(zip(played.people, [*played.people[1:], played.people[0]], strict=True))
+    lies = {
+        "others did it": [replace(each, step=replace(each.step, who=exchanged[each.step.who])) for each in played.log],
+        "it was a second later": [replace(each, began=each.began + 1, ended=each.ended + 1) for each in played.log],
+        "it was a second before": [replace(each, began=each.began - 1, ended=each.ended - 1) for each in played.log],
+        "half of it was not done": played.log[: len(played.log) // 2],
+    }
+    for lie, log in lies.items():
+        assert screen(replace(played, log=log)).faults, f"{lie}\n{played}"
+    assert any("late" in each for each in screen(played, clock_s=0.2).faults), played
 
 
 @pytest.mark.long
