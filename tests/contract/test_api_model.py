@@ -14,6 +14,7 @@ from tencentcloud.trtc.v20190722 import models as sdk
 from rtcloud.apimodel.model import SCALARS, Member, load_catalogue, load_model
 from rtcloud.apimodel.rules import Form, Rule, compile_check
 from rtcloud.egress.recording import request as recording
+from rtcloud.egress.recording.appearance import MixLayoutParams
 from tests.kit import faulty
 
 pytestmark = pytest.mark.contract
@@ -170,7 +171,7 @@ def test_accepted_recordings_have_the_documented_defaults() -> None:
         (recording.RecordParams, "RecordParams"),
         (recording.VideoParams, "VideoParams"),
         (recording.AudioParams, "AudioParams"),
-        (recording.MixLayoutParams, "MixLayoutParams"),
+        (MixLayoutParams, "MixLayoutParams"),
     ):
         for field in msgspec.structs.fields(struct):
             documented = MODEL.objects[owner][field.encode_name].default

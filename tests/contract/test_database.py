@@ -175,7 +175,7 @@ def test_the_file_is_write_ahead_logged_and_synced(tmp_path: Path) -> None:
             return [connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in names]
 
         for access in (database.read, database.write):
-            assert await access(pragmas) == ["wal", 2, 5000, 1]  # type: ignore[operator]
+            assert await access(pragmas) == ["wal", 2, 5000, 1]
         await database.close()
 
     asyncio.run(scenario())

@@ -32,7 +32,7 @@ def swept() -> frozenset[str]:
 
 
 def answerable() -> frozenset[str]:
-    return frozenset(gen_codes.decided_by_gateway() | gen_codes.answered_by_actions())
+    return frozenset({**gen_codes.decided_by_gateway(), **gen_codes.answered_by_actions()})
 
 
 def test_every_documented_code_is_explained() -> None:

@@ -56,7 +56,7 @@ def test_form_and_size() -> None:
 def test_who_signs_and_the_signature() -> None:
     async def scenario(api: Api, clock: StillClock) -> None:
         good = removal(api)
-        for code, changes in {
+        changed: dict[str, dict[str, Any]] = {
             "AuthFailure.InvalidAuthorization": {"authorization": "TC3-HMAC-SHA256 nonsense"},
             "AuthFailure.InvalidSecretId": {"authorization": authorization("nobody")},
             "AuthFailure.SecretIdNotFound": {"authorization": authorization("AKID" + "x" * 32)},
@@ -65,14 +65,16 @@ def test_who_signs_and_the_signature() -> None:
             "AuthFailure.SignatureFailure": {"authorization": authorization(api.credentials.secret_id)},
             "MissingParameter": {"x_tc_timestamp": None},
             "InvalidParameterValue": {"x_tc_timestamp": "now"},
-        }.items():
+        }
+        for code, changes in changed.items():
             assert (await call(api, good, **changes)).code == code
-        for code, fields in {
+        filled: dict[str, dict[str, Any]] = {
             "AuthFailure.InvalidSecretId": {"SecretId": "nobody"},
             "AuthFailure.SignatureFailure": {"Signature": "AAAA"},
             "MissingParameter": {"Nonce": None},
             "InvalidParameterValue": {"Nonce": "seven"},
-        }.items():
+        }
+        for code, fields in filled.items():
             assert (await call_v1(api, {"SdkAppId": 1}, **fields)).code == code
 
     run(scenario)

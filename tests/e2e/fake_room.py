@@ -7,9 +7,10 @@ someone does what, in seconds since the room began.
 import asyncio
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from typing import Any
 
 import av
 import numpy as np
@@ -82,7 +83,9 @@ class Person:
         if self.colour is None:
             return frames
         if self._video is None:
-            self._video = av.VideoCodecContext.create(self.codec, "w")
+            made = av.CodecContext.create(self.codec, "w")
+            assert isinstance(made, av.VideoCodecContext)
+            self._video = made
             self._video.width, self._video.height, self._video.pix_fmt = self.width, self.height, "yuv420p"
             self._video.time_base = Fraction(1, FPS)
             self._video.bit_rate = 400_000
@@ -265,8 +268,8 @@ class FakeClientRoom:
 RED, BLUE, GREEN = (81, 90, 240), (41, 240, 110), (145, 54, 34)
 
 
-def connecting(room: Callable[[], FakeClientRoom]) -> Callable[[str, str], "asyncio.Future[FakeClientRoom]"]:
+def connecting(room: Callable[[], FakeClientRoom]) -> Callable[[str, str], Awaitable[Any]]:
     async def connect(url: str, token: str) -> FakeClientRoom:
         return room()
 
-    return connect  # type: ignore[return-value]
+    return connect

@@ -33,7 +33,7 @@ def raw(data: bytes) -> None:
             view = view[os.write(3, view) :]
 
 
-def send(event: dict, *, journal_only: bool = False) -> None:
+def send(event: dict[str, object], *, journal_only: bool = False) -> None:
     state["sequence"] += 1
     line = json.dumps({"sequence": state["sequence"], "at_ms": now()} | event).encode() + b"\n"
     journal.write(line)

@@ -86,7 +86,7 @@ def exchange(api: Api, *parts: bytes, count: int | None, pause_s: float = 0.0) -
 
 
 def whole_answers(received: bytes) -> list[Answer]:
-    answers = []
+    answers: list[Answer] = []
     while True:
         head, end, rest = received.partition(b"\r\n\r\n")
         if not end:

@@ -6,8 +6,9 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -151,7 +152,7 @@ async def program(
         user_id,
         server.user_sig(user_id),
         config=config,
-        **named,  # type: ignore[arg-type]
+        **named,
     )
     async with entering as joined:
         one = Program(joined)
@@ -162,14 +163,18 @@ async def program(
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Server:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     data: Path = tmp_path_factory.mktemp("client") / "data"
     with Server(data) as running:
-        yield running  # type: ignore[misc]
+        yield running
 
 
 def nearest(times: Sequence[int], to: int) -> int:
     return min((abs(one - to) for one in times), default=10**9)
+
+
+def has_media(one: Program, pictures: int, sounds: int) -> bool:
+    return len(one.of("video")) > pictures and len(one.of("audio")) > sounds
 
 
 async def _media_and_data(server: Server, codec: str) -> None:
@@ -178,9 +183,7 @@ async def _media_and_data(server: Server, codec: str) -> None:
         await ann.publish(codec)
         await bob.publish(codec)
         for one, other in ((ann, bob), (bob, ann)):
-            await one.until(
-                "a second of media", lambda one=one: len(one.of("video")) > 30 and len(one.of("audio")) > 50
-            )
+            await one.until("a second of media", partial(has_media, one, 30, 50))
             video, audio = one.of("video"), one.of("audio")
             assert video[0].keyframe
             assert all(frame.contiguous for frame in (*video, *audio))
@@ -308,7 +311,7 @@ def test_lost_socket_is_resumed_without_a_gap(server: Server) -> None:
                 assert one.room._connection is not None
                 one.room._connection.cancel()  # as if the network had broken
                 one.room._lost(one.room._socket)
-                await one.until("resumed", lambda one=one: one.has(Reconnected))
+                await one.until("resumed", partial(one.has, Reconnected))
                 assert one.has(Reconnected) == [Reconnected(full=False)]
             count = len(bob.of("video"))
             await bob.until("video goes on", lambda: len(bob.of("video")) > count + 20)
@@ -325,7 +328,7 @@ def test_killed_server_is_joined_anew_when_it_is_back(tmp_path: Path) -> None:
             await bob.until("video", lambda: len(bob.of("video")) > 5)
             await asyncio.to_thread(own.restart_killed)
             for one in (ann, bob):
-                await one.until("joined anew", lambda one=one: Reconnected(full=True) in one.happened)
+                await one.until("joined anew", partial(one.happened.__contains__, Reconnected(full=True)))
             bob.frames.clear()
             await bob.until("video again", lambda: len(bob.of("video")) > 5)
             assert bob.of("video")[0].keyframe

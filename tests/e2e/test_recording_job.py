@@ -127,7 +127,7 @@ class Media:
     @classmethod
     def read(cls, path: Path) -> "Media":
         media = cls()
-        blocks = []
+        blocks: list[Any] = []
         with av.open(str(path)) as container:
             media.duration = (container.duration or 0) / av.time_base
             for frame in container.decode():

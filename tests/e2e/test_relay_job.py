@@ -175,7 +175,7 @@ class Aired:
                     if isinstance(frame, av.VideoFrame):
                         aired.pictures.append((frame.time, frame.to_ndarray(format="yuv420p")))
                     elif isinstance(frame, av.AudioFrame):  # metadata in the middle comes as subtitles
-                        aired.sound_times.append(frame.time)
+                        aired.sound_times.append(frame.time or 0.0)
                         blocks.append(frame.to_ndarray().mean(axis=0))
         aired.sound = np.concatenate(blocks) if blocks else np.zeros(0)
         return aired
@@ -461,7 +461,7 @@ async def test_what_is_made_is_fed_back_into_a_room_and_its_viewers_get_keyframe
         assert min(np.diff(moments)) > 0
         assert all(0 < (seen - at) < 1_500_000 for seen, at in zip(stage.seen[kind], moments, strict=True))
     decoder = av.CodecContext.create("h264", "r")
-    pictures = [picture for data, _ in stage.written["video"] for picture in decoder.decode(av.Packet(data))]  # type: ignore[attr-defined]
+    pictures = [picture for data, _ in stage.written["video"] for picture in decoder.decode(av.Packet(data))]
     assert decoder.profile in ("Baseline", "Constrained Baseline")
     assert near(int(pictures[-1].to_ndarray(format="yuv420p")[HEIGHT // 2, WIDTH // 2]), RED)
 

@@ -4,6 +4,7 @@ leaves no process behind."""
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentCloudSDKException
@@ -35,7 +36,7 @@ pytestmark = [
 
 DEAD_ROOM = 5200
 #: Small, so that many run at once.
-SMALL = {"VideoParams": video(width=320, height=180), "AudioParams": audio()}
+SMALL: dict[str, Any] = {"VideoParams": video(width=320, height=180), "AudioParams": audio()}
 ENDED = [CONNECTING, RUNNING, DISCONNECTING, IDLE]
 DEADLINE_S = 60
 
@@ -66,7 +67,7 @@ def begun(half_dead: Relay, unseen: Relay) -> None:
     """Every test of the module runs beside them."""
 
 
-def alone(house: House, room: int, name: str, **fields: object) -> Relay:
+def alone(house: House, room: int, name: str, **fields: Any) -> Relay:
     """A relay of one person, who is in the stream."""
     house.stage.enter(room, f"person{room}", Act(room % 10))
     relay = house.relay(room, name, **SMALL | fields)

@@ -187,7 +187,10 @@ def _any_place(chosen: random.Random, width: int, height: int) -> Fields:
 
 def test_one_stream_becomes_a_mix_and_one_stream_again(house: House, cdn_name: str) -> None:
     encode = {"VideoEncode": {"Width": 320, "Height": 180, "Fps": FPS, "BitRate": 250, "Gop": 1}}
-    single = {"WithTranscoding": 0, "SingleSubscribeParams": {"UserMediaStream": stream(ROOM, "person3")}}
+    single: dict[str, Any] = {
+        "WithTranscoding": 0,
+        "SingleSubscribeParams": {"UserMediaStream": stream(ROOM, "person3")},
+    }
     relay = house.relay(ROOM, cdn_name, VideoParams=encode, **single)
     house.cdn.wait_for(cdn_name)
     with house.cdn.pulling(cdn_name) as (path, process):

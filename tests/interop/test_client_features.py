@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from livekit import api, rtc
-from livekit.rtc.participant import ParticipantTrackPermission
+from livekit.rtc.participant import ParticipantTrackPermission  # type: ignore[attr-defined]
 
 from tests.conftest import Open
 from tests.kit.browser import BLUE, RED, Caller

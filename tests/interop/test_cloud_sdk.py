@@ -47,7 +47,7 @@ def client(
 
 
 def filled(request: AbstractModel, values: dict[str, Any]) -> Any:
-    request._deserialize(values)  # type: ignore[no-untyped-call]
+    request._deserialize(values)
     return request
 
 
@@ -98,6 +98,7 @@ def test_recording_is_created_described_and_deleted(api: Api) -> None:
     assert task.ref == RoomRef(api.credentials.sdk_app_id, True, "3560")
     request = decode(task.params)
     assert request.mix_transcode_params.video_params.bit_rate == 1_000_000
+    assert request.storage_params.cloud_storage is not None
     assert request.storage_params.cloud_storage.file_name_prefix == ("a", "b")
 
     asked = filled(

@@ -183,7 +183,7 @@ def steps_ms(times: Iterable[float]) -> list[float]:
     return [(after - before) * 1000 for before, after in zip(listed, listed[1:], strict=False)]
 
 
-def _seconds(packet: av.Packet) -> float:
+def _seconds(packet: "av.Packet[Any]") -> float:
     assert packet.dts is not None
     return float(packet.dts * (packet.time_base or Fraction(1, 1000)))
 

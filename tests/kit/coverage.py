@@ -82,7 +82,7 @@ def _watch_part(part: Part, act: Act, seen: Seen) -> None:
         for frame in container.decode():
             at = float((frame.pts or 0) * (frame.time_base or Fraction(1))) - first + part.begin_s
             if isinstance(frame, av.VideoFrame):
-                count = read_clock(frame.to_ndarray(format="rgb24"), act.fps)
+                count = read_clock(np.asarray(frame.to_ndarray(format="rgb24"), np.uint8), act.fps)
                 if count is not None and count != last_count:
                     seen.pictures.append(at)
                     seen.late.append(_off(at - count / act.fps, LOOP_S))
@@ -97,7 +97,8 @@ def _watch_part(part: Part, act: Act, seen: Seen) -> None:
 
 def _listen(starts: Sequence[float], blocks: Sequence[Samples], rate: int, seen: Seen) -> None:
     """In stretches without a gap, since a file may leave time out."""
-    begin, stretch, expected = 0.0, [], -1.0
+    stretch: list[Samples] = []
+    begin, expected = 0.0, -1.0
     for start, block in zip(starts, blocks, strict=True):
         if stretch and abs(start - expected) > 0.02:
             _listen_stretch(begin, np.concatenate(stretch), rate, seen)

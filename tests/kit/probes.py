@@ -100,7 +100,7 @@ def picture_at(path: Path, second: float) -> Picture:
     nearest: Picture | None = None
     with av.open(str(path)) as container:
         for frame in container.decode(container.streams.video[0]):
-            nearest = frame.to_ndarray(format="rgb24")
+            nearest = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
             if float((frame.pts or 0) * (frame.time_base or Fraction(1))) >= second:
                 break
     assert nearest is not None, f"{path} has no picture"

@@ -25,8 +25,9 @@ class VideoMaker:
 
     def __init__(self, color: str, codec: str = "h264", width: int = 320, height: int = 180) -> None:
         name = {"h264": "libx264", "vp8": "libvpx"}[codec]
-        self._encoder = av.CodecContext.create(name, "w")
-        assert isinstance(self._encoder, av.VideoCodecContext)
+        encoder = av.CodecContext.create(name, "w")
+        assert isinstance(encoder, av.VideoCodecContext)
+        self._encoder = encoder
         self._encoder.width, self._encoder.height = width, height
         self._encoder.pix_fmt = "yuv420p"
         self._encoder.time_base = Fraction(1, FPS)

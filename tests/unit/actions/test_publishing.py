@@ -254,7 +254,9 @@ def test_a_recording_beside_keeps_its_storage_keys_with_the_task() -> None:
         task_id, accepted = await world.started(**recorded(RecordFormat=["hls", "mp4", "hls"], StreamType=1))
         assert accepted.record_params is not None
         assert accepted.record_params.record_format == ("hls", "mp4")
-        assert accepted.record_params.mcu_storage_params.cloud_storage.secret_key == "hidden"
+        storage = accepted.record_params.mcu_storage_params.cloud_storage
+        assert storage is not None
+        assert storage.secret_key == "hidden"
         assert b"hidden" not in relay.encode(without_keys(accepted))
         assert "hidden" not in repr(world.task(task_id))
         for off in ({}, {"UniRecord": 0}, {"UniRecord": 1, "RecordFormat": ["aac", "mp4"]}):

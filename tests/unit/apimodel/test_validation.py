@@ -120,7 +120,8 @@ def test_faults_of_nested_members_name_the_whole_path(parameters: object, code: 
 
 
 def test_what_is_not_an_object_is_refused() -> None:
-    for parameters in (None, [], "x", 7):
+    others: tuple[object, ...] = (None, [], "x", 7)
+    for parameters in others:
         assert refused(REMOVE, parameters).code == "InvalidParameter"
 
 
@@ -229,7 +230,7 @@ def json_like(action: str) -> st.SearchStrategy[Any]:
                 place = inside(place, step)
             last = path[-1]
             if isinstance(place, dict if isinstance(last, str) else list) and (last != 0 or place):
-                place[last] = draw(json_values)
+                place[last] = draw(json_values)  # type: ignore[index]
         return request
 
     return changed()

@@ -74,7 +74,12 @@ def test_without_a_running_server_the_directory_is_asked(
     assert main(["admin", "rooms", "--data", str(tmp_path)]) == 2
     assert "not a data directory of rtcloud" in capsys.readouterr().err
     opened: list[Path] = []
-    monkeypatch.setattr(local, "run", lambda directory, _command: opened.append(directory) or [])
+
+    def run(directory: Path, _command: object) -> list[object]:
+        opened.append(directory)
+        return []
+
+    monkeypatch.setattr(local, "run", run)
     assert main(["admin", "rooms", "--data", str(tmp_path)]) == 0
     assert (opened, capsys.readouterr().out) == ([tmp_path], "none\n")
 

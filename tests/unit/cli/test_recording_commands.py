@@ -17,6 +17,7 @@ from rtcloud.accounts.store import Accounts
 from rtcloud.admin import arguments, tables
 from rtcloud.admin.command import AdminError, Site
 from rtcloud.admin.commands import decode, perform
+from rtcloud.egress.filing import CloudStorage
 from rtcloud.egress.recording import request
 from rtcloud.rooms.ids import RoomRef
 from rtcloud.store import tables as tables_of_store
@@ -59,7 +60,7 @@ class Operator:
             user_id="robot",
             record_params=request.RecordParams(record_mode=2),
             storage_params=request.StorageParams(
-                cloud_storage=request.CloudStorage(
+                cloud_storage=CloudStorage(
                     vendor=0, region="r", bucket="bucket", secret_key="hidden", file_name_prefix=("calls",)
                 )
             ),

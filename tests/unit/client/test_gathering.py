@@ -36,9 +36,10 @@ class Engine:
 
 async def batches(monkeypatch: pytest.MonkeyPatch, gather_s: float) -> list[int]:
     """Sizes of what a program is given of fifty frames, one each millisecond."""
-    monkeypatch.setattr(native._native, "Peer", Engine)
+    monkeypatch.setattr("rtcloud._native.Peer", Engine)
     peer = native.NativePeer(PeerConfig(), gather_s)
-    engine: Engine = peer._peer
+    engine = peer._peer
+    assert isinstance(engine, Engine)
     given: list[int] = []
     peer.start(lambda: given.append(len(peer.frames())))
     for _ in range(50):

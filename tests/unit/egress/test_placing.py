@@ -350,7 +350,7 @@ def test_black_lasts_until_the_first_picture_when_asked() -> None:
 
 def test_a_picture_that_would_be_seen_beside_the_next_one_goes_at_once() -> None:
     images = {"http://x/i": "i"}
-    fitted = {"RenderMode": 2, "DefaultSubBackgroundImage": "http://x/i"}
+    fitted: dict[str, Any] = {"RenderMode": 2, "DefaultSubBackgroundImage": "http://x/i"}
     for roster in (
         laid_out(3, images, **fitted),
         laid_out(3, images, PlaceHolderMode=1, DefaultSubBackgroundImage="http://x/i"),

@@ -63,7 +63,7 @@ def test_each_refusal_has_its_code() -> None:
             answer = await call(api, good, **changes)  # type: ignore[arg-type]
             assert (answer.code, answer.status) == (code, 200), changes
         for header in ("x_tc_action", "x_tc_version", "x_tc_region", "x_tc_timestamp"):
-            answer = await call(api, good, **{header: None})
+            answer = await call(api, good, **{header: None})  # type: ignore[arg-type]
             assert (answer.code, header in answer.message.lower().replace("-", "_")) == ("MissingParameter", True)
         for method in ("HEAD", "PUT", "OPTIONS", "post", "PATCH"):
             assert (await call(api, good, method=method)).code == "UnsupportedProtocol"
@@ -230,7 +230,7 @@ def test_the_budget_of_bodies_is_whole_again_after_every_request() -> None:
         whole = api.gateway._budget._free
         for parts in ([b"{}"], [b"x"] * 3, [removal(api)], [b" " * 1_000_000] * 11):
             for changes in ({}, {"sign": b"other"}, {"x_tc_action": "None"}):
-                await call(api, parts, **changes)  # type: ignore[arg-type]
+                await call(api, parts, **changes)
         await call_v1(api, {"SdkAppId": "x"}, method="POST")
         assert api.gateway._budget._free == whole
 
@@ -304,7 +304,7 @@ def test_unexpected_failure_tells_only_a_request_id(caplog: pytest.LogCaptureFix
         async def fail(*_: object) -> None:
             raise RuntimeError("secret detail")
 
-        api.rooms.remove_users = fail  # type: ignore[method-assign]
+        api.rooms.remove_users = fail  # type: ignore[assignment, method-assign]
         answer = await call(api, removal(api))
         assert answer.code == "InternalError"
         assert "secret" not in json.dumps(answer.response)

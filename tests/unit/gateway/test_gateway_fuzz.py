@@ -138,9 +138,8 @@ def test_any_signed_parameters_are_answered(
 @slow
 @given(method=st.sampled_from(["GET", "POST"]), action=st.sampled_from(ACTIONS) | TEXT, fields=FIELDS)
 def test_any_signed_form_is_answered(opened: Opened, method: str, action: str, fields: dict[str, str]) -> None:
-    opened.check(
-        call_v1(opened.api, {"SdkAppId": opened.api.credentials.sdk_app_id} | fields, method=method, action=action)
-    )
+    form: dict[str, object] = {"SdkAppId": opened.api.credentials.sdk_app_id, **fields}
+    opened.check(call_v1(opened.api, form, method=method, action=action))
 
 
 @slow

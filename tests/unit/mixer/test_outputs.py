@@ -26,9 +26,12 @@ def decoded(packets: Sequence[EncodedPacket], codec: str) -> list[Any]:
     """Strictly: an error of the decoder is an error."""
     decoder = av.CodecContext.create("hevc" if codec == "h265" else codec, "r")
     decoder.options = {"err_detect": "explode"}
-    if codec == "opus":
+    assert isinstance(decoder, av.VideoCodecContext | av.AudioCodecContext)
+    if isinstance(decoder, av.AudioCodecContext) and codec == "opus":
         decoder.sample_rate, decoder.layout = 48_000, "stereo"
-    frames = [frame for packet in packets if packet.codec == codec for frame in decoder.decode(av.Packet(packet.data))]
+    frames: list[Any] = [
+        frame for packet in packets if packet.codec == codec for frame in decoder.decode(av.Packet(packet.data))
+    ]
     return [*frames, *decoder.decode(None)]
 
 
@@ -230,7 +233,7 @@ def test_what_was_made_is_counted_and_can_be_looked_at() -> None:
     assert size == sum(len(packet.data) for packet in stage.output.packets)
     png = stage.mixer.picture_png()
     assert png.startswith(b"\x89PNG")
-    with av.open(io.BytesIO(png), format="png_pipe") as container:
+    with av.open(io.BytesIO(png), "r", format="png_pipe") as container:
         shown = next(container.decode(video=0)).to_ndarray(format="rgb24")
     assert shown.shape == (HEIGHT, WIDTH, 3)
     assert shown[90, 160].min() > 245

@@ -6,7 +6,6 @@ from ipaddress import ip_address
 import httpcore
 import pytest
 
-from rtcloud.outgoing import dialing
 from rtcloud.outgoing.addresses import IpAddress
 from rtcloud.outgoing.dialing import AddressRefusedError, Dialer, Resolver
 
@@ -101,7 +100,7 @@ async def test_one_name_is_asked_for_once_at_a_time(monkeypatch: pytest.MonkeyPa
         gate.wait(5)
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("1.1.1.1", 0))] * 2
 
-    monkeypatch.setattr(dialing.socket, "getaddrinfo", answer)
+    monkeypatch.setattr(socket, "getaddrinfo", answer)
     resolver = Resolver()
     waiting = [asyncio.ensure_future(resolver(name)) for name in ("a", "a", "b", "a")]
     waiting[1].cancel()
@@ -116,7 +115,7 @@ async def test_an_unknown_name_is_an_error_for_all_who_asked(monkeypatch: pytest
     def answer(*_: object, **__: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    monkeypatch.setattr(dialing.socket, "getaddrinfo", answer)
+    monkeypatch.setattr(socket, "getaddrinfo", answer)
     resolver = Resolver()
     for result in await asyncio.gather(resolver("x"), resolver("x"), return_exceptions=True):
         assert isinstance(result, OSError)

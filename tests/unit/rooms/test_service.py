@@ -323,8 +323,13 @@ async def test_a_fact_that_no_room_can_handle_does_not_end_its_task(
     async with running(database, HandClock()) as scene:
         alice = await scene.enter("PA_a", "alice")
         live = next(iter(scene.rooms._by_sid.values()))
-        with monkeypatch.context() as patched:  # it breaks halfway
-            patched.setattr(live.room, "handle", lambda fact, now_ms: live.room.sessions.clear() or 1 / 0)
+
+        def broken(fact: object, now_ms: int) -> None:
+            live.room.sessions.clear()
+            raise ValueError("halfway")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(live.room, "handle", broken)
             with pytest.raises(ServiceError, match="InternalError"):
                 await scene.rooms.remove_users(REF, ["alice"])
         assert alice.notices[-1] == commands.Dismiss("failed")

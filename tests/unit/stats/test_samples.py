@@ -56,7 +56,7 @@ def test_what_is_packed_is_unpacked(samples: list[Sample]) -> None:
             if given_value is None:
                 assert kept_value is None
             else:
-                assert kept_value == pytest.approx(given_value, **tolerance(name))
+                assert kept_value == pytest.approx(given_value, **tolerance(name))  # type: ignore[arg-type]
 
 
 @given(st.binary(max_size=200) | st.binary(max_size=200).map(lambda data: b"\x00" + data))

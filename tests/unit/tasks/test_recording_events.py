@@ -146,8 +146,9 @@ def test_305_waits_for_all_hls_and_310_for_all_mp4() -> None:
     story.uploads({}, [product])
     story.uploads({}, [product])
     assert story.types == [303, 307, 305, 310]
-    assert list(story.told[-1][1]) == ["Status", "FileList", "FileMessage"]
-    assert list(story.told[-1][1]["FileMessage"][0]) == [
+    told: dict[str, Any] = story.told[-1][1]
+    assert list(told) == ["Status", "FileList", "FileMessage"]
+    assert list(told["FileMessage"][0]) == [
         "FileName",
         "UserId",
         "TrackType",

@@ -173,7 +173,15 @@ def test_the_request_is_sealed(rows: Rows) -> None:
 
 
 def closed(**changes: Any) -> FileClosed:
-    given = {"sequence": 1, "at_ms": 1, "name": "a.ts", "kind": "segment", "begin_ms": 0, "end_ms": 1, "size": 1}
+    given: dict[str, Any] = {
+        "sequence": 1,
+        "at_ms": 1,
+        "name": "a.ts",
+        "kind": "segment",
+        "begin_ms": 0,
+        "end_ms": 1,
+        "size": 1,
+    }
     return FileClosed(**(given | changes))
 
 

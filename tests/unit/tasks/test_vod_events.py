@@ -147,7 +147,7 @@ def test_a_file_that_waits_for_long_is_told_with_why_and_again_when_it_arrives()
 
 def test_streams_of_which_nothing_could_be_made_are_told_at_the_end() -> None:
     story = Story(vod(MediaType=0))
-    alice, bob = ({"user_id": user, "media_id": "main"} for user in ("alice", "bob"))
+    alice, bob = (dict[str, Any](user_id=user, media_id="main") for user in ("alice", "bob"))
     indexes = [
         waiting(file("1.m3u8", track="audio", **alice)),
         waiting(file("2.m3u8", track="video", **alice)),

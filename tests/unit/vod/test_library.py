@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -177,6 +178,11 @@ async def test_a_file_that_went_before_its_row_did_is_no_fault(house: House) -> 
     assert SEGMENTS[0] not in house.listed()
 
 
+async def receive_nothing() -> dict[str, Any]:
+    await asyncio.sleep(60)
+    raise AssertionError("nobody waits so long")
+
+
 async def test_who_reads_a_file_when_it_goes_reads_it_to_its_end(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     await house.fill(MP4)
     monkeypatch.setattr(serving._Reading, "chunk_size", 1)
@@ -191,7 +197,7 @@ async def test_who_reads_a_file_when_it_goes_reads_it_to_its_end(house: House, m
     path = f"/vod{location(TASK, MP4.name)}"
     scope = {"type": "http", "method": "GET", "path": path, "headers": [], "query_string": b""}
     app = Starlette(routes=serving.routes(house.library))
-    await app(scope, lambda: asyncio.sleep(60), send)  # type: ignore[arg-type]
+    await app(scope, receive_nothing, send)  # type: ignore[arg-type]
     assert b"".join(got) == b"0123456789"
     assert not (house.folder / MP4.name).exists()
 
@@ -211,7 +217,7 @@ async def test_too_many_readers_and_those_that_stand_still_are_let_go(
         stands.set()
         await asyncio.sleep(60)
 
-    first = asyncio.ensure_future(app(scope, lambda: asyncio.sleep(60), stand_still))  # type: ignore[arg-type]
+    first = asyncio.ensure_future(app(scope, receive_nothing, stand_still))  # type: ignore[arg-type]
     await stands.wait()
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://library") as client:

@@ -18,7 +18,7 @@ FORM = MixFormat(
     width=64, height=64, fps=15, video_bitrate=1, gop_seconds=1, sample_rate=48_000, channels=2, audio_bitrate=64_000
 )
 SILENT = MixFormat(
-    **{name: getattr(FORM, name) for name in FORM.__dataclass_fields__ if name != "audio"},  # type: ignore[arg-type]
+    **{name: getattr(FORM, name) for name in FORM.__dataclass_fields__ if name != "audio"},
     audio=False,
 )
 START = 1_000_000_000

@@ -26,7 +26,7 @@ BEGIN_US = 1_622_425_551_884_000
 WIDTH, HEIGHT, FPS = 160, 90, 10
 STORAGE = {"Vendor": 0, "Region": "r", "Bucket": "b"}
 VIDEO = {"VideoEncode": {"Width": WIDTH, "Height": HEIGHT, "Fps": FPS, "BitRate": 200, "Gop": 2}}
-SINGLE = {
+SINGLE: dict[str, Any] = {
     "WithTranscoding": 0,
     "SingleSubscribeParams": {
         "UserMediaStream": {"UserInfo": {"UserId": "1686119", "RoomId": "77"}, "StreamType": 1},
