@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 
 from tests.kit.receiver import Receiver
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
     from tests.kit.browser import Caller, PageFiles
     from tests.kit.cloud import Cloud
+
+# How long an example takes, by the clock on the wall, says what else the machine does; pytest-timeout is enough.
+hypothesis.settings.register_profile("shared", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("shared")
 
 Open = Callable[[str], Awaitable["Caller"]]
 
@@ -47,7 +52,7 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     done: Any = yield
     if turns is not None and (nextitem is None or nextitem.path != item.path):
         turns.give_back()
-    return done  # type: ignore[no-any-return]
+    return done
 
 
 @pytest.hookimpl(wrapper=True)
@@ -58,7 +63,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
         server = getattr(item, "funcargs", {}).get(name)
         if report.failed and isinstance(server, Server):
             report.sections.append((f"{name} log", server.tail()))
-    return report  # type: ignore[no-any-return]
+    return report
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
