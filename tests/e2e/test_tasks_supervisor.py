@@ -531,6 +531,32 @@ def test_the_tasks_of_a_dead_worker_are_taken_over_at_once(tmp_path: Path) -> No
     play(tmp_path, scenario)
 
 
+def test_the_spool_that_a_dead_worker_had_no_time_to_remove_is_removed_by_another(tmp_path: Path) -> None:
+    async def scenario(house: House) -> None:
+        await house.accept(output_format=0)
+        script = "start segment index stop? left end"
+        first = house.supervisor(script)
+        run = asyncio.ensure_future(first.run())
+        await house.until_told(304)
+        await house.tasks.stop(TASK)
+        await house.until_ended()
+
+        async def is_removed() -> bool:
+            return not (house.path / "spool" / TASK).exists()
+
+        await house.until(is_removed)
+        left = house.path / "spool" / TASK / "0"
+        left.mkdir(parents=True)
+        async with running(house.supervisor(script)):
+            await house.until(is_removed)  # at the start
+            left.mkdir(parents=True)
+            run.cancel()
+            await asyncio.gather(run, return_exceptions=True)
+            await house.until(is_removed)
+
+    play(tmp_path, scenario)
+
+
 def test_a_worker_without_lease_writes_nothing_and_its_job_is_killed(tmp_path: Path) -> None:
     async def scenario(house: House) -> None:
         await house.accept(output_format=0)

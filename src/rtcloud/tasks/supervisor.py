@@ -82,6 +82,7 @@ class Supervisor:
         )
         self.uploader = Uploader(self.context, stores)
         self._runners: dict[str, Runner] = {}
+        self._mourned: frozenset[str] = frozenset()  # dead workers that are known as such
         self._draining = asyncio.Event()
         self._done = asyncio.Event()
 
@@ -136,6 +137,9 @@ class Supervisor:
         """Take what is free; tell the jobs what changed; stop those that are not ours any more."""
         context = self.context
         dead = await self._dead_workers()
+        if not self._mourned.issuperset(dead):  # one may have died between the end of a task and the end of its spool
+            self._mourned = frozenset(dead)
+            group.create_task(self.uploader.sweep(), name="spool sweep")
         now_ms = context.clock.now_ms()
         if await context.database.read(lambda connection: leases.claimable(connection, dead, now_ms)):
             await context.database.write(lambda connection: leases.claim(connection, context.worker, dead, now_ms))

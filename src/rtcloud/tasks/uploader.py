@@ -75,7 +75,7 @@ class Uploader:
 
     async def run(self) -> None:
         """Until cancelled."""
-        await self._sweep()
+        await self.sweep()
         bus = self._context.bus
         with bus.subscribe(records.FILES_TOPIC) as hints, bus.subscribe(records.KEYS_TOPIC) as keys:
             async with asyncio.TaskGroup() as group:
@@ -264,7 +264,7 @@ class Uploader:
             lambda connection: records.load_mine(connection, context.sealer, task_id, context.worker)
         )
 
-    async def _sweep(self) -> None:
+    async def sweep(self) -> None:
         """Spool directories that a crash left behind after the end of their tasks."""
         try:
             directories = await asyncio.get_running_loop().run_in_executor(None, _directories, self._context.spool)
