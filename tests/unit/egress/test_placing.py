@@ -338,6 +338,21 @@ def test_another_camera_takes_over_from_the_last_picture_and_not_from_the_backgr
         assert [cell.track_id for cell in window(Participant("a", "PA_b", (camera("new"),)), roster)] == ["new"]
 
 
+def test_a_camera_that_was_switched_off_at_once_leaves_what_was_before() -> None:
+    roster = laid_out(3)
+    sound = RemoteTrack("voice", "a", "audio", "microphone", muted=False)
+    for tracks, drawn in (
+        ((camera("1"),), ["1"]),
+        ((), ["1"]),
+        ((camera("2"),), ["1", "2"]),
+        ((), ["1", "2"]),
+        ((camera("3"),), ["1", "2", "3"]),
+        ((camera("4"),), ["2", "3", "4"]),  # there is an end to it
+    ):
+        cells = window(Participant("a", "PA_a", (sound, *tracks)), roster)
+        assert [cell.track_id for cell in cells] == drawn
+
+
 def test_black_lasts_until_the_first_picture_when_asked() -> None:
     roster = laid_out(3, record={"FillType": 1})
     (first,) = window(person("a", "camera"), roster)

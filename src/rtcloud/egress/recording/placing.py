@@ -29,6 +29,8 @@ from rtcloud.mixer.templates import RECORDING
 
 #: streams that one recording takes
 MAX_STREAMS = 25
+#: of one stream, earlier videos whose picture may still have to stand for a later one's
+MAX_BEFORE = 2
 _SUB_SOURCES = ("screen_share", "screen_share_audio")
 
 #: participant id, and MAIN or AUX
@@ -139,12 +141,12 @@ class Roster:
     def _shown(self, key: StreamKey, tracks: Sequence[RemoteTrack], is_wanted: bool) -> Shown:
         """``is_wanted``: a last picture may stand, too."""
         showed = self._showed.get(key, Shown())
+        now = tuple(dict.fromkeys((*showed.before, *((showed.track,) if showed.track is not None else ()))))
         live = [track.track_id for track in tracks if not track.muted]
         if live:
-            goes_on = showed.live == live[-1]
-            return Shown(live[-1], before=showed.before if goes_on else showed.track)
+            return Shown(live[-1], before=showed.before if showed.live == live[-1] else now[-MAX_BEFORE:])
         last = tracks[-1].track_id if tracks else showed.track if is_wanted else None
-        return Shown(last=last, before=showed.before if last == showed.track else showed.track)
+        return Shown(last=last, before=showed.before if showed.track == last else now[-MAX_BEFORE:])
 
     # Who stands where -----------------------------------------------------------------------------------------------
 

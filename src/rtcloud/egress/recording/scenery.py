@@ -9,7 +9,7 @@ a video stops, ``FillType`` says what stays, also until the first picture of the
 the image takes its place at once, and stands where a place is reserved for somebody who is not there, too.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,11 +35,12 @@ _CLOCK_AT = ((0, 0), (1, 0), (0, 1), (1, 1), (0.5, 0), (0.5, 1), (0.5, 0.5))
 @dataclass(frozen=True, slots=True)
 class Shown:
     """Of one stream: ``live`` is its video, ``last`` one that stopped and whose last picture is still known. ``before``
-    is what stood there until then: another video, or the same that had stopped."""
+    is what stood there until then, oldest first: other videos, or the same that had stopped. There may be several, as
+    one that was switched off at once has left no picture."""
 
     live: str | None = None
     last: str | None = None
-    before: str | None = None
+    before: tuple[str, ...] = ()
 
     @property
     def track(self) -> str | None:
@@ -93,7 +94,7 @@ class Scenery:
             if fill is not None:
                 return [Cell(window.rect, z=window.z, fill=fill, opacity=opacity)]
             return [] if holder is None else [Cell(window.rect, z=window.z, holder=holder, opacity=opacity)]
-        if shown is not None and shown.before is not None and self._goes_on(window, holder):
+        if shown is not None and shown.before and self._goes_on(window, holder):
             return self._changing(window, track_id, shown.before, bars)
         if holder is None or window.mode is not RenderMode.FIT:
             return [Cell(window.rect, track_id, window.z, window.mode, bars, holder=holder, opacity=opacity)]
@@ -109,10 +110,10 @@ class Scenery:
         covers = window.alpha == 0 and (window.mode is not RenderMode.FIT or holder is None)
         return covers and not (self._holds_places and holder is not None)
 
-    def _changing(self, window: Window, track_id: str, before: str, bars: layout.Colour | None) -> list[Cell]:
+    def _changing(self, window: Window, track_id: str, before: Sequence[str], bars: layout.Colour | None) -> list[Cell]:
         if not self._keeps_last:
             return [Cell(window.rect, track_id, window.z, window.mode, bars, fill=BLACK)]
-        tracks = (track_id,) if before == track_id else (before, track_id)
+        tracks = [*(each for each in before if each != track_id), track_id]
         return [Cell(window.rect, each, window.z, window.mode, bars) for each in tracks]
 
     def _content(self, shown: Shown, holder: Holder | None) -> tuple[str | None, layout.Colour | None]:
