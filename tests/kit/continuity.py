@@ -218,9 +218,17 @@ class Continuity:
             stream.shown = step.act.number
         stream.muted = False
         if step.action != "replace":
-            nowhere = EMPTY if None in stream.looks.possible(ended) else frozenset()
-            stream.looks.add(begin, sure, _stills(stream, began, ended) | nowhere)
+            stream.looks.add(begin, sure, self._until_seen(stream, began, ended))
         stream.looks.add(math.ceil(began) - EARLY_S, _keyframe(ended), _live(stream))
+
+    def _until_seen(self, stream: _Stream, began: float, ended: float) -> Looks:
+        """What stands in a place whose next video has sent nothing yet: what stood there, and in a new place nothing.
+        One that was given up just now may be the same place still."""
+        before = stream.looks.possible(ended)
+        if None not in before:
+            return _stills(stream, began, ended)
+        off = OFF if self._fill_type == 1 and before != NOWHERE else frozenset()
+        return EMPTY | _stills(stream, began, ended) | off
 
 
 def _keyframe(ended: float) -> float:
