@@ -258,6 +258,7 @@ def check(house: House, seeds: list[int]) -> None:
     assert not faults, "\n\n".join(faults)
 
 
+@pytest.mark.timeout(400)
 def test_the_timeline_is_right_whatever_people_do(house: House) -> None:
     check(house, asked_seeds() or [*KEPT, *range(1, 11)][:10])
 
