@@ -170,7 +170,8 @@ async def test_a_store_that_is_down_over_the_end_and_a_killed_server_gets_everyt
 
 
 def state(server: Server, task_id: str) -> str:
-    return str(json.loads(server.admin("tasks", "show", task_id, "--json"))["state"])
+    with contextlib.closing(sqlite3.connect(server.data / "rtcloud.db")) as database:
+        return str(database.execute("SELECT state FROM tasks WHERE task_id = ?", (task_id,)).fetchone()[0])
 
 
 def end_long_ago(server: Server, task_id: str) -> None:
