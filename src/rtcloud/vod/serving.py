@@ -16,6 +16,7 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Message, Receive, Scope, Send
 
+from rtcloud.http import ABORT
 from rtcloud.store.objects import CONTENT_TYPES
 from rtcloud.vod.entry import ADDRESS
 from rtcloud.vod.library import Library
@@ -73,6 +74,10 @@ class _Reading(FileResponse):
                 await super().__call__({**scope, "headers": headers}, receive, send_soon)
             except TimeoutError:
                 _log.info("a reader of the media library stood still and was let go")
+                if abort := scope.get("extensions", {}).get(ABORT):
+                    abort()  # closing would wait for the reader
+                    while (await receive())["type"] != "http.disconnect":
+                        pass
 
 
 def _plain_file(path: Path) -> os.stat_result | None:

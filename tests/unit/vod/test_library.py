@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, insert
 from starlette.applications import Starlette
 
+from rtcloud import http
+from rtcloud.aio import spawn
 from rtcloud.rooms.ids import RoomRef
 from rtcloud.store import tables
 from rtcloud.store.database import Database, open_database
@@ -23,6 +25,7 @@ from rtcloud.vod import serving, store
 from rtcloud.vod.entry import Entry, access_key, expiry_ms, file_id, is_segment_of, location
 from rtcloud.vod.library import Library
 from tests.kit.clock import NOW_MS, StillClock
+from tests.kit.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -224,6 +227,29 @@ async def test_too_many_readers_and_those_that_stand_still_are_let_go(
         assert (await client.get(path)).status_code == 503
         await first
         assert (await client.get(path)).status_code == 200
+
+
+async def test_the_connection_of_who_stands_still_is_ended(
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await house.fill(MP4)
+    (house.folder / MP4.name).write_bytes(bytes(16 << 20))
+    monkeypatch.setattr(serving, "STALL_SECONDS", 0.3)
+    listener = http.bind("127.0.0.1", 0)
+    server = http.make_server(Starlette(routes=serving.routes(house.library)))
+    running = spawn(server.serve(sockets=[listener]), name="server")
+    reader, writer = await asyncio.open_connection(*listener.getsockname())
+    writer.write(f"GET /vod{location(TASK, MP4.name)} HTTP/1.1\r\nHost: here\r\n\r\n".encode())
+    assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+
+    async def is_let_go() -> bool:
+        return not server.server_state.connections
+
+    await eventually(is_let_go, "its connection is gone", within=10)
+    writer.transport.abort()
+    server.should_exit = True
+    await running
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 async def test_an_index_weighs_what_its_segments_weigh(house: House) -> None:
