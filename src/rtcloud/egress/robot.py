@@ -3,9 +3,12 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from rtcloud.client.types import ClientRoom
-from rtcloud.mixer.form import Wish
+
+if TYPE_CHECKING:
+    from rtcloud.mixer.form import Wish  # with the codecs, which a server has no use for
 
 Connect = Callable[[str, str], Awaitable[ClientRoom]]
 
@@ -38,12 +41,12 @@ class Wishes:
     def __init__(self) -> None:
         self._waiting: asyncio.Queue[Wish] = asyncio.Queue(MAX_WISHES)
 
-    def put(self, wish: Wish) -> None:
+    def put(self, wish: "Wish") -> None:
         if self._waiting.full():
             self._waiting.get_nowait()
         self._waiting.put_nowait(wish)
 
-    async def next(self) -> Wish:
+    async def next(self) -> "Wish":
         return await self._waiting.get()
 
 
