@@ -49,6 +49,7 @@ check: setup ## formatting, lints, types, import rules, generated files; changes
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy tests
 	$(BIN)/python -m mypy.stubtest rtcloud._native --mypy-config-file pyproject.toml
 	PYTHONPATH=src $(BIN)/lint-imports --no-cache
 	for each in tools/gen_*.py; do $(BIN)/python $$each --check; done

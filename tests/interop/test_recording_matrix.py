@@ -24,7 +24,7 @@ from tests.kit import probes
 from tests.kit.acts import Act
 from tests.kit.cloud import BUCKET, Cloud
 from tests.kit.receiver import Received, Receiver
-from tests.kit.recorded_names import RULES, UTC, Asked, Expected, encoded, expected, table
+from tests.kit.recorded_names import RULES, UTC, Asked, Expected, Sending, encoded, expected, table
 from tests.kit.server import Server
 from tests.kit.stage import Person, Stage
 from tests.kit.waiting import wait_until
@@ -39,7 +39,7 @@ pytestmark = [
 
 ROOM = "ab?>class~"
 BOTH = ("audio", "video")
-SENDING = {
+SENDING: Sending = {
     "ta-alice": {"main": BOTH},
     "ta-bob": {"main": ("audio",)},
     "tb-carol": {"main": BOTH, "aux": BOTH},
@@ -209,7 +209,7 @@ def _ends(asked: Asked) -> list[tuple[int, bool]]:
     return [(305, asked.output_format < 3), (310, asked.output_format > 0)]
 
 
-def _expected(hall: Hall, recording: Recording, **otherwise: int) -> list[Expected]:
+def _expected(hall: Hall, recording: Recording, **otherwise: Any) -> list[Expected]:
     return expected(replace(recording.asked, **otherwise), hall.server.sdk_app_id, ROOM, SENDING)
 
 
@@ -346,10 +346,11 @@ class Played:
         with av.open(str(path), options={"err_detect": "explode"}) as container:
             for packet in container.demux():
                 for frame in packet.decode():
+                    assert isinstance(frame, av.VideoFrame | av.AudioFrame)
                     at, length = float(frame.time or 0), 1 / FPS
                     if isinstance(frame, av.VideoFrame):
                         sizes.append((frame.width, frame.height))
-                    elif isinstance(frame, av.AudioFrame):
+                    else:
                         length = frame.samples / frame.sample_rate
                     begin, end = spans.get(packet.stream.type, (at, at))
                     spans[packet.stream.type] = (min(begin, at), max(end, at + length))
