@@ -1,5 +1,6 @@
 """Segments, index and MP4 as a player meets them, whole and after a sudden death."""
 
+import resource
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -204,6 +205,34 @@ def test_a_killed_attempt_is_playable_after_recovery(tmp_path: Path) -> None:
     assert recover(dead, 6) == []
 
 
+def test_whenever_an_attempt_is_killed_its_index_names_everything_and_is_reported(tmp_path: Path) -> None:
+    """Before each report, when the file is there and nobody knows, and after it."""
+
+    class Watched(Attempt):
+        def _report(self, event: FileOpened | FileClosed) -> None:
+            shutil.copytree(self.directory, tmp_path / f"{len(self.events)}-before")
+            super()._report(event)
+            shutil.copytree(self.directory, tmp_path / f"{len(self.events)}-after")
+
+    attempt = Watched(tmp_path / "living", tracks=Tracks(sample_rate=48_000, channels=2))
+    for packet in encode(31, video=False):
+        attempt.writer.write(packet)
+        if packet.time > 12 * 90_000 and attempt.writer.opened == 0:
+            attempt.writer.pause(packet.time)
+    attempt.close(31.2)
+    moments = [path for path in tmp_path.iterdir() if path.name != "living" and any(path.glob("*.ts"))]
+    assert len(moments) >= 8
+    for directory in moments:
+        recover(directory, 5)
+        index = directory / attempt.names.index
+        lines = index.read_text().splitlines()
+        assert lines[-1] == "#EXT-X-ENDLIST", directory.name
+        assert [line for line in lines if line.endswith(".ts")] == sorted(p.name for p in directory.glob("*.ts"))
+        told = [event for event in read_journal(directory) if isinstance(event, FileClosed) and event.kind == "index"]
+        assert told[-1].size == index.stat().st_size, directory.name
+        assert recover(directory, 6) == []
+
+
 @pytest.mark.parametrize("is_killed", [False, True])
 def test_a_segment_of_a_moment_is_known_for_what_it_is(tmp_path: Path, is_killed: bool) -> None:
     attempt = Attempt(tmp_path / "living", tracks=Tracks(sample_rate=48_000, channels=2))
@@ -294,6 +323,47 @@ def test_recovery_takes_away_what_was_being_made_of_the_whole(tmp_path: Path) ->
     left.write_bytes(b"x")
     recover(attempt.directory, 0)
     assert not left.exists()
+
+
+def test_a_file_ends_after_a_day(tmp_path: Path) -> None:
+    """A picture each half minute, a keyframe each half hour."""
+    attempt = Attempt(tmp_path / "0", tracks=Tracks(width=WIDTH, height=HEIGHT))
+    keyframe, *others = (packet for packet in encode(6, audio=False))
+    for number in range(25 * 120):
+        packet = others[number % 59] if number % 60 else keyframe
+        attempt.writer.write(replace(packet, time=number * 30 * 90_000))
+    attempt.close(25 * 3600)
+    products = make_whole(sources(attempt.directory), tmp_path, NAMES)
+    assert [product.begin_ms - BEGIN_MS for product in products] == [0, 24 * 3_600_000]
+    assert sum(decode_everything(tmp_path / product.name)["video"] for product in products) == 25 * 120
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_a_file_ends_before_two_gigabytes(tmp_path: Path) -> None:
+    attempt = Attempt(tmp_path / "0", tracks=Tracks(width=WIDTH, height=HEIGHT))
+    filler = b"\0\0\0\1\x0c" + b"\xff" * (1 << 20) + b"\x80"
+    keyframe, *others = (packet for packet in encode(10, audio=False))
+    written = 2_200
+    for number in range(written):
+        packet = others[number % 99] if number % 100 else keyframe
+        attempt.writer.write(replace(packet, data=packet.data + filler, time=number * 9_000))
+    attempt.close(written // 10)
+    before = _most_resident()
+    products = make_whole(sources(attempt.directory), tmp_path, NAMES)
+    assert _most_resident() - before < 64 << 20
+    assert len(products) == 2
+    assert 1_900_000_000 < products[0].size < 2_000_000_000
+    assert products[0].end_ms - products[1].begin_ms in range(-101, 1)
+    counts = []
+    for product in products:
+        with av.open(str(tmp_path / product.name)) as container:
+            counts.append(sum(1 for packet in container.demux() if packet.size))
+    assert sum(counts) == written
+
+
+def _most_resident() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def test_times_wrap_after_a_day_without_a_trace(tmp_path: Path) -> None:

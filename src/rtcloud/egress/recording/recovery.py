@@ -66,9 +66,10 @@ def recover(directory: Path, now_ms: int) -> list[AnyJobEvent]:
     for left in directory.glob(f"{UNFINISHED}*"):  # the next attempt begins it anew, and needs the room
         left.unlink(missing_ok=True)
     added: list[AnyJobEvent] = []
-    segments = _segments(directory)
+    segments, indexes = _reports(directory)
     for facts in load_all_facts(directory):
-        added += _recover_index(directory, facts, segments.get(facts.names.series, {}), now_ms)
+        index_size = indexes.get(facts.names.index)
+        added += _recover_index(directory, facts, segments.get(facts.names.series, {}), index_size, now_ms)
     if added:
         with Journal(directory) as journal:
             for report in added:
@@ -76,19 +77,26 @@ def recover(directory: Path, now_ms: int) -> list[AnyJobEvent]:
     return added
 
 
-def _segments(directory: Path) -> dict[str, dict[str, FileOpened | FileClosed]]:
-    """The last that the journal says of each segment, by the series of its name."""
-    found: dict[str, dict[str, FileOpened | FileClosed]] = {}
+def _reports(directory: Path) -> tuple[dict[str, dict[str, FileOpened | FileClosed]], dict[str, int]]:
+    """The last that the journal says: of each segment, by the series of its name, and how long each index was."""
+    segments: dict[str, dict[str, FileOpened | FileClosed]] = {}
+    indexes: dict[str, int] = {}
     for event in scan_journal(directory):
         if isinstance(event, FileOpened | FileClosed) and event.kind == "segment":
-            of_series = found.setdefault(series_of(event.name), {})
+            of_series = segments.setdefault(series_of(event.name), {})
             if isinstance(event, FileClosed) or event.name not in of_series:
                 of_series[event.name] = event
-    return found
+        elif isinstance(event, FileClosed) and event.kind == "index":
+            indexes[event.name] = event.size
+    return segments, indexes
 
 
 def _recover_index(
-    directory: Path, facts: AttemptFacts, segments: Mapping[str, FileOpened | FileClosed], now_ms: int
+    directory: Path,
+    facts: AttemptFacts,
+    segments: Mapping[str, FileOpened | FileClosed],
+    index_size: int | None,
+    now_ms: int,
 ) -> list[AnyJobEvent]:
     closed = {name: event for name, event in segments.items() if isinstance(event, FileClosed)}
     orphans = [event for event in segments.values() if isinstance(event, FileOpened)]
@@ -98,7 +106,7 @@ def _recover_index(
         if found is not None:
             closed[event.name] = found
             added.append(found)
-    if not closed or not (added or _lacks_end(directory / facts.names.index)):
+    if not closed or (not added and _is_whole(directory / facts.names.index, index_size)):
         return []
     listed = [
         Segment(event.name, event.begin_ms, event.end_ms, facts.size_at(event.begin_ms)) for event in closed.values()
@@ -130,7 +138,7 @@ def sources_by_index(directory: Path) -> list[tuple[AttemptFacts, list[Source]]]
     indexes = load_all_facts(directory)
     if not indexes:
         return []
-    segments = _segments(directory)
+    segments, _ = _reports(directory)
     return [(facts, _sources(directory, facts, segments.get(facts.names.series, {}))) for facts in indexes]
 
 
@@ -142,11 +150,13 @@ def _sources(directory: Path, facts: AttemptFacts, segments: Mapping[str, FileOp
     ]
 
 
-def _lacks_end(index: Path) -> bool:
+def _is_whole(index: Path, reported_size: int | None) -> bool:
+    """Whether it was written to its end, and reported so: else the store has an older one, or none."""
     try:
-        return "#EXT-X-ENDLIST" not in index.read_text()
+        content = index.read_text()
     except OSError:
-        return False  # it was never written or already taken away
+        return False
+    return "#EXT-X-ENDLIST" in content and len(content) == reported_size
 
 
 def _complete(directory: Path, opened: FileOpened, facts: AttemptFacts, now_ms: int) -> FileClosed | None:
