@@ -69,7 +69,10 @@ def codecs(path: Path) -> dict[str, str]:
 def decode_all(path: Path) -> str:
     """Plays everything with the ffmpeg command, first to last; what it complained about."""
     # In the file's own time base: at a frame rate that was guessed over gaps, frames of one moment would collide.
-    command = ["ffmpeg", "-v", "warning", "-xerror", "-i", str(path), "-enc_time_base", "-1", "-f", "null", "-"]
+    # Pictures may begin long after the sound.
+    patience = ["-analyzeduration", "300M", "-probesize", "100M"]
+    command = ["ffmpeg", "-v", "warning", "-xerror", *patience, "-i", str(path), "-enc_time_base", "-1"]
+    command += ["-f", "null", "-"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, f"ffmpeg {path}: {done.stderr}"
     return done.stderr.strip()
