@@ -173,7 +173,8 @@ def replace_keys(
 def live(connection: Connection, sealer: Sealer, sdk_app_id: int) -> list[Task]:
     """The tasks of an application that have not ended."""
     statement = select(tasks).where(tasks.c.sdk_app_id == sdk_app_id, tasks.c.state.in_(LIVE_STATES))
-    return [_task(row, sealer) for row in connection.execute(statement)]
+    ordered = statement.order_by(tasks.c.created_ms, tasks.c.task_id)
+    return [_task(row, sealer) for row in connection.execute(ordered)]
 
 
 def params(connection: Connection, sealer: Sealer, task_id: str, sdk_app_id: int) -> bytes | None:

@@ -39,6 +39,15 @@ class Operator:
     site: Site
     sealer: Sealer
     now_ms: int = NOW_MS
+    access_key: str = "AKIDOLD"
+
+    async def keys(self, task_id: str) -> tuple[str, str]:
+        """That a task has for its bucket."""
+        task = await self.site.database.read(lambda connection: records.load(connection, self.sealer, task_id))
+        assert task is not None
+        storage = request.decode(task.params).storage_params.cloud_storage
+        assert storage is not None
+        return storage.access_key, storage.secret_key
 
     async def does(self, line: str) -> Any:
         parser = arguments.Parser(prog="rtcloud")
@@ -61,7 +70,12 @@ class Operator:
             record_params=request.RecordParams(record_mode=2),
             storage_params=request.StorageParams(
                 cloud_storage=CloudStorage(
-                    vendor=0, region="r", bucket="bucket", secret_key="hidden", file_name_prefix=("calls",)
+                    vendor=0,
+                    region="r",
+                    bucket="bucket",
+                    access_key=self.access_key,
+                    secret_key="hidden",
+                    file_name_prefix=("calls",),
                 )
             ),
         )
@@ -109,6 +123,38 @@ async def operator(tmp_path: Path) -> AsyncIterator[Operator]:
         yield Operator(site, sealer)
     finally:
         await database.close()
+
+
+async def test_other_keys_are_given_to_a_task_and_to_those_with_the_same(operator: Operator, tmp_path: Path) -> None:
+    old, new = ("AKIDOLD", "hidden"), ("AKIDNEW", "also-hidden")
+    for task_id, state in (("one", "running"), ("two", "uploading"), ("ended", "ended")):
+        await operator.recorded(task_id, file("a.ts", "segment"), state=state)
+    operator.access_key = "AKIDOTHER"
+    await operator.recorded("stranger", file("a.ts", "segment"))
+    keys = tmp_path / "keys.txt"
+    keys.write_text("\n".join(new))
+    assert await operator.does(f"rekey one --keys {keys}") == {"changed": ["one"]}
+    assert [await operator.keys(task_id) for task_id in ("one", "two", "ended")] == [new, old, old]
+    await operator.recorded("three")
+    operator.access_key = "AKIDOLD"
+    await operator.recorded("four")
+    with operator.site.bus.subscribe(records.KEYS_TOPIC) as hints:
+        assert await operator.does(f"rekey two --same --keys {keys}") == {"changed": ["two", "four"]}
+        assert {*await hints.wait(0)} == {"two", "four"}
+    assert await operator.keys("two") == await operator.keys("four") == new
+    assert (await operator.keys("stranger"))[0] == (await operator.keys("three"))[0] == "AKIDOTHER"
+    await operator.fails(f"rekey ended --keys {keys}", "has ended")
+    await operator.fails(f"rekey nobody --keys {keys}", "no task")
+
+
+@pytest.mark.parametrize("content", ["", "one", "one\ntwo\nthree", "one\nzw\u00f6lf", f"one\n{'k' * 513}"])
+async def test_what_are_no_keys_is_refused(operator: Operator, tmp_path: Path, content: str) -> None:
+    await operator.recorded("one", file("a.ts", "segment"))
+    keys = tmp_path / "keys.txt"
+    keys.write_text(content)
+    with pytest.raises((AdminError, SystemExit)):
+        await operator.does(f"rekey one --keys {keys}")
+    assert await operator.keys("one") == ("AKIDOLD", "hidden")
 
 
 async def test_what_was_recorded_is_listed_with_what_still_waits(operator: Operator) -> None:
