@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rtcloud import config
+from rtcloud import cli, config
 from rtcloud.errors import ConfigError
 
 
@@ -139,3 +139,16 @@ def test_files_are_told_by_an_address_that_others_reach(given: dict[str, object]
 def test_a_loopback_server_gives_loopback_to_clients() -> None:
     assert config.local_addresses("127.0.0.1") == ["127.0.0.1"]
     assert "127.0.0.1" in config.local_addresses("0.0.0.0")
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_a_check_shows_no_secrets(tmp_path: Path, capsys: pytest.CaptureFixture[str], form: list[str]) -> None:
+    file = tmp_path / "rtcloud.toml"
+    file.write_text(
+        '[[storage]]\nendpoint = "http://127.0.0.1:9000"\nbucket = "films"\naccess_key = "AKIDHIDDEN"\n'
+        'secret_key = "hidden"\n[[callbacks]]\nurl = "http://127.0.0.1:1/"\nkey = "hidden"\n'
+    )
+    assert cli.main(["config", "check", "--config", str(file), *form]) == 0
+    said = capsys.readouterr().out
+    assert "films" in said
+    assert "hidden" not in said.lower()
