@@ -165,6 +165,10 @@ class MixingThread(Generic[M]):
 
     # On the mixing thread -----------------------------------------------------------------------------------------
 
+    def goes_on(self) -> None:
+        """Says that work is done: a machine that is too slow is not stuck."""
+        self._looked = self._clock.monotonic()
+
     def replace(self, driven: M, pace: Pace) -> None:
         """From a ``change``: what comes from now on is driven so."""
         self._driven = driven
@@ -201,6 +205,7 @@ class MixingThread(Generic[M]):
     def _empty_inbox(self) -> None:
         for _ in range(len(self._inbox)):
             item = self._inbox.popleft()
+            self.goes_on()
             if isinstance(item, tuple):
                 self._taken_bytes += len(item[1].data)
                 self._driven.push(*item)

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import pytest
 
 from rtcloud.client.types import EncodedFrame
-from rtcloud.clock import SystemClock
+from rtcloud.clock import Clock, SystemClock
 from rtcloud.mixer import thread
 from rtcloud.mixer.clocking import ServerClock
 from rtcloud.mixer.thread import MixingThread, Pace
+from tests.kit.clock import StillClock
 
 pytestmark = pytest.mark.anyio
 
@@ -38,10 +39,10 @@ class Driven:
 
 
 @contextmanager
-def held() -> Iterator[tuple[Driven, MixingThread[Driven]]]:
+def held(clock: Clock | None = None) -> Iterator[tuple[Driven, MixingThread[Driven]]]:
     """A thread that stands still until ``may_go`` is set."""
     driven = Driven()
-    made = MixingThread(driven, Pace(25, 0), SystemClock(), close=lambda driven, end_us: None)
+    made = MixingThread(driven, Pace(25, 0), clock or SystemClock(), close=lambda driven, end_us: None)
     made.start()
     assert driven.is_held.wait(10)
     try:
@@ -95,3 +96,18 @@ async def test_what_an_answer_fails_with_is_the_askers_and_the_thread_goes_on() 
         asked.cancel()
         assert await mixing.ask(lambda driven: driven.told) == []
         await mixing.stop(drains=False)
+
+
+async def test_a_machine_that_is_too_slow_is_not_stuck() -> None:
+    clock, healthy = StillClock(), []
+    with held(clock) as (driven, mixing):
+
+        def push(track_id: str, frame: EncodedFrame, now_us: int) -> None:
+            clock.ms += round(thread.STUCK_AFTER * 500)
+            healthy.append(mixing.is_healthy())
+
+        driven.push = push  # type: ignore[method-assign]
+        mixing.put([frame("a", 1)] * 10)
+        driven.may_go.set()
+        await mixing.stop(drains=False)
+    assert healthy == [True] * 10

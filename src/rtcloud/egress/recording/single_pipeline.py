@@ -58,7 +58,8 @@ Tracked = tuple[dict[str, bool], dict[str, bool]]
 
 
 class Singles:
-    """All streams. Driven like a mixer, on the writing thread. ``note`` is called with what cannot be recorded."""
+    """All streams. Driven like a mixer, on the writing thread. ``note`` is called with what cannot be recorded,
+    ``goes_on`` after each stream."""
 
     def __init__(
         self,
@@ -67,8 +68,10 @@ class Singles:
         names: FileNames,
         wish: Callable[[Wish], None],
         note: Callable[[str, str], None],
+        goes_on: Callable[[], None] = lambda: None,
     ) -> None:
         self.server_clock = ServerClock()
+        self._goes_on = goes_on
         self._params = params
         self._place = place(self.server_clock)
         self._names = names
@@ -128,6 +131,7 @@ class Singles:
         for key in list(self._active):
             stream = self._streams[key]
             stream.advance(until_us)
+            self._goes_on()
             if stream.is_idle:
                 self._active.discard(key)
 
@@ -187,7 +191,7 @@ class SinglePipeline:
         def place(server_clock: ServerClock) -> Place:
             return Place(directory, report, self._flusher, clock.now_ms, server_clock.to_server, keep)
 
-        self._singles = Singles(params, place, names, wish, note)
+        self._singles = Singles(params, place, names, wish, note, lambda: self._thread.goes_on())
         self._thread = MixingThread(self._singles, Pace(LOOKS, PATIENCE_US), clock, close=self._close)
         #: resolves when the files are closed, or with what made the thread fail
         self.done = self._thread.done
