@@ -21,6 +21,7 @@ from rtcloud.actions.recording_rules import check_layout, check_users
 from rtcloud.actions.storing import check_storage
 from rtcloud.actions.tasks import (
     check_load,
+    check_private_map_key,
     check_stopping,
     check_user_sig,
     find_open,
@@ -106,8 +107,9 @@ async def create_cloud_recording(services: Services, call: Call, request: Create
     check_users(call.action, accepted.record_params.subscribe_stream_user_ids, "RecordParams.SubscribeStreamUserIds")
     check_layout(call.action, accepted)
     check_storage(services, call, accepted.filing, "StorageParams.CloudStorage")
-    check_stopping(services)
     ref = RoomRef(accepted.sdk_app_id, accepted.numeric, accepted.room_id)
+    check_private_map_key(call, "PrivateMapKey", request.private_map_key, accepted.user_id, ref, now_ms)
+    check_stopping(services)
     robot = {(ref, accepted.user_id): "UserId"}
     waited_s = await robots.check_free(services, call, robot, ROBOT_LEAVES_WITHIN_S)
     images = await _images(services, accepted, {}, within_s=PICTURES_WITHIN_S - waited_s)

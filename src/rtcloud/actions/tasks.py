@@ -7,11 +7,13 @@ import base64
 import secrets
 
 from rtcloud import errors
+from rtcloud.accounts.privatemapkey import PrivateMapKeyError, verify_private_map_key
 from rtcloud.accounts.usersig import UserSigError, verify_user_sig
 from rtcloud.actions.context import Call, Services
 from rtcloud.apimodel import faults
 from rtcloud.apimodel.model import Action
 from rtcloud.errors import ServiceError
+from rtcloud.rooms.ids import RoomRef
 from rtcloud.tasks.task import TaskView
 
 MAX_NUMERIC_ROOM = 4_294_967_294
@@ -50,6 +52,18 @@ def check_user_sig(call: Call, path: str, user_sig: str, user_id: str, now_ms: i
         )
     except UserSigError as error:
         raise faults.invalid(call.action, path, f"is not valid: {error.reason} ({error.code})") from None
+
+
+def check_private_map_key(call: Call, path: str, key: str, user_id: str, room: RoomRef, now_ms: int) -> None:
+    """A robot needs none, since the call itself was signed by the application's owner. One that is given must be good:
+    what else it was meant for is a mistake of the caller's."""
+    if not key:
+        return
+    secret_keys = call.application.secret_keys(now_ms)
+    try:
+        verify_private_map_key(key, room=room, secret_keys=secret_keys, user_id=user_id, now_ms=now_ms)
+    except PrivateMapKeyError as error:
+        raise faults.invalid(call.action, path, f"is not valid: {error.reason}") from None
 
 
 async def find_open(services: Services, task_id: str, sdk_app_id: int, kind: str) -> TaskView:

@@ -17,8 +17,9 @@ JOB = 50
 #: A job whose pictures go through untouched.
 SINGLE = 30
 FEEDBACK = 10  # each room
-#: Streams that a recording of single streams is counted for: how many will come is not known before.
-STREAMS = 8
+#: Streams that a recording of single streams is counted for: how many will come is not known before, and most calls are
+#: of two.
+STREAMS = 2
 
 
 def of_relay(request: RelayRequest) -> int:

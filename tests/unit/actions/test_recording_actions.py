@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import struct
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any
@@ -308,6 +309,21 @@ def test_expired_user_sig_is_refused() -> None:
     async def scenario(world: World) -> None:
         old = make_user_sig(APP.sdk_app_id, APP.secret_key, "robot1", now_ms=NOW_MS - 10_000, expire_s=5)
         assert "70001" in (await world.refused(UserSig=old)).message
+
+    run(scenario)
+
+
+def test_a_private_map_key_may_be_left_out_but_must_be_good() -> None:
+    def key(room: int, life_s: int = 60) -> str:
+        numbers = struct.pack(">IIIII", APP.sdk_app_id, room, NOW_MS // 1000 + life_s, 255, 0)
+        userbuf = struct.pack(">BH", 0, 6) + b"robot1" + numbers
+        return make_user_sig(APP.sdk_app_id, APP.secret_key, "robot1", now_ms=NOW_MS, userbuf=userbuf)
+
+    async def scenario(world: World) -> None:
+        for wrong, why in ((key(3561), "another room"), (key(3560, -1), "expired"), ("x", "privateMapKey")):
+            refusal = await world.refused(UserId="robot1", PrivateMapKey=wrong)
+            assert (refusal.code, why in refusal.message) == ("InvalidParameter", True)
+        await world.create(UserId="robot1", PrivateMapKey=key(3560))
 
     run(scenario)
 
