@@ -74,7 +74,7 @@ def test_what_dies_while_it_records_is_hardly_missed(tmp_path: Path, kind: str, 
 
 
 def test_the_other_worker_goes_on_whether_one_is_killed_or_asked_to_go(tmp_path: Path) -> None:
-    deaths = (Death("worker", "recording", 2.0, 6.0), Death("drained", "again", 2.0, 6.0))
+    deaths = (Death("worker", "recording", 2.0, 1.0), Death("drained", "again", 1.0, 1.0))
     plan = Plan(0, (Ask(single=True, form=1),), deaths, 3.0)
     with Site(tmp_path / "site", 2).open() as site:
         played = Round(site, plan, 5100).play()

@@ -215,10 +215,9 @@ def cpu_seconds(pid: int | str) -> float:
 def end_by_signal(pid: int, number: signal.Signals = signal.SIGKILL, within: float = 5.0) -> None:
     os.kill(pid, number)
     deadline = time.monotonic() + within
-    while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
-        if _stat(Path(f"/proc/{pid}"))[0] == "Z":
-            return
-        time.sleep(0.01)
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it is gone
+        while time.monotonic() < deadline and _stat(Path(f"/proc/{pid}"))[0] != "Z":
+            time.sleep(0.01)
 
 
 def resident_mib(pid: int) -> float:
