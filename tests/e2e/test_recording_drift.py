@@ -26,7 +26,7 @@ QUIET_S = 0.15
 #: a person's flash where they have half of the canvas
 HALVES = [Region((FLASH.left + n) / 2, FLASH.top, (FLASH.right + n) / 2, FLASH.bottom) for n in (0, 1)]
 
-short = pytest.param(120.0, 1500.0, id="minutes")
+short = pytest.param(120.0, 1500.0, id="minutes", marks=pytest.mark.timeout(600))
 long = pytest.param(1800.0, 100.0, id="half-an-hour", marks=[pytest.mark.long, pytest.mark.timeout(900)])
 
 
