@@ -152,7 +152,8 @@ async def describe_cloud_recording(
     services: Services, call: Call, request: TaskRequest
 ) -> DescribeCloudRecordingResult:
     task = await _find(services, request.task_id, request.sdk_app_id)
-    files = [StorageFile(f.user_id, f.name, f.track_type, f.begin_ms) for f in task.files if f.kind == "index"]
+    indexes = [file for file in task.files if file.kind == "index"]  # all there is while it runs, and all that is told
+    files = [StorageFile(f.user_id, f.name, f.track_type, f.begin_ms) for f in indexes or task.files]
     return DescribeCloudRecordingResult(task.task_id, _STATUS[task.state], files)
 
 

@@ -99,12 +99,12 @@ _VIEW = select(tasks.c.kind, tasks.c.state, tasks.c.desired_state, tasks.c.expir
 
 @functools.cache
 def _viewed_files(kinds: tuple[str, ...]) -> Select[Any]:
-    """Closed files, in the order of ``files``."""
+    """Closed files that go to the store, in the order of ``files``."""
     columns = [task_files.c[name] for name in ("name", "kind", "user_id", "track_type", "begin_ms")]
     chosen = or_(*[task_files.c.kind == kind for kind in kinds])
     statement = select(*columns).where(task_files.c.task_id == bindparam("task_id"), chosen)
     ordered = statement.order_by(task_files.c.attempt, task_files.c.begin_ms, task_files.c.name)
-    return ordered.where(task_files.c.end_ms.is_not(None))
+    return ordered.where(task_files.c.end_ms.is_not(None), task_files.c.wanted)
 
 
 def files(connection: Connection, task_id: str, *, kinds: Sequence[str] | None = None) -> list[TaskFile]:
