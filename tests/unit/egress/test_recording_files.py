@@ -10,11 +10,12 @@ import av
 import numpy as np
 import pytest
 
+from rtcloud.egress.recording.facts import AttemptFacts
 from rtcloud.egress.recording.hls import UNKNOWN, HlsWriter, Segment, Tracks, render_index
 from rtcloud.egress.recording.mp4 import UNFINISHED, make_whole
 from rtcloud.egress.recording.mpegts import PACKET, TsMuxer
 from rtcloud.egress.recording.naming import FileNames
-from rtcloud.egress.recording.recovery import AttemptFacts, measure_ms, recover, sources
+from rtcloud.egress.recording.recovery import measure_ms, recover, sources
 from rtcloud.mixer.audio import BLOCK
 from rtcloud.mixer.encoding import AacEncoder, EncodedPacket, VideoCodec, VideoEncoder
 from rtcloud.mixer.form import MixFormat

@@ -14,9 +14,10 @@ import pytest
 from av.video.frame import PictureType
 
 from rtcloud.client.types import RemoteTrack
+from rtcloud.egress.recording.facts import load_all_facts
 from rtcloud.egress.recording.mp4 import make_whole
 from rtcloud.egress.recording.naming import FileNames, encode_id
-from rtcloud.egress.recording.recovery import load_all_facts, recover, sources
+from rtcloud.egress.recording.recovery import recover, sources
 from rtcloud.egress.recording.request import RecordParams
 from rtcloud.egress.recording.single_file import Place
 from rtcloud.egress.recording.single_pipeline import Singles, StreamKey, Tracked, grouped

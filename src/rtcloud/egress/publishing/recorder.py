@@ -18,9 +18,9 @@ from rtcloud.egress.passing import picture_size
 from rtcloud.egress.publishing.mixed import mix_format
 from rtcloud.egress.publishing.request import RecordParams, RelayRequest
 from rtcloud.egress.recording import products
+from rtcloud.egress.recording.facts import AttemptFacts, open_hls
 from rtcloud.egress.recording.hls import UNKNOWN, HlsWriter, Report, Tracks
 from rtcloud.egress.recording.naming import RELAY, FileNames
-from rtcloud.egress.recording.recovery import AttemptFacts
 from rtcloud.mixer.encoding import TICKS, EncodedPacket
 from rtcloud.tasks.job import JobShell
 from rtcloud.tasks.protocol import Order
@@ -124,35 +124,17 @@ class FileRecorder:
         self._hls.write(packet)
 
     def _open(self, begin_ms: int) -> HlsWriter:
-        self._save_facts(begin_ms)
-        self._begin_ms = begin_ms
-        return HlsWriter(
-            self._directory,
-            self._names,
-            self._tracks,
-            begin_ms,
-            self._report,
-            keep=self._keep,
-            now_ms=self._clock.now_ms,
-        )
+        self._facts = AttemptFacts(names=self._names, tracks=self._tracks, begin_ms=begin_ms, keep=self._keep)
+        return open_hls(self._directory, self._facts, self._report, now_ms=self._clock.now_ms)
 
     def _measure(self, hls: HlsWriter, packet: EncodedPacket) -> None:
         """A single stream says in its pictures how large they are."""
         size = picture_size(packet.data, packet.codec)
         if size is not None:
             hls.set_size(*size)
-            self._tracks = Tracks(
-                width=size[0],
-                height=size[1],
-                sample_rate=self._tracks.sample_rate,
-                channels=self._tracks.channels,
-                codec=self._tracks.codec,
-            )
-            self._save_facts(self._begin_ms)
-
-    def _save_facts(self, begin_ms: int) -> None:
-        facts = AttemptFacts(names=self._names, tracks=self._tracks, begin_ms=begin_ms, keep=self._keep)
-        facts.save(self._directory)
+            self._tracks = replace(self._tracks, width=size[0], height=size[1])
+            self._facts.tracks = self._tracks
+            self._facts.save(self._directory)
 
 
 async def make_products(shell: JobShell, request: RelayRequest) -> None:

@@ -27,15 +27,15 @@ FLUSH_TICKS = TICKS
 #: closed segments stay reachable here until the MP4 is made, whatever the uploader does with them
 KEEP = "keep"
 
-Report = Callable[[FileOpened | FileClosed], None]
-
-
 #: a width or height that is not known yet
 UNKNOWN = -1
 #: segments further apart than this do not continue each other
 GAP_MS = 40
 
 Size = tuple[int, int]
+Report = Callable[[FileOpened | FileClosed], None]
+#: from which moment on the pictures have another size; None: that of the tracks
+Resized = Callable[[int, Size | None], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +160,10 @@ class _OpenSegment:
     pending: list[Future[None]] = field(default_factory=list)
 
 
+def stays_as_it_is(begin_ms: int, size: Size | None) -> None:
+    """``Resized`` where the size is known from the beginning."""
+
+
 class HlsWriter:
     """``begin_ms`` is the wall time of time 0. Not thread-safe; flushing to disk happens in a thread of its own."""
 
@@ -174,10 +178,9 @@ class HlsWriter:
         keep: bool,
         now_ms: Callable[[], int],
         flusher: Executor | None = None,
-        resized: Callable[[int, Size | None], None] = lambda begin_ms, size: None,
+        resized: Resized = stays_as_it_is,
     ) -> None:
-        """``flusher`` may be shared by several writers, and is then not shut down here. ``resized`` is told the moment
-        from which on the pictures have another size (None: that of the tracks)."""
+        """``flusher`` may be shared by several writers, and is then not shut down here."""
         self._directory = directory
         self._names = names
         self._tracks = tracks

@@ -9,9 +9,9 @@ from typing import Concatenate, ParamSpec
 from rtcloud.client.types import EncodedFrame
 from rtcloud.clock import Clock
 from rtcloud.egress.figures import Gauge
+from rtcloud.egress.recording.facts import AttemptFacts, open_hls
 from rtcloud.egress.recording.hls import HlsWriter, Report, Tracks
 from rtcloud.egress.recording.naming import FileNames
-from rtcloud.egress.recording.recovery import AttemptFacts
 from rtcloud.mixer.encoding import TICKS, EncodedPacket
 from rtcloud.mixer.mixing import Mixer, MixFormat, Wish
 from rtcloud.mixer.thread import MixingThread, Pace
@@ -96,16 +96,8 @@ class Pipeline:
         origin = self._mixer.origin_us
         assert origin is not None
         begin_ms = self._mixer.server_clock.to_server(origin) // 1000
-        AttemptFacts(names=self._names, tracks=self._tracks, begin_ms=begin_ms, keep=self._keep).save(self._directory)
-        return HlsWriter(
-            self._directory,
-            self._names,
-            self._tracks,
-            begin_ms,
-            self._report,
-            keep=self._keep,
-            now_ms=self._clock.now_ms,
-        )
+        facts = AttemptFacts(names=self._names, tracks=self._tracks, begin_ms=begin_ms, keep=self._keep)
+        return open_hls(self._directory, facts, self._report, now_ms=self._clock.now_ms)
 
     def _close(self, mixer: Mixer, end_us: int) -> None:
         length = mixer.finish(end_us)

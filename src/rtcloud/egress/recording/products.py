@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass
 
 from rtcloud.egress.recording import mp4, recovery
+from rtcloud.egress.recording.facts import AttemptFacts
 from rtcloud.egress.recording.naming import FileNames
 from rtcloud.tasks.job import JobShell
 from rtcloud.tasks.protocol import FileClosed, Noted
@@ -76,7 +77,7 @@ def _note_nothing(shell: JobShell) -> None:
     shell.report(Noted(at_ms=shell.clock.now_ms(), code="NothingRecorded", message="no media came"))
 
 
-async def _found(shell: JobShell) -> list[tuple[recovery.AttemptFacts, list[mp4.Source]]]:
+async def _found(shell: JobShell) -> list[tuple[AttemptFacts, list[mp4.Source]]]:
     """What all attempts recorded. Journals may be long."""
     task = shell.directory.parent
     attempts = [*(task / str(attempt) for attempt in range(shell.order.attempt)), shell.directory]

@@ -6,59 +6,19 @@ journal treats it as any other. It is safe to call again, and on an attempt that
 holds the attempt's lock, so the job is dead.
 """
 
-import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import av
-import msgspec
 
-from rtcloud.egress.recording.hls import KEEP, Segment, Size, Tracks, keep_file, render_index, replace_file
+from rtcloud.egress.recording.facts import AttemptFacts, load_all_facts
+from rtcloud.egress.recording.hls import KEEP, Segment, keep_file, render_index, replace_file
 from rtcloud.egress.recording.mp4 import UNFINISHED, Source
 from rtcloud.egress.recording.mpegts import PACKET, filling
-from rtcloud.egress.recording.naming import FACTS, FileNames, series_of
+from rtcloud.egress.recording.naming import series_of
 from rtcloud.tasks.journal import Journal, scan_journal
 from rtcloud.tasks.protocol import AnyJobEvent, FileClosed, FileOpened
-
-
-class AttemptFacts(msgspec.Struct, kw_only=True):
-    """Of one index. ``sizes``: from which moment on the pictures of a single stream have which size, if they do."""
-
-    names: FileNames
-    tracks: Tracks
-    begin_ms: int
-    keep: bool
-    sizes: list[tuple[int, Size | None]] = []
-
-    def save(self, directory: Path, name: str = FACTS) -> None:
-        replace_file(directory / name, msgspec.json.encode(self))
-
-    def size_at(self, at_ms: int) -> Size | None:
-        return next((size for begin_ms, size in reversed(self.sizes) if begin_ms <= at_ms), None)
-
-
-def facts_name(number: int) -> str:
-    """Of an attempt's index ``number``, from 1, where there are several."""
-    return FACTS.replace(".", f"-{number}.")
-
-
-def load_facts(directory: Path) -> AttemptFacts | None:
-    """Of an attempt with one index. None when it never got any media."""
-    try:
-        return msgspec.json.decode((directory / FACTS).read_bytes(), type=AttemptFacts)
-    except (OSError, msgspec.DecodeError):
-        return None
-
-
-def load_all_facts(directory: Path) -> list[AttemptFacts]:
-    """Of every index of an attempt, in the order in which they began."""
-    found = []
-    for path in directory.glob(FACTS.replace(".", "-*.")):
-        with contextlib.suppress(OSError, msgspec.DecodeError):
-            found.append(msgspec.json.decode(path.read_bytes(), type=AttemptFacts))
-    whole = load_facts(directory)
-    return sorted([*found, *([whole] if whole else [])], key=lambda facts: (facts.begin_ms, facts.names.index))
 
 
 def recover(directory: Path, now_ms: int) -> list[AnyJobEvent]:

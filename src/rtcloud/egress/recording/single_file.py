@@ -9,9 +9,9 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 
+from rtcloud.egress.recording.facts import AttemptFacts, facts_name, open_hls
 from rtcloud.egress.recording.hls import HlsWriter, Report, Size, Tracks
 from rtcloud.egress.recording.naming import FileNames
-from rtcloud.egress.recording.recovery import AttemptFacts, facts_name
 from rtcloud.mixer.encoding import TICKS, EncodedPacket
 
 
@@ -87,15 +87,12 @@ class StreamFile:
             self._origin_us = at_us
             begin_ms = place.to_server(at_us) // 1000
             self._facts = AttemptFacts(names=self._names, tracks=self._tracks, begin_ms=begin_ms, keep=place.keep)
-            self._facts.save(place.directory, facts_name(self._number))
-            self._hls = HlsWriter(
+            self._hls = open_hls(
                 place.directory,
-                self._names,
-                self._tracks,
-                begin_ms,
+                self._facts,
                 place.report,
-                keep=place.keep,
                 now_ms=place.now_ms,
+                name=facts_name(self._number),
                 flusher=place.flusher,
                 resized=self._remember_size,
             )

@@ -16,7 +16,7 @@ from rtcloud.egress.publishing import recorder as recorders
 from rtcloud.egress.publishing.recorder import FileRecorder, file_names, make_products
 from rtcloud.egress.publishing.request import RelayRequest
 from rtcloud.egress.recording import hls
-from rtcloud.egress.recording.recovery import load_facts
+from rtcloud.egress.recording.facts import load_facts
 from rtcloud.mixer.encoding import AacEncoder, EncodedPacket, VideoCodec, VideoEncoder
 from rtcloud.mixer.form import MixFormat
 from rtcloud.tasks.journal import Journal
