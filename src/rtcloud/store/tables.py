@@ -335,8 +335,13 @@ task_files = Table(
     Column("end_ms", BigInteger),  # NULL while it is being written
     Column("size", BigInteger, nullable=False, default=0),
     Column("uploaded_ms", BigInteger),  # NULL again when the file was rewritten
-    Index("task_files_pending", "task_id", "uploaded_ms"),
 )
+# Looked at every second and with each upload: those that wait, and what was made of the segments, which are many more.
+for _name, _columns, _rows in (
+    ("task_files_pending", ("task_id", "end_ms"), "wanted = 1 AND end_ms IS NOT NULL AND uploaded_ms IS NULL"),
+    ("task_files_made", ("task_id",), "kind != 'segment'"),
+):
+    Index(_name, *(task_files.c[_column] for _column in _columns), sqlite_where=text(_rows))
 
 # What a task makes, over time: with what its robot received (``subscriptions``) this is what mixing is counted by.
 task_outputs = Table(

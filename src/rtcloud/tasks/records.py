@@ -19,6 +19,7 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    literal_column,
     or_,
     select,
     update,
@@ -111,6 +112,8 @@ def files(connection: Connection, task_id: str, *, kinds: Sequence[str] | None =
     statement = select(*_FILE_COLUMNS).where(task_files.c.task_id == task_id)
     if kinds is not None:
         statement = statement.where(task_files.c.kind.in_(kinds))
+        if "segment" not in kinds:
+            statement = statement.where(task_files.c.kind != literal_column("'segment'"))  # as the index has it
     return [TaskFile(**row._mapping) for row in connection.execute(statement.order_by("attempt", "begin_ms", "name"))]
 
 

@@ -11,9 +11,7 @@ while there is time, and the recording goes on into the spool.
 """
 
 import asyncio
-import contextlib
 import logging
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -185,8 +183,7 @@ class Uploader:
             self.counters.uploaded += 1
             self.counters.bytes += file.size
             if is_current and file.kind not in KEPT:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(source)
+                await loop.run_in_executor(None, lambda: source.unlink(missing_ok=True))  # a large one takes its time
         context.bus.publish(outbox.TOPIC)
         await clean_spool(context, file.task_id)
 

@@ -56,11 +56,11 @@ def remove(connection: Connection, file_ids: Sequence[str]) -> None:
 
 
 def _segments_size(connection: Connection, entry: Entry) -> int:
-    stem = entry.name.removesuffix(INDEX) + "_"
+    stem = entry.name.removesuffix(INDEX)
     is_segment = (task_files.c.task_id == entry.task_id) & (task_files.c.kind == "segment")
     statement = select(func.coalesce(func.sum(task_files.c.size), 0))
-    named = func.substr(task_files.c.name, 1, len(stem)) == stem
-    rest = func.length(task_files.c.name) == len(stem) + len("20330531094551825.ts")
+    named = (task_files.c.name > f"{stem}_") & (task_files.c.name < f"{stem}`")  # what comes after _: the key's order
+    rest = func.length(task_files.c.name) == len(f"{stem}_20330531094551825.ts")
     return int(connection.execute(statement.where(is_segment, named, rest)).scalar_one())
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, create_engine, insert, select
+from sqlalchemy import Connection, create_engine, event, insert, select
 
 from rtcloud.egress.recording.events import RecordingKind
 from rtcloud.rooms.ids import RoomRef
@@ -320,3 +320,22 @@ def test_an_attempt_that_does_well_forgets_the_ones_before(rows: Rows) -> None:
     assert rows.task.spent == 5
     records.forget_restarts(rows.connection, "T", "w1")
     assert (rows.task.attempts, rows.task.spent) == (5, 1)
+
+
+def test_an_upload_costs_the_same_however_many_segments_there_were(rows: Rows) -> None:
+    plans: list[str] = []
+
+    def explain(
+        connection: Connection, _cursor: object, statement: str, parameters: tuple[object, ...], *_: object
+    ) -> None:
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        plans.append(str([row[3] for row in driver.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)]))
+
+    event.listen(rows.connection, "before_cursor_execute", explain)
+    records.pending_tasks(rows.connection, "w1", limit=10)
+    records.pending_files(rows.connection, "T", limit=10)
+    assert all("task_files_pending" in plan for plan in plans)
+    plans.clear()
+    records.files(rows.connection, "T", kinds=sorted(KIND.products))
+    assert "task_files_made" in plans[0]
