@@ -31,7 +31,14 @@ import msgspec
 from rtcloud.client.types import Participant, RemoteTrack
 from rtcloud.egress.publishing.cast import AUX, MAIN, Cast, Draft, Region, RoomView, Stream, TrackKey, User, track_key
 from rtcloud.egress.publishing.placing import CustomPlaces, find, is_named, place_preset
-from rtcloud.egress.publishing.request import CUSTOM, FEEDBACK, FEEDBACK_ROOMS, MixUserInfo, RelayRequest
+from rtcloud.egress.publishing.request import (
+    CUSTOM,
+    FEEDBACK,
+    FEEDBACK_ROOMS,
+    MixUserInfo,
+    RelayRequest,
+    feedback_mark,
+)
 from rtcloud.egress.publishing.scenery import Scenery
 from rtcloud.mixer.scene import Cell
 from rtcloud.rooms.ids import RoomRef
@@ -47,7 +54,7 @@ class Casting:
 
     def __init__(self, request: RelayRequest, images: Path, task_id: str) -> None:
         self._images = images
-        self._task_id = task_id
+        self._mark = feedback_mark(task_id)
         self._anchors: set[str] = set()  # participant ids
         self._custom = CustomPlaces()
         self._heard: frozenset[TrackKey] = frozenset()
@@ -96,7 +103,7 @@ class Casting:
         feeding = participant.attributes.get(FEEDBACK) if participant.robot else None
         if feeding is None:
             return user not in self._blocked or self._request.video_params is not None
-        if feeding == self._task_id or self._request.feed_back_room_params:
+        if feeding == self._mark or self._request.feed_back_room_params:
             return False
         return user in self._named or self._is_foreign(participant.attributes.get(FEEDBACK_ROOMS, ""))
 

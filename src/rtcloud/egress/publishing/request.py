@@ -7,6 +7,7 @@ the caller left out is the main room's; what the job need not see (UserSigs) is 
 Units and enumerations differ from the recording's; each member says its own.
 """
 
+import hashlib
 from dataclasses import replace
 from typing import Literal
 
@@ -17,8 +18,8 @@ from rtcloud.egress.filing import CloudStorage, Filing, Format, TencentVod
 from rtcloud.rooms.ids import RoomRef
 
 KIND = "relay"
-#: Attributes of a robot that feeds a mix back into a room: whose task it is, and the rooms of that mix, as
-#: ``feedback_attributes`` writes them. Other relays leave such robots out (``casting``).
+#: Attributes of a robot that feeds a mix back into a room: whose task it is (``feedback_mark``), and the rooms of that
+#: mix, as ``feedback_attributes`` writes them. Other relays leave such robots out (``casting``).
 FEEDBACK = "rtcloud.feedback"
 FEEDBACK_ROOMS = "rtcloud.feedback.rooms"
 
@@ -294,10 +295,16 @@ class RelayRequest(_Part, frozen=True, kw_only=True):
         return tuple(dict.fromkeys((self.ref, *(self.ref_of(user) for user in self.named))))
 
 
+def feedback_mark(task_id: str) -> str:
+    """A task as everybody in a room may know it. Not its id: who knows that has the keys of its files in the media
+    library."""
+    return hashlib.sha256(f"rtcloud feedback\n{task_id}".encode()).hexdigest()[:32]
+
+
 def feedback_attributes(request: RelayRequest, task_id: str) -> dict[str, str]:
     """What a robot that feeds this task's mix into a room is known by."""
     rooms = msgspec.json.encode([ref.ordering for ref in request.refs]).decode()
-    return {FEEDBACK: task_id, FEEDBACK_ROOMS: rooms}
+    return {FEEDBACK: feedback_mark(task_id), FEEDBACK_ROOMS: rooms}
 
 
 def encode(request: RelayRequest) -> bytes:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rtcloud.client.types import Participant, RemoteTrack
 from rtcloud.egress.publishing.casting import MAX_SOUNDS, Cast, Casting, RoomView, track_key
-from rtcloud.egress.publishing.request import RelayRequest, feedback_attributes
+from rtcloud.egress.publishing.request import RelayRequest, feedback_attributes, feedback_mark
 from rtcloud.mixer.layout import BLACK, Rect, RenderMode, from_rgb
 from rtcloud.mixer.scene import Image
 from rtcloud.rooms.ids import RoomRef
@@ -505,7 +505,9 @@ def test_a_screen_comes_with_its_sound_or_its_owners_voice() -> None:
 
 def feeding(task: str, *rooms: RoomRef, name: str = "feeder") -> Participant:
     behind = json.dumps([ref.ordering for ref in rooms])
-    return both(name, robot=True, attributes={"rtcloud.feedback": task, "rtcloud.feedback.rooms": behind})
+    return both(
+        name, robot=True, attributes={"rtcloud.feedback": feedback_mark(task), "rtcloud.feedback.rooms": behind}
+    )
 
 
 def test_a_robot_that_feeds_back_is_not_mixed() -> None:
@@ -533,7 +535,7 @@ def test_a_feeding_robot_says_which_rooms_are_behind_it() -> None:
     there = place("a", 320)
     there["UserMediaStream"]["UserInfo"] = info("a", OTHER)
     attributes = feedback_attributes(custom(there), "t2")
-    assert attributes == {"rtcloud.feedback": "t2", "rtcloud.feedback.rooms": '["1/n/100","1/s/other"]'}
+    assert attributes == {"rtcloud.feedback": feedback_mark("t2"), "rtcloud.feedback.rooms": '["1/n/100","1/s/other"]'}
 
 
 def test_an_anchor_is_who_has_published_and_is_still_there() -> None:

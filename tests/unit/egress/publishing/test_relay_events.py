@@ -1,5 +1,6 @@
 """What a relay tells: each address has a story with an end, whatever dies in between; its files as a recording's."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import msgspec
 
 from rtcloud.egress.publishing.events import RelayKind
-from rtcloud.egress.publishing.request import FEEDBACK, RelayRequest, decode, encode
+from rtcloud.egress.publishing.request import FEEDBACK, RelayRequest, decode, encode, feedback_mark
 from rtcloud.rooms.ids import RoomRef
 from rtcloud.tasks.attempts import is_sound
 from rtcloud.tasks.kinds import Reaction, Refusal
@@ -232,7 +233,12 @@ def test_the_job_is_admitted_to_every_room_that_the_mix_takes_users_from_and_fee
     there, feeder = KIND.passes(task(params))
     assert (there.ref, there.user_id, there.attributes) == (RoomRef(1400, False, "other"), "robot", {})
     assert (feeder.ref, feeder.user_id) == (RoomRef(1400, True, "88"), "feeder")
-    assert feeder.attributes[FEEDBACK] == "T"
+    assert feeder.attributes[FEEDBACK] == feedback_mark("T")
+
+
+def test_nobody_in_a_room_learns_a_tasks_id_which_opens_its_files() -> None:
+    (feeder,) = KIND.passes(task(request(FeedBackRoomParams=[{"RoomId": "88", "UserId": "feeder"}])))
+    assert "T" not in json.dumps(dict(feeder.attributes))
 
 
 def test_a_job_never_sees_the_keys() -> None:
