@@ -32,6 +32,8 @@ EVENTS_FD = 3
 CLOSE_WITHIN = 5.0
 #: events waiting for a pipe nobody empties; beyond this heartbeats are left out
 MAX_WAITING = 100
+#: until a journal that cannot be written is tried again
+AGAIN_S = 1.0
 MAX_LINE = 4 << 20
 #: kind of order → "module:coroutine function", which gets the shell and returns the exit status
 KINDS = {"recording": "rtcloud.egress.recording.job:run", "relay": "rtcloud.egress.publishing.job:run"}
@@ -81,6 +83,8 @@ class JobShell:
         self._outbox: queue.SimpleQueue[AnyJobEvent | Future[None] | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write_events, name="job-events", daemon=True)
         self.gone = threading.Event()
+        self._is_over = threading.Event()
+        self._is_read = True  # the pipe; only the writer looks
 
     def report(self, event: AnyJobEvent) -> None:
         self._outbox.put(event)
@@ -100,6 +104,7 @@ class JobShell:
             return await work(self)
         finally:
             beating.cancel()
+            self._is_over.set()
             self._outbox.put(None)
             await asyncio.to_thread(self._writer.join, CLOSE_WITHIN)
             self._journal.close()
@@ -129,20 +134,41 @@ class JobShell:
 
     def _write_events(self) -> None:
         """Journals and sends. When nobody reads the pipe any more, the journal alone goes on."""
-        reader_gone = False
         while (event := self._outbox.get()) is not None:
             if isinstance(event, Future):
                 if event.set_running_or_notify_cancel():
                     event.set_result(None)
-                continue
-            is_beat = isinstance(event, Heartbeat)
-            line = msgspec.json.encode(event) + b"\n" if is_beat else self._journal.append(event)
-            if reader_gone or (is_beat and self.gone.is_set()):
-                continue
+            elif isinstance(event, Heartbeat):
+                self._send_beat(event)
+            elif (line := self._journaled(event)) is not None:
+                self._send(line)
+
+    def _journaled(self, event: AnyJobEvent) -> bytes | None:
+        """On a full disk the job lives on, and waits with what it has to say; None when it ends before there is room:
+        then the worker knows no more than of one that was killed."""
+        is_told = False
+        while True:
+            try:
+                return self._journal.append(event)
+            except OSError as error:
+                if not is_told:
+                    _log.error("the journal cannot be written", extra={"reason": str(error)})
+                is_told = True
+            if self._is_over.wait(AGAIN_S):
+                return None
+            if self.is_healthy():
+                self._send_beat(Heartbeat(at_ms=self.clock.now_ms()))
+
+    def _send_beat(self, beat: Heartbeat) -> None:
+        if not self.gone.is_set():
+            self._send(msgspec.json.encode(beat) + b"\n")
+
+    def _send(self, line: bytes) -> None:
+        if self._is_read:
             try:
                 _write_all(self._events_fd, line)
             except OSError:
-                reader_gone = True
+                self._is_read = False
 
 
 def main(stdin_fd: int = 0, events_fd: int = EVENTS_FD, clock: Clock | None = None, *, ready: bool = False) -> int:

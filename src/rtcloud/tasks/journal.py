@@ -1,6 +1,7 @@
 """The journal of one attempt: every event a job reported, on disk before it was sent.
 
 One JSON line per event, with a running ``sequence`` from 1. A torn last line (the process died writing it) is dropped.
+An event that cannot be written (the disk is full) leaves nothing behind, and may be tried again.
 """
 
 import contextlib
@@ -39,18 +40,24 @@ class Journal:
 
     def __init__(self, directory: Path) -> None:
         self._sequence = max((event.sequence for event in scan_journal(directory)), default=0)
-        self._file = (directory / JOURNAL).open("ab")
+        self._file = (directory / JOURNAL).open("ab", buffering=0)
         if self._file.tell() and not _ends_well(directory / JOURNAL):
             self._file.write(b"\n")
 
     def append(self, event: AnyJobEvent) -> bytes:
         """Gives the event its sequence and puts it on disk; the line, as it is also sent."""
-        self._sequence += 1
-        event.sequence = self._sequence
+        event.sequence = self._sequence + 1
         line = msgspec.json.encode(event) + b"\n"
-        self._file.write(line)
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        end = self._file.seek(0, os.SEEK_END)
+        try:
+            view = memoryview(line)
+            while view:
+                view = view[self._file.write(view) :]
+            os.fsync(self._file.fileno())
+        except OSError:
+            self._file.truncate(end)
+            raise
+        self._sequence += 1
         return line
 
     def close(self) -> None:

@@ -1,6 +1,7 @@
 """What a job process promises its worker, whatever the job is."""
 
 import asyncio
+import errno
 import fcntl
 import os
 import threading
@@ -153,6 +154,54 @@ async def test_without_a_reader_the_journal_goes_on(tmp_path: Path, worker: Work
     assert await shell.run(work) == 0
     assert len(read_journal(tmp_path)) == 50
     os.close(worker.events_fd)
+
+
+async def test_a_job_outlives_a_full_disk_and_says_everything_when_there_is_room(
+    tmp_path: Path, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shell, sync, failures = JobShell(order(tmp_path), worker.stdin, worker.events_fd, SystemClock()), os.fsync, 2
+
+    def refuse(descriptor: int) -> None:
+        nonlocal failures
+        failures -= 1
+        if failures >= 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    monkeypatch.setattr(job, "AGAIN_S", 0.05)
+
+    async def work(shell: JobShell) -> int:
+        shell.report(Started(at_ms=1))
+        shell.report(Noted(at_ms=2, code="C", message="m"))
+        await shell.reported()
+        return 0
+
+    assert await shell.run(work) == 0
+    received = worker.received()
+    assert isinstance(received[0], Heartbeat)
+    events = [event for event in received if event.sequence]
+    assert [event.sequence for event in events] == [1, 2]
+    assert read_journal(tmp_path) == events
+
+
+async def test_a_job_ends_though_the_disk_is_full(
+    tmp_path: Path, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    shell = JobShell(order(tmp_path), worker.stdin, worker.events_fd, SystemClock())
+    monkeypatch.setattr(os, "fsync", refuse)
+
+    async def work(shell: JobShell) -> int:
+        shell.report(Started(at_ms=1))
+        return 1
+
+    async with asyncio.timeout(job.CLOSE_WITHIN - 1):
+        assert await shell.run(work) == 1
+    assert read_journal(tmp_path) == []
+    assert not any(event.sequence for event in worker.received())
 
 
 def test_a_journal_goes_on_after_a_torn_line(tmp_path: Path) -> None:
