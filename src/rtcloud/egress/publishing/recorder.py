@@ -2,11 +2,13 @@
 
 ``FileRecorder`` is given packets by the mixing thread and writes on a thread of its own: a disk that stands still must
 not hold the relay up. What waits for it is bounded; over it everything up to the next keyframe is left out. When
-writing fails, the next call raises what it failed with, and nothing is written any more.
+writing fails, the next call raises what it failed with, and nothing is written any more; what is there by then is
+completed before the products are made (``recovery.complete``).
 
 One name holds for the whole task: that of the mix, or of the one stream, with which the attempt began.
 """
 
+import asyncio
 import logging
 import queue
 import threading
@@ -21,6 +23,7 @@ from rtcloud.egress.recording import products
 from rtcloud.egress.recording.facts import AttemptFacts, open_hls
 from rtcloud.egress.recording.hls import UNKNOWN, HlsWriter, Report, Tracks
 from rtcloud.egress.recording.naming import RELAY, FileNames
+from rtcloud.egress.recording.recovery import complete
 from rtcloud.mixer.encoding import TICKS, EncodedPacket
 from rtcloud.tasks.job import JobShell
 from rtcloud.tasks.protocol import Order
@@ -114,7 +117,11 @@ class FileRecorder:
             if self._hls is not None:
                 self._hls.close(item.length)
         except BaseException as error:
-            self._error = error
+            try:
+                if self._hls is not None:
+                    self._hls.abandon()
+            finally:
+                self._error = error
 
     def _write(self, packet: EncodedPacket, at_us: int) -> None:
         if self._hls is None:
@@ -142,6 +149,9 @@ async def make_products(shell: JobShell, request: RelayRequest) -> None:
     recording = request.record_params
     if recording is None:
         return
+    await shell.reported()
+    for report in await asyncio.to_thread(complete, shell.directory, shell.clock.now_ms()):
+        shell.report(report)
     await products.make_products(
         shell,
         file_names(request, shell.order.attempt),

@@ -235,6 +235,16 @@ class HlsWriter:
         if self._owns_flusher:
             self._flusher.shutdown()
 
+    def abandon(self) -> None:
+        """Writing failed: what is there stays as it is, as if the process had been killed (``recovery``)."""
+        segment, self._open = self._open, None
+        if segment is not None and segment.descriptor >= 0:
+            for flush in segment.pending:
+                flush.exception()  # only waited for
+            os.close(segment.descriptor)
+        if self._owns_flusher:
+            self._flusher.shutdown()
+
     def pause(self, end: int) -> None:
         """Nothing comes for a while: what there is ends here."""
         if self._open is not None:
@@ -316,6 +326,7 @@ class HlsWriter:
             flush.result()
         os.fdatasync(segment.descriptor)
         os.close(segment.descriptor)
+        segment.descriptor = -1
         closed = Segment(segment.name, segment.begin_ms, max(self._ms(end), segment.begin_ms + 1), segment.dimensions)
         if self._keep:
             keep_file(self._directory, closed.name)

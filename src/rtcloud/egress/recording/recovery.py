@@ -3,7 +3,8 @@ recording of single streams has many such pairs.
 
 ``recover`` completes the files and appends the missing reports to the attempt's journal, so that whoever reads the
 journal treats it as any other. It is safe to call again, and on an attempt that ended well it does nothing. The caller
-holds the attempt's lock, so the job is dead.
+holds the attempt's lock, so the job is dead. A job that could not write its files to their end, and lives on, does the
+same for itself with ``complete``, and reports what it gives.
 """
 
 import os
@@ -23,6 +24,16 @@ from rtcloud.tasks.protocol import AnyJobEvent, FileClosed, FileOpened
 
 def recover(directory: Path, now_ms: int) -> list[AnyJobEvent]:
     """The reports that were added to the journal of the attempt in ``directory``."""
+    added = complete(directory, now_ms)
+    if added:
+        with Journal(directory) as journal:
+            for report in added:
+                journal.append(report)
+    return added
+
+
+def complete(directory: Path, now_ms: int) -> list[AnyJobEvent]:
+    """The reports that the journal lacks, once the files are whole."""
     for left in directory.glob(f"{UNFINISHED}*"):  # the next attempt begins it anew, and needs the room
         left.unlink(missing_ok=True)
     added: list[AnyJobEvent] = []
@@ -30,10 +41,6 @@ def recover(directory: Path, now_ms: int) -> list[AnyJobEvent]:
     for facts in load_all_facts(directory):
         index_size = indexes.get(facts.names.index)
         added += _recover_index(directory, facts, segments.get(facts.names.series, {}), index_size, now_ms)
-    if added:
-        with Journal(directory) as journal:
-            for report in added:
-                journal.append(report)
     return added
 
 

@@ -1,6 +1,8 @@
 """The files of a relay, from the packets that go out: names, kinds, codecs, a disk that is slow or full."""
 
 import asyncio
+import errno
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,10 +19,12 @@ from rtcloud.egress.publishing.recorder import FileRecorder, file_names, make_pr
 from rtcloud.egress.publishing.request import RelayRequest
 from rtcloud.egress.recording import hls
 from rtcloud.egress.recording.facts import load_facts
+from rtcloud.egress.recording.recovery import recover
 from rtcloud.mixer.encoding import AacEncoder, EncodedPacket, VideoCodec, VideoEncoder
 from rtcloud.mixer.form import MixFormat
-from rtcloud.tasks.journal import Journal
+from rtcloud.tasks.journal import Journal, read_journal
 from rtcloud.tasks.protocol import FileClosed, FileOpened, Noted, Order
+from tests.kit.waiting import wait_until
 
 BEGIN_US = 1_622_425_551_884_000
 WIDTH, HEIGHT, FPS = 160, 90, 10
@@ -223,6 +227,43 @@ def test_a_full_disk_is_told_to_the_relay_which_goes_on(tmp_path: Path, monkeypa
         recorder.close(1)
     with pytest.raises(OSError, match="No space left"):
         recorder.put(EncodedPacket("video", b"x", 1, True, "h264"), BEGIN_US)
+
+
+def test_what_was_recorded_until_the_disk_was_full_is_in_the_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, seconds = request("hls", "mp4"), 7
+    shell, write, is_full = Shell(tmp_path / "0"), os.write, threading.Event()
+
+    def write_while_there_is_room(descriptor: int, data: bytes) -> int:
+        if is_full.is_set():
+            write(descriptor, data[:100])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(descriptor, data)
+
+    recorder = FileRecorder(asked, shell.order, shell.directory, shell.report, shell.clock)
+    *written, last = packets(seconds)
+    for packet in written:
+        recorder.put(packet, BEGIN_US + packet.time * 100 // 9)
+    wait_until(lambda: recorder._waiting == 0, "all is written", 10)
+    monkeypatch.setattr(os, "write", write_while_there_is_room)
+    is_full.set()
+    recorder.put(last, BEGIN_US + last.time * 100 // 9)
+    with pytest.raises(OSError, match="No space left"):
+        recorder.close(seconds * 90_000)
+    is_full.clear()
+    (product,) = shell.finish(asked)
+    assert abs(product.end_ms - product.begin_ms - seconds * 1000) < 500
+    (segment,) = shell.closed("segment")
+    (index,) = shell.closed("index")
+    text = (shell.directory / index.name).read_text()
+    assert segment.name in text
+    assert "#EXT-X-ENDLIST" in text
+    assert (shell.directory / segment.name).stat().st_size == segment.size
+    assert streams(shell.directory / product.name) == ["h264", "aac"]
+    reported = len(shell.reports)
+    recover(shell.directory, 0)
+    assert len(read_journal(shell.directory)) == reported
 
 
 def test_a_single_streams_names_follow_what_is_recorded_of_it() -> None:
