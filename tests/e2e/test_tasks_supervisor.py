@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -27,6 +28,8 @@ from rtcloud.store.database import SqliteDatabase, open_database
 from rtcloud.store.objects import LocalObjects, StorageError
 from rtcloud.store.sealing import Sealer
 from rtcloud.tasks.context import Timing
+from rtcloud.tasks.journal import Journal
+from rtcloud.tasks.protocol import FileClosed
 from rtcloud.tasks.store import TaskStore
 from rtcloud.tasks.supervisor import Supervisor
 from rtcloud.tasks.task import NewTask
@@ -600,6 +603,40 @@ def test_a_refusing_store_is_told_once_and_asked_again(tmp_path: Path) -> None:
         assert (308, {"Code": "AccessDenied", "Message": "no such key"}) in told
         assert [kind for kind, _ in told].count(308) == 1
         assert told[-1] == (305, {"LeaveCode": 0, "Status": 0})
+
+    play(tmp_path, scenario)
+
+
+class FullDisk(RecordingKind):
+    """Has no room for the ends of a dead job's files until it is asked for the third time."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def recover(self, directory: Path, now_ms: int) -> None:
+        self.asked += 1
+        if self.asked < 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        if self.asked == 3:
+            (directory / "rest.ts").write_bytes(b"rest")
+            with Journal(directory) as journal:
+                journal.append(
+                    FileClosed(at_ms=now_ms, name="rest.ts", kind="segment", begin_ms=2000, end_ms=3000, size=4)
+                )
+
+
+def test_what_a_full_disk_keeps_from_being_completed_is_completed_when_there_is_room(tmp_path: Path) -> None:
+    async def scenario(house: House) -> None:
+        await house.accept(output_format=0)
+        kind = FullDisk()
+        async with running(house.supervisor("start segment index 0:die stop? left end", kinds=[kind])):
+            await house.until_told(306)
+            assert kind.asked == 3
+            await house.tasks.stop(TASK)
+            await house.until_ended()
+        told = await house.told()
+        assert [payload["Code"] for event_type, payload in told if event_type == 308] == ["DiskFull"]
+        assert (house.files / "rest.ts").read_bytes() == b"rest"
 
     play(tmp_path, scenario)
 

@@ -6,6 +6,7 @@ completed, and its journal is read, so nothing that was in the pipe is lost.
 
 import asyncio
 import contextlib
+import errno
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -43,6 +44,7 @@ from rtcloud.tasks.task import Identity
 
 _REPLAYED_AT_ONCE = 200
 _DOOR_SECONDS = 2.0
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 #: what 308 says, and ``recording show``
 FULL = (DISK_FULL, "the disk of the recording server is nearly full; the recording goes on when there is room")
 
@@ -148,7 +150,11 @@ class Runner:
         task = await self._load()
         kind = self._kind(task)
         if task.attempts:
-            await self._retire(task, kind, task.attempts - 1)
+            is_whole = await self._retire(task, kind, task.attempts - 1)
+            if not is_whole and (kind.waits_for_room or task.leave_code is not None):
+                await self._tell_full(task)
+                await self._pause(self._context.timing.again)
+                return False
             task = await self._load()
         counts = await self._context.database.read(lambda connection: records.count_files(connection, self._task_id))
         match lifecycle.decide(task, needs_finish=kind.needs_finish(task, counts), max_restarts=kind.max_restarts):
@@ -171,15 +177,18 @@ class Runner:
                 await self._start(task, kind, start)
         return False
 
-    async def _retire(self, task: Task, kind: TaskKind, attempt: int) -> None:
+    async def _retire(self, task: Task, kind: TaskKind, attempt: int) -> bool:
+        """False: the disk has no room for the ends of its files; try again before anything else becomes of them."""
+        is_whole = True
         context, directory = self._context, self._context.directory(self._task_id) / str(attempt)
         loop, now_ms = asyncio.get_running_loop(), context.clock.now_ms()
         if not directory.is_dir():
-            return
+            return is_whole
         async with sole(directory, context.clock, context.timing.orphan, is_given_up=lambda: self._draining):
             try:
                 await loop.run_in_executor(None, kind.recover, directory, now_ms)
-            except Exception:
+            except Exception as error:
+                is_whole = getattr(error, "errno", None) not in _NO_ROOM
                 _log.exception("recovering an attempt failed", extra={"task_id": self._task_id, "attempt": attempt})
             known = await context.database.read(lambda connection: records.reported(connection, self._task_id, attempt))
             events = await loop.run_in_executor(
@@ -188,6 +197,7 @@ class Runner:
             )
         for first in range(0, len(events), _REPLAYED_AT_ONCE):
             await self._apply(kind, attempt, events[first : first + _REPLAYED_AT_ONCE])
+        return is_whole
 
     async def _start(self, task: Task, kind: TaskKind, start: StartJob) -> None:
         signal_url = await self._context.database.read(records.signal_url)
