@@ -20,7 +20,7 @@ from rtcloud.admin import socket as admin_socket
 from rtcloud.admin.command import Site
 from rtcloud.aio import spawn
 from rtcloud.apimodel.model import load_catalogue
-from rtcloud.automatic import AutoRecorder
+from rtcloud.auto_recorder import AutoRecorder
 from rtcloud.callbacks.sender import Sender
 from rtcloud.config import Config, local_addresses, public_url
 from rtcloud.egress.filing import LIBRARY, Filing

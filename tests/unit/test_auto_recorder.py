@@ -14,7 +14,7 @@ from sqlalchemy import Connection, select, update
 from rtcloud.accounts.entities import ApplicationSettings, AutoRecording
 from rtcloud.accounts.store import Accounts
 from rtcloud.actions.context import Services
-from rtcloud.automatic import AutoRecorder
+from rtcloud.auto_recorder import AutoRecorder
 from rtcloud.callbacks.events import Origin, Storage
 from rtcloud.egress.recording.automatic import request_of
 from rtcloud.egress.recording.request import decode
