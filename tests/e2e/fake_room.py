@@ -26,21 +26,11 @@ from rtcloud.client.types import (
     TrackChanged,
     TrackPublished,
 )
+from tests.kit.frames import Frame
 
 FPS = 30
 BEEP_HZ = 2_500
 BEEP_SECONDS = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    track: str
-    data: bytes
-    rtp_time: int
-    capture_us: int | None
-    arrival_us: int
-    keyframe: bool
-    contiguous: bool = True
 
 
 @dataclass(slots=True)

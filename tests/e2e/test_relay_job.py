@@ -39,8 +39,9 @@ from rtcloud.tasks.protocol import (
     Stop,
     Update,
 )
-from tests.e2e.fake_room import BEEP_HZ, BLUE, GREEN, RED, FakeClientRoom, Frame, Person
+from tests.e2e.fake_room import BEEP_HZ, BLUE, GREEN, RED, FakeClientRoom, Person
 from tests.kit.cdn import Listener
+from tests.kit.frames import Frame
 
 pytestmark = [pytest.mark.e2e, pytest.mark.anyio]
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 from rtcloud.client.types import Participant, RemoteTrack
 from tests.kit.acts import PACKET, PACKETS_PER_SECOND, RATE, Act
+from tests.kit.frames import Frame
 
 #: the virtual time of everything's beginning
 START_US = 1_700_000_000_000_000
@@ -30,17 +31,6 @@ _REPORTS_US = {"audio": 5_000_000, "video": 1_000_000}
 _FIRST_REPORT_US = 250_000
 _LEAK_PPM = 100.0
 _WRAP = 0xFFFFFFFF
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    track: str
-    data: bytes
-    rtp_time: int
-    capture_us: int | None
-    arrival_us: int
-    keyframe: bool
-    contiguous: bool = True
 
 
 @dataclass(frozen=True)

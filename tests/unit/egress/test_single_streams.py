@@ -24,22 +24,12 @@ from rtcloud.egress.recording.single_pipeline import Singles, StreamKey, Tracked
 from rtcloud.mixer.form import KeyframeWanted, SubscriptionWanted, Wish
 from rtcloud.tasks.journal import Journal
 from rtcloud.tasks.protocol import FileClosed, FileOpened
+from tests.kit.frames import Frame
 
 START = 1_622_425_551_884_000
 LATE_US, PATIENCE_US, FPS = 20_000, 300_000, 10
 ANN, SCREEN, BOB = StreamKey("ann", "main"), StreamKey("ann", "aux"), StreamKey("bob", "main")
 NOTHING: Tracked = ({}, {})
-
-
-@dataclass
-class Frame:
-    track: str
-    data: bytes
-    rtp_time: int
-    capture_us: int | None
-    arrival_us: int
-    keyframe: bool
-    contiguous: bool = True
 
 
 class Camera:

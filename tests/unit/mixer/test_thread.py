@@ -4,7 +4,6 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import pytest
 
@@ -14,6 +13,7 @@ from rtcloud.mixer import thread
 from rtcloud.mixer.clocking import ServerClock
 from rtcloud.mixer.thread import MixingThread, Pace
 from tests.kit.clock import StillClock
+from tests.kit.frames import Frame
 
 pytestmark = pytest.mark.anyio
 
@@ -51,19 +51,8 @@ def held(clock: Clock | None = None) -> Iterator[tuple[Driven, MixingThread[Driv
         driven.may_go.set()
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
-    track: str
-    data: bytes
-    rtp_time: int = 0
-    capture_us: int | None = None
-    arrival_us: int = 0
-    keyframe: bool = True
-    contiguous: bool = True
-
-
 def frame(track: str, size: int) -> Frame:
-    return Frame(track, bytes(size))
+    return Frame(track, bytes(size), keyframe=True)
 
 
 async def test_frames_of_a_thread_that_stands_still_are_bounded_in_number(monkeypatch: pytest.MonkeyPatch) -> None:
