@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    arguments = _parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    arguments = _parser(jobs_only=words[:1] == ["job"]).parse_args(words)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names come from everywhere; not every terminal has them
     try:
@@ -35,7 +36,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(*, jobs_only: bool) -> argparse.ArgumentParser:
+    """``jobs_only``: for a job, which needs none of what the other verbs load, and is to begin at once."""
+    if jobs_only:
+        parser = argparse.ArgumentParser(prog="rtcloud")
+        _add_job(parser.add_subparsers(required=True))
+        return parser
+
     from rtcloud import config
     from rtcloud.admin import arguments as admin
 
@@ -47,9 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     config.add_flags(serve)
     serve.set_defaults(run=_serve)
 
-    job = verbs.add_parser("job", help="do one task's work; started by a worker with an order on stdin")
-    job.add_argument("--ready", action="store_true", help="load everything before the order comes")
-    job.set_defaults(run=_job)
+    _add_job(verbs)
 
     administration = verbs.add_parser("admin", help="accounts, users, keys, policies, applications, callbacks, rooms")
     admin.add_parsers(administration)
@@ -138,6 +143,12 @@ def _describe_verify_and_play(verify: argparse.ArgumentParser, play: argparse.Ar
         "--listen", default="127.0.0.1:0", metavar="HOST:PORT", help="(default: a free port of localhost)"
     )
     play.set_defaults(run=_recording_play)
+
+
+def _add_job(verbs: Any) -> None:
+    job = verbs.add_parser("job", help="do one task's work; started by a worker with an order on stdin")
+    job.add_argument("--ready", action="store_true", help="load everything before the order comes")
+    job.set_defaults(run=_job)
 
 
 def _add_merge(verbs: Any) -> None:
