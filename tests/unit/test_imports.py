@@ -46,7 +46,8 @@ def test_a_server_starts_without_the_codecs() -> None:
 def test_a_job_starts_without_what_other_commands_need() -> None:
     """There is one for each recording, and it is to begin at once."""
     program = (
-        "import sys; from rtcloud import cli; cli._job = lambda _: bool({'sqlalchemy', 'cryptography'} & {*sys.modules});"
+        "import sys; from rtcloud import cli;"
+        "cli._job = lambda _: bool({'sqlalchemy', 'cryptography'} & {*sys.modules});"
         "sys.exit(cli.main(['job', '--ready']))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=SOURCE, timeout=30)
