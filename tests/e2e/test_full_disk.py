@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from rtcloud.recordings.folder import read_folder
 from rtcloud.recordings.verifying import verify
 from tests.kit import probes
 from tests.kit.browser import RED
+from tests.kit.cdn import Cdn
 from tests.kit.cloud import Cloud
 from tests.kit.disk import SmallDisk
 from tests.kit.receiver import Receiver, Wanted
@@ -159,3 +161,35 @@ async def test_a_disk_that_is_full_at_once_costs_what_could_not_be_written(
         report = await asyncio.to_thread(verify, folder, None, is_running=False, told=lambda _: None)
         assert report.is_good, report
         assert {path.name.startswith("ha1_") for path in folder.path.glob("*.ts")} == {True, False}
+
+
+@pytest.mark.long
+async def test_a_relay_goes_on_when_the_disk_is_full_and_keeps_what_it_recorded(
+    server: Server, receiver: Receiver, disk: SmallDisk, tmp_path: Path
+) -> None:
+    server.set_callbacks(receiver.url, receiver.key)
+    cloud, room = Cloud(server), 4403
+    storage = {"CloudStorage": {"Vendor": 0, "Region": "r", "Bucket": BUCKET, "AccessKey": "k", "SecretKey": "s"}}
+    recorded = {"UniRecord": 3, "RecordFormat": ["hls", "mp4"], "McuStorageParams": storage}
+    with Cdn(tmp_path) as cdn:
+        async with robot(**server.ticket("alice", room)) as alice:
+            await alice.publish(RED, 440)
+            task = await asyncio.to_thread(cloud.start_relay, room, cdn.url("full"), RecordParams=recorded)
+            await being_written(server, [task])
+            began = time.monotonic()
+            await asyncio.to_thread(cdn.wait_for, "full")
+            await asyncio.to_thread(disk.fill, leave=0)
+            written = time.monotonic() - began
+            jobs = server.jobs()
+            until = time.monotonic() + 25  # longer than a worker waits for a silent job, or its lease
+            while time.monotonic() < until:
+                assert server.jobs() == jobs
+                assert "full" in await asyncio.to_thread(cdn.streams)
+                await asyncio.sleep(1)
+            await asyncio.to_thread(disk.clear)
+            await asyncio.to_thread(cloud.stop_relay, task)
+            assert (await receiver.expect(310, of(task), within=30)).payload["Status"] == 0
+    folder = server.data / "files" / BUCKET / task
+    report = await asyncio.to_thread(verify, read_folder(folder), None, is_running=False, told=lambda _: None)
+    assert report.is_good, report
+    assert probes.duration(next(folder.glob("*.mp4"))) > written - 1
