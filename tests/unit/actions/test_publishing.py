@@ -1,139 +1,45 @@
-"""Relay actions: what is accepted, what is refused with which code and field, how running tasks are changed."""
+"""Relay actions: what is accepted, and what is refused with which code and field."""
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
 from rtcloud.accounts.entities import ApplicationSettings, AutoRecording
-from rtcloud.accounts.usersig import make_user_sig
 from rtcloud.actions import publishing, weighing
 from rtcloud.apimodel.model import load_model
 from rtcloud.egress.filing import LIBRARY, CloudStorage, TencentVod
 from rtcloud.egress.publishing import request as relay
-from rtcloud.egress.publishing.request import KIND, RelayRequest, decode, without_keys
+from rtcloud.egress.publishing.request import KIND, decode, without_keys
 from rtcloud.errors import ServiceError
 from rtcloud.rooms.ids import RoomRef
 from rtcloud.tasks.task import NewTask, TaskOutput
-from tests.kit import actions
-from tests.kit.actions import NOW_MS, open_world
-from tests.kit.api import FakeImages, FakeRooms, FakeTasks
+from tests.kit.relay_calls import (
+    AUDIO,
+    ENCODE,
+    EXAMPLES,
+    MARK,
+    PLACE,
+    SINGLE,
+    STORAGE,
+    TEXT,
+    URL,
+    World,
+    layout,
+    marked,
+    recorded,
+    refusal,
+    run,
+    stream,
+    user,
+    video,
+)
 
-EXAMPLES = json.loads((Path(__file__).parents[2] / "vectors" / "examples.json").read_text("utf-8"))["examples"]
-STARTS = [example for example in EXAMPLES if example["action"] == "StartPublishCdnStream"]
 MODEL = load_model()
-
-URL = "rtmp://cdn.example/live/one"
-AUDIO = {"AudioEncode": {"SampleRate": 48000, "Channel": 2, "BitRate": 64}}
-ENCODE = {"Width": 1280, "Height": 720, "Fps": 30, "BitRate": 1500, "Gop": 2}
-STORAGE = {"Vendor": 0, "Region": "r", "Bucket": "b", "AccessKey": "access", "SecretKey": "hidden"}
-PLACE = {"ImageWidth": 640, "ImageHeight": 720}
-MARK: dict[str, Any] = {
-    "WaterMarkUrl": "https://host/a.png",
-    "WaterMarkWidth": 64,
-    "WaterMarkHeight": 64,
-    "LocationX": 0,
-    "LocationY": 0,
-}
-TEXT = {"Text": "live", "WaterMarkWidth": 200, "WaterMarkHeight": 50, "LocationX": 0, "LocationY": 0, "FontSize": 20}
-
-
-def user(name: str, **room: Any) -> dict[str, Any]:
-    return {"UserInfo": {"UserId": name, **room}}
-
-
-def stream(name: str, **room: Any) -> dict[str, Any]:
-    return {"UserMediaStream": user(name, **room)}
-
-
-def video(encode: dict[str, Any] | None = None, **members: Any) -> dict[str, Any]:
-    return {"VideoParams": {"VideoEncode": ENCODE | (encode or {}), **members}}
-
-
-def layout(mode: int = 4, *places: dict[str, Any], **members: Any) -> dict[str, Any]:
-    return video(LayoutParams={"MixLayoutMode": mode, "MixLayoutList": list(places), **members})
-
-
-def marked(*marks: dict[str, Any]) -> dict[str, Any]:
-    return video(WaterMarkList=list(marks))
-
-
-def recorded(**members: Any) -> dict[str, Any]:
-    storage = {"McuStorageParams": {"CloudStorage": STORAGE}}
-    return video() | {"RecordParams": {"UniRecord": 3} | storage | members}
-
-
-SINGLE = {"WithTranscoding": 0, "SingleSubscribeParams": stream("alice")}
-
-
-class World:
-    def __init__(self, world: actions.World) -> None:
-        self.world = world
-        rooms, tasks, images = world.services.rooms, world.services.tasks, world.services.images
-        assert isinstance(rooms, FakeRooms)
-        assert isinstance(tasks, FakeTasks)
-        assert isinstance(images, FakeImages)
-        self.rooms, self.tasks, self.images = rooms, tasks, images
-        self.app = world.app.sdk_app_id
-
-    def sig(self, user_id: str) -> str:
-        return make_user_sig(self.app, self.world.app.secret_key, user_id, now_ms=NOW_MS)
-
-    def parameters(self, changes: dict[str, Any]) -> dict[str, Any]:
-        """Each task has a robot of its own."""
-        robot = f"robot{len(self.tasks.accepted) or ''}"
-        whole = {
-            "SdkAppId": self.app,
-            "RoomId": "3560",
-            "RoomIdType": 0,
-            "AgentParams": {"UserId": robot, "UserSig": self.sig(robot)},
-            "WithTranscoding": 1,
-            "AudioParams": AUDIO,
-            "PublishCdnParams": [{"PublishCdnUrl": URL}],
-        }
-        return {name: value for name, value in (whole | changes).items() if value is not None}
-
-    async def start(self, **changes: Any) -> str:
-        answer = await self.world.call("StartPublishCdnStream", **self.parameters(changes))
-        return str(answer["TaskId"])
-
-    async def started(self, **changes: Any) -> tuple[str, RelayRequest]:
-        task_id = await self.start(**changes)
-        return task_id, self.request(task_id)
-
-    async def update(self, task_id: str, number: int = 1, **changes: Any) -> RelayRequest:
-        parameters = {"SdkAppId": self.app, "TaskId": task_id, "SequenceNumber": number, "WithTranscoding": 1} | changes
-        assert await self.world.call("UpdatePublishCdnStream", **parameters) == {"TaskId": task_id}
-        return self.request(task_id)
-
-    async def stop(self, task_id: str, app: int | None = None) -> None:
-        await self.world.call("StopPublishCdnStream", SdkAppId=app or self.app, TaskId=task_id)
-
-    def task(self, task_id: str) -> NewTask:
-        return self.tasks.accepted[task_id]
-
-    def request(self, task_id: str) -> RelayRequest:
-        return decode(self.task(task_id).params)
-
-
-def run(scenario: Callable[[World], Coroutine[Any, Any, None]]) -> None:
-    async def main() -> None:
-        async with open_world() as world:
-            await scenario(World(world))
-
-    asyncio.run(main())
-
-
-async def refusal(call: Coroutine[Any, Any, Any]) -> ServiceError:
-    with pytest.raises(ServiceError) as caught:
-        await call
-    return caught.value
-
+STARTS = [example for example in EXAMPLES if example["action"] == "StartPublishCdnStream"]
 
 # what is accepted -------------------------------------------------------------------------------------------------
 
@@ -542,99 +448,6 @@ def test_what_is_recorded_may_go_to_the_media_library() -> None:
     run(scenario)
 
 
-def test_robots_of_a_relay_that_runs_are_refused_before_they_have_entered() -> None:
-    async def scenario(world: World) -> None:
-        echo = {"RoomId": "8", "RoomIdType": 0, "UserId": "echo", "UserSig": world.sig("echo")}
-        other = {"UserId": "second", "UserSig": world.sig("second")}
-        task_id, _ = await world.started(FeedBackRoomParams=[echo], **video())
-        error = await refusal(world.start(AgentParams=other, FeedBackRoomParams=[echo], **video()))
-        assert error.code == "InvalidParameter"
-        assert error.message == "FeedBackRoomParams.0.UserId is the robot of another task in room 8"
-        await world.world.call("StopPublishCdnStream", SdkAppId=world.app, TaskId=task_id)
-        second, _ = await world.started(AgentParams=other, FeedBackRoomParams=[echo], **video())
-        third, _ = await world.started(**video())
-        rooms = {"TaskId": third, "SequenceNumber": 1, "WithTranscoding": 1, "FeedBackRoomParams": [echo]}
-        error = await refusal(world.world.call("UpdatePublishCdnStream", SdkAppId=world.app, **rooms))
-        assert error.message == "FeedBackRoomParams.0.UserId is the robot of another task in room 8"
-        own = {"TaskId": second, "SequenceNumber": 1, "WithTranscoding": 1, "FeedBackRoomParams": [echo]}
-        await world.world.call("UpdatePublishCdnStream", SdkAppId=world.app, **own)
-
-    run(scenario)
-
-
-def test_robots_that_feed_back_have_names_of_their_own() -> None:
-    async def scenario(world: World) -> None:
-        def echo(room: str, name: str, kind: int = 0) -> dict[str, Any]:
-            return {"RoomId": room, "RoomIdType": kind, "UserId": name, "UserSig": world.sig(name)}
-
-        for rooms, other in (
-            ([echo("3560", "robot")], "AgentParams"),
-            ([echo("8", "echo"), echo("008", "echo")], "FeedBackRoomParams.0"),
-            ([echo("3560", "alice")], "VideoParams.LayoutParams.MixLayoutList.0.UserMediaStream.UserInfo"),
-        ):
-            error = await refusal(world.start(FeedBackRoomParams=rooms, **layout(4, PLACE | stream("alice"))))
-            assert error.code == "InvalidParameter"
-            assert error.message.startswith(f"FeedBackRoomParams.{len(rooms) - 1}.UserId is the robot's")
-            assert other in error.message
-        several = [echo("3560", "echo"), echo("8", "echo"), echo("8", "echo", 1), echo("9", "robot")]
-        _, accepted = await world.started(FeedBackRoomParams=several, **layout(4, PLACE | stream("alice")))
-        assert len(accepted.feed_back_room_params) == 4
-
-    run(scenario)
-
-
-def test_a_robot_whose_name_is_taken_in_a_room_is_refused() -> None:
-    async def scenario(world: World) -> None:
-        main, other = RoomRef(world.app, True, "3560"), RoomRef(world.app, False, "lobby")
-        places = layout(4, PLACE | stream("a"), PLACE | stream("b", RoomId="lobby", RoomIdType=1))
-        feedback = {"RoomId": "lobby", "RoomIdType": 1, "UserId": "echo", "UserSig": world.sig("echo")}
-        for room, taken, path in (
-            (main, "robot", "AgentParams.UserId"),
-            (other, "robot", "AgentParams.UserId"),
-            (other, "echo", "FeedBackRoomParams.0.UserId"),
-        ):
-            world.rooms.open = {room: {taken, "a"}}
-            error = await refusal(world.start(FeedBackRoomParams=[feedback], **places))
-            assert (error.code, error.message.split()[0]) == ("InvalidParameter", path)
-            assert "already" in error.message
-        world.rooms.open = {main: {"a"}, other: {"b"}, RoomRef(world.app, True, "7"): {"robot"}}
-        await world.start(FeedBackRoomParams=[feedback], **places)
-
-    run(scenario)
-
-
-def test_a_robot_of_a_task_stopped_just_now_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def scenario(world: World) -> None:
-        main, same = RoomRef(world.app, True, "3560"), {"AgentParams": {"UserId": "robot"}}
-        task_id = await world.start(**same)
-        world.rooms.open = {main: {"robot"}}
-        await world.stop(task_id)
-        starting = asyncio.ensure_future(world.start(**same))
-        await asyncio.sleep(0)
-        assert not starting.done()
-        await world.rooms.remove_users(main, ["robot"])
-        await starting
-        monkeypatch.setattr(publishing, "ROBOT_LEAVES_WITHIN_S", 0.2)
-        world.rooms.open = {main: {"robot"}}  # somebody else took its name
-        assert (await refusal(world.start(**same))).code == "InvalidParameter"
-
-    run(scenario)
-
-
-def test_a_robot_of_another_task_is_taken_before_it_is_in_the_room() -> None:
-    async def scenario(world: World) -> None:
-        same: dict[str, Any] = {"AgentParams": {"UserId": "robot"}}
-        task_id = await world.start(**same)
-        error = await refusal(world.start(**same))
-        assert (error.code, error.message.split()[0]) == ("InvalidParameter", "AgentParams.UserId")
-        await world.start(RoomIdType=1, **same)
-        await world.stop(task_id)
-        first, second = await asyncio.gather(world.start(**same), world.start(**same), return_exceptions=True)
-        assert {type(first), type(second)} == {str, ServiceError}
-
-    run(scenario)
-
-
 def test_a_dead_picture_is_told_with_its_field() -> None:
     async def scenario(world: World) -> None:
         world.images.dead = {"https://host/dead.png": "answers with status 404"}
@@ -724,206 +537,5 @@ def test_a_server_that_stops_takes_no_task_and_no_update() -> None:
         assert (await refusal(world.start())).code == "ServiceUnavailable"
         assert (await refusal(world.update(task_id))).code == "ServiceUnavailable"
         await world.stop(task_id)
-
-    run(scenario)
-
-
-# updates ----------------------------------------------------------------------------------------------------------
-
-
-def test_an_update_changes_what_it_names() -> None:
-    async def scenario(world: World) -> None:
-        task_id, before = await world.started(**marked({"WaterMarkImage": MARK}))
-        changes = {
-            "VideoParams": {
-                "LayoutParams": {"MixLayoutMode": 4, "MixLayoutList": [PLACE | stream("a", RoomId="9")]},
-                "VideoEncode": ENCODE | {"Width": 1920, "Height": 1080},
-            },
-            "PublishCdnParams": [{"PublishCdnUrl": URL}, {"PublishCdnUrl": "rtmps://other/live/two"}],
-        }
-        after = await world.update(task_id, 20, **changes)
-        assert after.audio_params == before.audio_params
-        assert after.video_params is not None
-        assert after.video_params.video_encode.width == 1920
-        assert len(after.video_params.water_mark_list) == 1
-        assert after.video_params.layout_params.mix_layout_mode == 4
-        assert [each.publish_cdn_url for each in after.publish_cdn_params] == [URL, "rtmps://other/live/two"]
-        assert (after.sequence_number, after.publish_revision) == (20, 1)
-        assert world.task(task_id).output == TaskOutput("h264", 1920, 1080)
-        assert world.task(task_id).load > 900
-
-    run(scenario)
-
-
-def test_documented_updates_pass() -> None:
-    async def scenario(world: World) -> None:
-        for number, example in enumerate(each for each in EXAMPLES if each["action"] == "UpdatePublishCdnStream"):
-            task_id = await world.start(RoomId="48111", **video({"Height": 1080}))  # the example's places need as much
-            given = example["parameters"] | {"SdkAppId": world.app, "TaskId": task_id}
-            await world.world.call("UpdatePublishCdnStream", **given)
-            assert world.request(task_id).sequence_number == 20, number
-
-    run(scenario)
-
-
-def test_a_stale_sequence_number_is_refused() -> None:
-    async def scenario(world: World) -> None:
-        task_id = await world.start()
-        await world.update(task_id, 0)
-        await world.update(task_id, 7)
-        for stale in (7, 6, 0):
-            error = await refusal(world.update(task_id, stale))
-            assert (error.code, error.message) == (
-                "InvalidParameter",
-                "SequenceNumber must be greater than the last one, 7",
-            )
-        await world.update(task_id, 2**64 - 1)
-
-    run(scenario)
-
-
-def test_the_whole_is_checked_after_an_update_and_nothing_changed_if_it_is_bad() -> None:
-    async def scenario(world: World) -> None:
-        place = PLACE | {"LocationX": 640} | stream("a")
-        task_id, before = await world.started(**layout(4, place))
-        small = {"VideoEncode": ENCODE | {"Width": 640}}
-        echo = {"RoomId": "3560", "RoomIdType": 0, "UserId": "robot", "UserSig": world.sig("robot")}
-        for changes, text in (
-            ({"VideoParams": small}, "VideoParams.LayoutParams.MixLayoutList.0.ImageWidth"),
-            ({"VideoParams": {"LayoutParams": {"MixLayoutList": []}}}, "VideoParams.LayoutParams.MixLayoutList is"),
-            ({"PublishCdnParams": []}, "PublishCdnParams or FeedBackRoomParams is required"),
-            ({"FeedBackRoomParams": [echo]}, "FeedBackRoomParams.0.UserId is the robot's"),
-            ({"SingleSubscribeParams": stream("a")}, "SingleSubscribeParams is for"),
-            ({"WithTranscoding": 0}, "SingleSubscribeParams is required"),
-            (
-                {"AudioParams": {"AudioEncode": {"SampleRate": 44100, "Channel": 2, "BitRate": 64}}},
-                "AudioParams.AudioE",
-            ),
-            (
-                {"AudioParams": {"AudioEncode": {"SampleRate": 48000, "Channel": 1, "BitRate": 64}}},
-                "AudioParams.AudioE",
-            ),
-            (
-                {"AudioParams": {"AudioEncode": {"SampleRate": 48000, "Channel": 2, "BitRate": 65}}},
-                "AudioParams.AudioE",
-            ),
-        ):
-            error = await refusal(world.update(task_id, **changes))
-            assert error.code in (INVALID, MISSING)
-            assert error.message.startswith(text)
-        assert world.request(task_id) == before
-        await world.update(task_id, VideoParams=small | {"LayoutParams": {"MixLayoutMode": 3}})
-
-    run(scenario)
-
-
-def test_media_of_a_task_stay_what_they_are() -> None:
-    async def scenario(world: World) -> None:
-        only_audio, only_video = await world.start(), await world.start(AudioParams=None, **video())
-        error = await refusal(world.update(only_audio, **video()))
-        assert (error.code, error.message.split()[0]) == ("InvalidParameter", "VideoParams")
-        error = await refusal(world.update(only_video, AudioParams=AUDIO))
-        assert (error.code, error.message.split()[0]) == ("InvalidParameter", "AudioParams")
-        await world.update(only_video, AudioParams={"SubscribeAudioList": []})
-        assert world.request(only_video).audio_params is None
-
-    run(scenario)
-
-
-def test_a_single_stream_becomes_a_mix_and_one_again() -> None:
-    async def scenario(world: World) -> None:
-        task_id, _ = await world.started(**SINGLE, **video())
-        assert world.task(task_id).load == weighing.SINGLE
-        mixed = await world.update(task_id, 1, VideoParams={"WaterMarkList": [{"WaterMarkImage": MARK}]})
-        assert (mixed.is_single, mixed.single_subscribe_params) == (False, None)
-        assert world.task(task_id).load == weighing.JOB + weighing.PICTURE
-        assert len(mixed.images) == 1
-        single = await world.update(task_id, 2, **SINGLE)
-        assert single.is_single
-        assert single.video_params == relay.VideoParams(
-            video_encode=relay.VideoEncode(width=1280, height=720, fps=30, bit_rate=1500, gop=2)
-        )
-        assert single.images == {}
-
-    run(scenario)
-
-
-def test_pictures_that_a_task_has_need_not_be_there_any_more() -> None:
-    async def scenario(world: World) -> None:
-        task_id, before = await world.started(**marked({"WaterMarkImage": MARK}))
-        world.images.dead = {str(MARK["WaterMarkUrl"]): "answers with status 404"}
-        after = await world.update(task_id, 1, VideoParams={"WaterMarkList": [{"WaterMarkImage": MARK}]})
-        assert after.images == before.images
-        assert (await world.update(task_id, 2, VideoParams={"WaterMarkList": []})).images == {}
-        error = await refusal(world.update(task_id, 3, VideoParams={"WaterMarkList": [{"WaterMarkImage": MARK}]}))
-        assert error.code == "InvalidParameter"
-
-    run(scenario)
-
-
-def test_robots_of_the_task_itself_are_no_strangers() -> None:
-    async def scenario(world: World) -> None:
-        echo = {"RoomId": "8", "RoomIdType": 0, "UserId": "echo", "UserSig": world.sig("echo")}
-        task_id = await world.start(FeedBackRoomParams=[echo])
-        world.rooms.open = {RoomRef(world.app, True, "3560"): {"robot"}, RoomRef(world.app, True, "8"): {"echo"}}
-        await world.update(task_id, 1, FeedBackRoomParams=[echo])
-        error = await refusal(world.update(task_id, 2, FeedBackRoomParams=[echo, echo | {"UserSig": "x"}]))
-        assert error.code == "InvalidParameter"
-        world.rooms.open[RoomRef(world.app, True, "9")] = {"echo"}
-        error = await refusal(world.update(task_id, 2, FeedBackRoomParams=[echo, echo | {"RoomId": "9"}]))
-        assert error.message.startswith("FeedBackRoomParams.1.UserId is in room 9 already")
-
-    run(scenario)
-
-
-def test_an_update_that_meets_another_is_checked_against_it() -> None:
-    async def scenario(world: World) -> None:
-        task_id = await world.start(**video())
-        keep = world.images.keep
-
-        async def slowly(sdk_app_id: int, url: str) -> str:
-            await world.update(task_id, 9, VideoParams={"VideoEncode": ENCODE | {"Width": 640}})
-            return await keep(sdk_app_id, url)
-
-        world.images.keep = slowly  # type: ignore[method-assign]
-        error = await refusal(world.update(task_id, 8, VideoParams={"WaterMarkList": [{"WaterMarkImage": MARK}]}))
-        assert error.message == "SequenceNumber must be greater than the last one, 9"
-        assert world.request(task_id).sequence_number == 9
-
-    run(scenario)
-
-
-# the end ----------------------------------------------------------------------------------------------------------
-
-
-def test_stopping_again_while_a_task_ends_is_well_and_after_it_not() -> None:
-    async def scenario(world: World) -> None:
-        task_id = await world.start()
-        await world.stop(task_id)
-        for state in ("accepted", "running", "ending", "uploading"):
-            world.tasks.move(task_id, state)
-            await world.stop(task_id)
-            assert (await refusal(world.update(task_id))).code == "ResourceNotFound"
-        world.tasks.move(task_id, "ended")
-        assert (await refusal(world.stop(task_id))).code == "ResourceNotFound"
-
-    run(scenario)
-
-
-def test_tasks_of_others_and_of_other_kinds_are_not_found() -> None:
-    async def scenario(world: World) -> None:
-        task_id = await world.start()
-        stranger = world.world.other_app.sdk_app_id
-        calls = (
-            world.world.call("StopPublishCdnStream", world.world.other, SdkAppId=stranger, TaskId=task_id),
-            world.stop("unknown"),
-            world.update("unknown"),
-        )
-        for call in calls:
-            assert (await refusal(call)).code == "ResourceNotFound"
-        world.tasks.views[task_id] = replace(world.tasks.views[task_id], kind="recording")
-        assert (await refusal(world.stop(task_id))).code == "ResourceNotFound"
-        assert (await refusal(world.update(task_id))).code == "ResourceNotFound"
-        assert world.tasks.views[task_id].desired_state == "running"
 
     run(scenario)
