@@ -127,7 +127,7 @@ def test_what_is_typed_wrongly_is_one_clear_line(argv: str, said: str, capsys: p
 
 @pytest.mark.parametrize("made", COMMANDS, ids=lambda made: ".".join(made.words()))
 def test_every_example_is_a_command_of_its_kind(made: type[Command], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rtcloud.admin.documents.Path.open", lambda *_, **__: io.StringIO("{}"))
+    monkeypatch.setattr("rtcloud.admin.documents.Path.open", lambda *_, **__: io.StringIO("{\n}"))
     command = parse(*shlex.split(made.example))
     assert type(command) is made
     assert decode(msgspec.json.encode(command)) == command
