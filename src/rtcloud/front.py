@@ -7,7 +7,8 @@ import asyncio
 import contextlib
 import secrets
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
@@ -28,7 +29,7 @@ from rtcloud.egress.publishing import request as publishing
 from rtcloud.egress.recording import request as recording
 from rtcloud.egress.storage import address_of
 from rtcloud.errors import ConfigError
-from rtcloud.foundation import Foundation
+from rtcloud.foundation import Foundation, Stop
 from rtcloud.gateway.server import Gateway, GatewaySettings
 from rtcloud.gateway.server import routes as api_routes
 from rtcloud.images.fetching import Fetcher
@@ -75,9 +76,7 @@ async def open_rooms(
     )
     recorder = Recorder(foundation.database, clock, keep_days=config.keep_days)
     observer = Observer(recorder)
-    remembering = spawn(recorder.run(), name="recorder")
-    stop.depend_on(remembering)
-    stack.push_async_callback(_cancelled, remembering)  # after the rooms have ended
+    _keep(stack, stop, recorder.run(), "recorder")  # until the rooms have ended
     rooms = RoomService(foundation.database, node, foundation.bus, clock, new_id, limits=limits, observer=observer)
     signals = SignalServer(rooms, accounts.application, clock, new_id)
     credentials = accounts.credentials(endpoint)
@@ -106,12 +105,8 @@ async def open_rooms(
     stop.depend_on(await rooms.start())
     auto_recorder = AutoRecorder(services, rooms, foundation.database, foundation.bus, clock)
     stack.enter_context(operations.exposed(auto_recorder.figures))
-    recording_rooms = spawn(auto_recorder.run(), name="automatic recording")
-    stop.depend_on(recording_rooms)
-    stack.push_async_callback(_cancelled, recording_rooms)
-    delivering = spawn(sender.run(), name="callback sender")
-    stop.depend_on(delivering)
-    stack.push_async_callback(_cancelled, delivering)
+    _keep(stack, stop, auto_recorder.run(), "automatic recording")
+    _keep(stack, stop, sender.run(), "callback sender")
     signal_url = await _serve_http(stack, foundation, Starlette(routes=routes), listener, endpoint, certificate)
     stack.push_async_callback(rooms.close)
     sessions = Sessions(foundation.sealer, accounts)
@@ -265,6 +260,13 @@ async def _running(server: http.HttpServer, listener: socket.socket) -> AsyncIte
     finally:
         server.should_exit = True
         await serving
+
+
+def _keep(stack: contextlib.AsyncExitStack, stop: Stop, part: Coroutine[Any, Any, None], name: str) -> None:
+    """Runs a part of the server until the stack is closed; without it the server stops."""
+    task = spawn(part, name=name)
+    stop.depend_on(task)
+    stack.push_async_callback(_cancelled, task)
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:
