@@ -253,8 +253,8 @@ class Runner:
         if space is None or not (self._kind(task).waits_for_room or start.finish):
             return True
         loop, is_told = asyncio.get_running_loop(), False
+        needed = await loop.run_in_executor(None, _size, directory) if start.finish else 0  # nobody writes there now
         while True:
-            needed = await loop.run_in_executor(None, _size, directory) if start.finish else 0
             if space.has(needed):
                 return True
             if not is_told:
