@@ -93,6 +93,48 @@ class RecordingsShow(Command, tag="recordings.show", kw_only=True):
         }
 
 
+class RecordingsRekey(Command, tag="recordings.rekey", kw_only=True):
+    """Give the bucket of a task other keys than its request's, while its files still wait or are still made.
+
+    What the store refused is tried again at once. The keys are kept sealed, as the request's are."""
+
+    example: ClassVar[str] = "recordings rekey 3f9a --keys keys.txt"
+    task: TaskWord
+    keys: Annotated[
+        tuple[str, str],
+        Flag("FILE", "a file of two lines, the access key and the secret key (-: standard input)", parse=_read_keys),
+    ]
+    same: Annotated[bool, Flag("", "also the application's other tasks with that very bucket and the same keys")] = (
+        False
+    )
+
+    async def run(self, site: Site) -> object:
+        sealer = site.sealer
+        if sealer is None:
+            raise AdminError("there is no data directory here")
+        if not all(0 < len(key) <= KEY_CHARACTERS and key.isascii() and key.isprintable() for key in self.keys):
+            raise AdminError(f"a key has 1 to {KEY_CHARACTERS} printable ASCII characters")
+        try:
+            changed = await site.database.write(lambda connection: self._replace(connection, sealer))
+        except (listing.TaskChoiceError, SealError) as error:
+            raise AdminError(str(error)) from error
+        for task_id in changed:
+            site.bus.publish(records.KEYS_TOPIC, task_id)
+        return {"changed": changed}
+
+    def _replace(self, connection: Connection, sealer: Sealer) -> list[str]:
+        row = listing.find(connection, self.task)
+        tasks = [task for task in records.live(connection, sealer, row.ref.sdk_app_id) if task.kind in _KINDS]
+        buckets = {task.task_id: _KINDS[task.kind].bucket(task) for task in tasks}
+        meant = buckets.get(row.task_id)
+        if meant is None or not meant.access_key:
+            raise AdminError(f"task {row.task_id} has ended, or its files need no keys")
+        chosen = [t for t in tasks if t.task_id == row.task_id or (self.same and buckets[t.task_id] == meant)]
+        for task in chosen:
+            records.replace_keys(connection, sealer, _KINDS[task.kind], task, *self.keys)
+        return [task.task_id for task in chosen]
+
+
 async def _place(site: Site, task_id: str) -> tuple[Bucket | None, Sequence[str]]:
     """The bucket, and the parts of the key; nothing when it cannot be known here."""
     sealer = site.sealer
@@ -142,48 +184,6 @@ def _file(file: KnownFile) -> dict[str, object]:
 
 def _seconds(begin_ms: int, end_ms: int) -> float:
     return (end_ms - begin_ms) / 1000
-
-
-class RecordingsRekey(Command, tag="recordings.rekey", kw_only=True):
-    """Give the bucket of a task other keys than its request's, while its files still wait or are still made.
-
-    What the store refused is tried again at once. The keys are kept sealed, as the request's are."""
-
-    example: ClassVar[str] = "recordings rekey 3f9a --keys keys.txt"
-    task: TaskWord
-    keys: Annotated[
-        tuple[str, str],
-        Flag("FILE", "a file of two lines, the access key and the secret key (-: standard input)", parse=_read_keys),
-    ]
-    same: Annotated[bool, Flag("", "also the application's other tasks with that very bucket and the same keys")] = (
-        False
-    )
-
-    async def run(self, site: Site) -> object:
-        sealer = site.sealer
-        if sealer is None:
-            raise AdminError("there is no data directory here")
-        if not all(0 < len(key) <= KEY_CHARACTERS and key.isascii() and key.isprintable() for key in self.keys):
-            raise AdminError(f"a key has 1 to {KEY_CHARACTERS} printable ASCII characters")
-        try:
-            changed = await site.database.write(lambda connection: self._replace(connection, sealer))
-        except (listing.TaskChoiceError, SealError) as error:
-            raise AdminError(str(error)) from error
-        for task_id in changed:
-            site.bus.publish(records.KEYS_TOPIC, task_id)
-        return {"changed": changed}
-
-    def _replace(self, connection: Connection, sealer: Sealer) -> list[str]:
-        row = listing.find(connection, self.task)
-        tasks = [task for task in records.live(connection, sealer, row.ref.sdk_app_id) if task.kind in _KINDS]
-        buckets = {task.task_id: _KINDS[task.kind].bucket(task) for task in tasks}
-        meant = buckets.get(row.task_id)
-        if meant is None or not meant.access_key:
-            raise AdminError(f"task {row.task_id} has ended, or its files need no keys")
-        chosen = [t for t in tasks if t.task_id == row.task_id or (self.same and buckets[t.task_id] == meant)]
-        for task in chosen:
-            records.replace_keys(connection, sealer, _KINDS[task.kind], task, *self.keys)
-        return [task.task_id for task in chosen]
 
 
 COMMANDS = (RecordingsList, RecordingsShow, RecordingsRekey)
