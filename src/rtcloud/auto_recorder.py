@@ -21,12 +21,12 @@ from rtcloud.clock import Clock
 from rtcloud.egress.recording.automatic import is_needed, request_of
 from rtcloud.egress.recording.request import KIND
 from rtcloud.errors import ServiceError
+from rtcloud.rooms.ids import AUTO_RECORDER
 from rtcloud.rooms.running import SENDING_TOPIC
 from rtcloud.rooms.service import RoomService, SendingRoom
 from rtcloud.store.bus import HINTS, Bus
 from rtcloud.store.database import Database, DatabaseClosedError
 from rtcloud.tasks.standing import running_rooms, standing
-from rtcloud.tasks.task import AUTO_RECORDER
 
 POLL_SECONDS = 2.0
 #: A task may be asked about as long as it runs.

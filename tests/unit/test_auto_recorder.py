@@ -21,7 +21,7 @@ from rtcloud.egress.recording.request import decode
 from rtcloud.egress.robot import IDLE
 from rtcloud.media.fake import FakeNode
 from rtcloud.rooms import facts
-from rtcloud.rooms.ids import RoomRef
+from rtcloud.rooms.ids import AUTO_RECORDER, RoomRef
 from rtcloud.rooms.participant import Device, Role, Track
 from rtcloud.rooms.service import RoomService
 from rtcloud.store.bus import LocalBus
@@ -29,7 +29,6 @@ from rtcloud.store.database import SqliteDatabase, open_database
 from rtcloud.store.sealing import Sealer
 from rtcloud.store.tables import tasks
 from rtcloud.tasks.store import TaskStore
-from rtcloud.tasks.task import AUTO_RECORDER
 from tests.kit.clock import StillClock
 from tests.kit.waiting import eventually
 

@@ -13,8 +13,7 @@ from rtcloud.actions.context import Call, Services
 from rtcloud.apimodel import faults
 from rtcloud.egress.publishing import request as publishing
 from rtcloud.egress.publishing.request import RelayRequest
-from rtcloud.rooms.ids import RoomRef
-from rtcloud.tasks.task import AUTO_RECORDER
+from rtcloud.rooms.ids import AUTO_RECORDER, RoomRef
 
 #: the room and the name there → the path in the call that names the robot
 Robots = Mapping[tuple[RoomRef, str], str]

@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 
 from rtcloud.admin import naming
 from rtcloud.admin.command import AdminError, Command, Flag, Site, Word, iso
+from rtcloud.rooms.ids import AUTO_RECORDER
 from rtcloud.tasks import listing, records
 from rtcloud.tasks.lifecycle import Desired
 from rtcloud.tasks.listing import TaskRow
 from rtcloud.tasks.protocol import Figures
-from rtcloud.tasks.task import AUTO_RECORDER
 
 #: Of callback 401.
 STATUSES = {0: "ended", 1: "connecting", 2: "running", 3: "recovering", 4: "failed", 5: "disconnecting"}

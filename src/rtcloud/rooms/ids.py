@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+#: The robot of automatic recordings. Reserved: no other task and no person may be in a room under this name.
+AUTO_RECORDER = "rtcloud_auto_recorder"
+
 
 @dataclass(frozen=True, slots=True)
 class RoomRef:

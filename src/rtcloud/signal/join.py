@@ -22,9 +22,8 @@ from rtcloud.accounts.tokens import JoinGrant, make_join_token
 from rtcloud.accounts.usersig import UserSigError, verify_user_sig
 from rtcloud.clock import Clock
 from rtcloud.rooms.commands import LeaveCause
-from rtcloud.rooms.ids import RoomRef
+from rtcloud.rooms.ids import AUTO_RECORDER, RoomRef
 from rtcloud.rooms.participant import Role
-from rtcloud.tasks.task import AUTO_RECORDER
 
 #: The token only has to live until the socket is open; a connected client gets new ones.
 TOKEN_LIFE_S = 600

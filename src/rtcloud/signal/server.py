@@ -21,6 +21,7 @@ from rtcloud.aio import spawn
 from rtcloud.clock import Clock
 from rtcloud.errors import ServiceError
 from rtcloud.rooms import facts
+from rtcloud.rooms.ids import AUTO_RECORDER
 from rtcloud.rooms.service import RoomService
 from rtcloud.signal import answers, joining, messages
 from rtcloud.signal.admission import Admission
@@ -28,7 +29,6 @@ from rtcloud.signal.connection import Connection
 from rtcloud.signal.join import REFUSALS
 from rtcloud.signal.outputs import Hangup, Post, Send
 from rtcloud.signal.session import TOKEN_LIFE_S, Session
-from rtcloud.tasks.task import AUTO_RECORDER
 
 _log = logging.getLogger(__name__)
 

@@ -5,9 +5,6 @@ from dataclasses import dataclass, field
 
 from rtcloud.rooms.ids import RoomRef
 
-#: The robot of automatic recordings. Reserved: no other task and no person may be in a room under this name.
-AUTO_RECORDER = "rtcloud_auto_recorder"
-
 
 @dataclass(frozen=True, slots=True)
 class TaskOutput:

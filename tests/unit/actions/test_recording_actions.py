@@ -16,8 +16,8 @@ from rtcloud.actions.tasks import new_task_id
 from rtcloud.egress.filing import LIBRARY
 from rtcloud.egress.recording.request import SubscribeStreamUserIds, without_keys
 from rtcloud.errors import ServiceError
-from rtcloud.rooms.ids import RoomRef
-from rtcloud.tasks.task import AUTO_RECORDER, TaskOutput
+from rtcloud.rooms.ids import AUTO_RECORDER, RoomRef
+from rtcloud.tasks.task import TaskOutput
 from tests.kit.api import FakeRooms
 from tests.kit.clock import NOW_MS
 from tests.kit.recording_calls import APP, HOUR_MS, MODEL, STORAGE, World, run

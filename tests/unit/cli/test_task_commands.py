@@ -16,14 +16,14 @@ from rtcloud.accounts.store import Accounts
 from rtcloud.admin import arguments, tables
 from rtcloud.admin.command import AdminError, Site
 from rtcloud.admin.commands import decode, perform
-from rtcloud.rooms.ids import RoomRef
+from rtcloud.rooms.ids import AUTO_RECORDER, RoomRef
 from rtcloud.store import tables as tables_of_store
 from rtcloud.store.bus import LocalBus
 from rtcloud.store.database import open_database
 from rtcloud.store.sealing import Sealer
 from rtcloud.tasks import listing, records
 from rtcloud.tasks.protocol import FIGURES, PREVIEW, PREVIEW_REQUEST, Figures
-from rtcloud.tasks.task import AUTO_RECORDER, NewTask
+from rtcloud.tasks.task import NewTask
 from tests.kit.clock import NOW_MS, StillClock
 
 pytestmark = pytest.mark.anyio

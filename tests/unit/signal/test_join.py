@@ -8,7 +8,7 @@ from rtcloud.accounts.tokens import JoinGrant, verify_join_token
 from rtcloud.accounts.usersig import make_user_sig
 from rtcloud.media.node import Rights
 from rtcloud.rooms.commands import LeaveCause
-from rtcloud.rooms.ids import RoomRef
+from rtcloud.rooms.ids import AUTO_RECORDER, RoomRef
 from rtcloud.rooms.participant import Device, Participant, Role
 from rtcloud.signal.admission import Admission
 from rtcloud.signal.join import (
@@ -24,7 +24,6 @@ from rtcloud.signal.join import (
     JoinService,
     RoomRefusal,
 )
-from rtcloud.tasks.task import AUTO_RECORDER
 
 APP, KEY, NOW = 1400000000, "5bd2850fff3ecb11d7c805251c51ee46", 1_700_000_000_000
 

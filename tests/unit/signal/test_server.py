@@ -14,7 +14,7 @@ from rtcloud.accounts.tokens import JoinGrant, TokenError, make_join_token
 from rtcloud.clock import SystemClock
 from rtcloud.rooms import facts
 from rtcloud.rooms.commands import LeaveCause
-from rtcloud.rooms.ids import RoomRef
+from rtcloud.rooms.ids import AUTO_RECORDER, RoomRef
 from rtcloud.rooms.service import RoomService
 from rtcloud.signal.admission import Admission
 from rtcloud.signal.connection import OUTBOX_SIZE, Connection
@@ -22,7 +22,6 @@ from rtcloud.signal.joining import JoinAttempt, parse_v0
 from rtcloud.signal.outputs import Hangup, Send
 from rtcloud.signal.server import SignalServer
 from rtcloud.signal.session import Session
-from rtcloud.tasks.task import AUTO_RECORDER
 
 pytestmark = pytest.mark.anyio
 

@@ -19,9 +19,8 @@ from rtcloud.egress.recording.request import (
     VideoParams,
 )
 from rtcloud.egress.robot import IDLE
-from rtcloud.rooms.ids import RoomRef
+from rtcloud.rooms.ids import AUTO_RECORDER, RoomRef
 from rtcloud.tasks.standing import Standing
-from rtcloud.tasks.task import AUTO_RECORDER
 
 STREAM_TYPES = {"av": 0, "audio": 1, "video": 2}
 #: Of a mixed one: a wide picture that one can read, at less than half the load of 30 per second.
