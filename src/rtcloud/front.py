@@ -43,6 +43,7 @@ from rtcloud.signal.server import SignalServer
 from rtcloud.stats.observing import Observer
 from rtcloud.stats.recorder import Recorder
 from rtcloud.store import nodes
+from rtcloud.store.objects import FILES
 from rtcloud.store.space import Space
 from rtcloud.tasks.store import TaskStore
 from rtcloud.tls import Certificate
@@ -95,7 +96,7 @@ async def open_rooms(
     if config.demo:
         from rtcloud.gateway.demo import demo_routes
 
-        routes += demo_routes(lambda: accounts.credentials(endpoint), config.directory / "files", clock)
+        routes += demo_routes(lambda: accounts.credentials(endpoint), config.directory / FILES, clock)
 
     sender = await stack.enter_async_context(
         Sender(foundation.database, foundation.sealer, foundation.bus, clock, allow_private=config.allow_private)

@@ -20,7 +20,7 @@ from rtcloud.outgoing.tunnel import Tunnel
 from rtcloud.rooms.participant import Role, TerminalType, UserType
 from rtcloud.store import sealing
 from rtcloud.store.database import DatabaseClosedError
-from rtcloud.store.objects import LocalObjects
+from rtcloud.store.objects import FILES, LocalObjects
 from rtcloud.tasks import records
 from rtcloud.tasks.supervisor import Supervisor
 from rtcloud.tasks.task import Identity
@@ -45,7 +45,7 @@ async def running_worker(foundation: Foundation) -> AsyncIterator[asyncio.Task[N
 async def _running(foundation: Foundation, dialer: Dialer, tunnel: str) -> AsyncIterator[asyncio.Task[None]]:
     directory = foundation.config.directory.resolve()
     stores = Storages(
-        LocalObjects(directory / "files"),
+        LocalObjects(directory / FILES),
         library=LocalObjects(directory / DIRECTORY, "media library"),
         settings=foundation.config.storage,
         dialer=dialer,

@@ -14,14 +14,13 @@ from rtcloud.admin.tasks import TaskWord
 from rtcloud.egress.filing import LIBRARY
 from rtcloud.egress.publishing.events import RelayKind
 from rtcloud.egress.recording.events import RecordingKind
-from rtcloud.store.objects import Bucket, safe_key
+from rtcloud.store.objects import FILES, Bucket, safe_key
 from rtcloud.store.sealing import Sealer, SealError
 from rtcloud.tasks import listing, recorded, records
 from rtcloud.tasks.kinds import TaskKind, Trouble
 from rtcloud.tasks.recorded import KnownFile, Recording
 from rtcloud.vod.entry import DIRECTORY
 
-FILES = "files"
 KEY_CHARACTERS = 512  # as in requests
 _KINDS: dict[str, TaskKind] = {kind.name: kind for kind in (RecordingKind(), RelayKind())}
 

@@ -23,6 +23,8 @@ from obstore.store import LocalStore, MemoryStore
 DISK_FULL, UNREACHABLE, TIMED_OUT = "DiskFull", "Unreachable", "RequestTimeout"
 #: that say nothing of the object
 OUT_OF_REACH = frozenset({DISK_FULL, UNREACHABLE, TIMED_OUT})
+#: of the data directory; what goes to no other store lies there
+FILES = "files"
 SEGMENT_BYTES = 250  # the longest names of the documents
 #: by the end of a name: so that a browser plays what it gets
 CONTENT_TYPES = {
@@ -102,7 +104,7 @@ class LocalObjects:
 
     is_remote = False
 
-    def __init__(self, root: Path, place: str = "files") -> None:
+    def __init__(self, root: Path, place: str = FILES) -> None:
         root.mkdir(parents=True, exist_ok=True)
         self.place = place
         self.root = root
