@@ -8,6 +8,7 @@ Where the stream pauses (``pause``) or its picture changes size (``resize``) a s
 next one does not continue it. A gap keeps its length: times, and the segments' names, are those of the wall clock.
 """
 
+import contextlib
 import os
 import shutil
 from collections.abc import Callable, Iterable
@@ -308,8 +309,13 @@ class HlsWriter:
 
     def _append(self, segment: _OpenSegment, data: bytes) -> None:
         view = memoryview(data)
-        while view:
-            view = view[os.write(segment.descriptor, view) :]
+        try:
+            while view:
+                view = view[os.write(segment.descriptor, view) :]
+        except OSError:  # half of an access unit would be a fault of the file's
+            with contextlib.suppress(OSError):
+                os.ftruncate(segment.descriptor, segment.size)
+            raise
         segment.size += len(data)
 
     def _flush(self, segment: _OpenSegment) -> None:

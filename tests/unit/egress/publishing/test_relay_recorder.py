@@ -237,7 +237,7 @@ def test_what_was_recorded_until_the_disk_was_full_is_in_the_files(
 
     def write_while_there_is_room(descriptor: int, data: bytes) -> int:
         if is_full.is_set():
-            write(descriptor, data[:100])
+            write(descriptor, data[:100])  # as much as there was room for
             raise OSError(errno.ENOSPC, "No space left on device")
         return write(descriptor, data)
 
@@ -252,6 +252,8 @@ def test_what_was_recorded_until_the_disk_was_full_is_in_the_files(
     with pytest.raises(OSError, match="No space left"):
         recorder.close(seconds * 90_000)
     is_full.clear()
+    (left,) = shell.directory.glob("*.ts")
+    assert left.stat().st_size % 188 == 0
     (product,) = shell.finish(asked)
     assert abs(product.end_ms - product.begin_ms - seconds * 1000) < 500
     (segment,) = shell.closed("segment")
