@@ -187,6 +187,8 @@ async def test_a_relay_goes_on_when_the_disk_is_full_and_keeps_what_it_recorded(
                 assert "full" in await asyncio.to_thread(cdn.streams)
                 await asyncio.sleep(1)
             await asyncio.to_thread(disk.clear)
+            failed = await receiver.expect(308, of(task), within=10)
+            assert failed.payload["Code"] == "RecordingFailed"
             await asyncio.to_thread(cloud.stop_relay, task)
             assert (await receiver.expect(310, of(task), within=30)).payload["Status"] == 0
     folder = server.data / "files" / BUCKET / task

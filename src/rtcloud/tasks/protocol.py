@@ -16,6 +16,8 @@ import msgspec
 
 JOURNAL = "journal.jsonl"
 LOCK = "job.lock"
+#: what ``Noted`` says when the job goes on without writing files (callback 308)
+RECORDING_FAILED = "RecordingFailed"
 #: What a job says of itself each second, as JSON (``Figures``), replaced atomically; and its picture, made within a
 #: moment after the request appears (an empty file, removed when the picture is there). All in the attempt's directory.
 FIGURES = "figures.json"

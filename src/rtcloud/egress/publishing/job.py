@@ -37,7 +37,7 @@ from rtcloud.mixer.encoding import EncodedPacket, VideoCodec
 from rtcloud.outgoing.dialing import Dialer
 from rtcloud.rooms.ids import RoomRef
 from rtcloud.tasks.job import JobShell
-from rtcloud.tasks.protocol import Ended, Figures, Left, Noted, Pass, Started, Stop, Token, Update
+from rtcloud.tasks.protocol import RECORDING_FAILED, Ended, Figures, Left, Noted, Pass, Started, Stop, Token, Update
 
 #: the outputs have so long to say goodbye
 CLOSE_OUTPUTS_WITHIN = 3.0
@@ -344,7 +344,7 @@ class Relay:
         _log.error("the relay is not recorded any more", exc_info=error)
         self._recorder = None
         message = f"the files cannot be written: {error.strerror}"
-        self._shell.report(Noted(at_ms=self._now_ms(), code="RecordingFailed", message=message))
+        self._shell.report(Noted(at_ms=self._now_ms(), code=RECORDING_FAILED, message=message))
 
     def _figures(self) -> Figures:
         return self._gauge.look(

@@ -2,10 +2,10 @@
 
 301 with the first job in the room, 306 with each later one, 303 when the store was asked (one elsewhere) or when the
 first file is ready to go up, 307 when an index names its first segment, 304 when that index is in its place, 308 when
-the store refuses (once for each of its codes), 309 for each picture of the layout that cannot be had, 302 when the
-robot has left for good, then 305 when all HLS is in its place and 310 when the MP4 files are. Files of the media
-library are told of by 311 and 312 instead (``committing``). ``Progress`` (in the task's row) notes what was told, so
-each comes once, whatever dies in between.
+the store refuses (once for each of its codes) and when a relay's files cannot be written any more, 309 for each
+picture of the layout that cannot be had, 302 when the robot has left for good, then 305 when all HLS is in its place
+and 310 when the MP4 files are. Files of the media library are told of by 311 and 312 instead (``committing``).
+``Progress`` (in the task's row) notes what was told, so each comes once, whatever dies in between.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from rtcloud.egress.recording import committing
 from rtcloud.egress.recording.committing import HLS, Commitments
 from rtcloud.tasks.kinds import Refusal, Trouble
 from rtcloud.tasks.lifecycle import Task, TaskFile
-from rtcloud.tasks.protocol import AnyJobEvent, FileClosed, ImageMissing, Left, Started
+from rtcloud.tasks.protocol import RECORDING_FAILED, AnyJobEvent, FileClosed, ImageMissing, Left, Noted, Started
 from rtcloud.vod.entry import Entry
 
 LEFTOVER_MS = 10 * 60_000  # after the end, with the store refusing: 305 and 310 say that files remain here
@@ -73,6 +73,8 @@ class Teller:
                 self._left(event.leave_code)
             case ImageMissing():
                 self._image_missing(event.url)
+            case Noted(code=code, message=message) if code == RECORDING_FAILED:
+                self._error(code, message)
             case _:
                 pass
 
@@ -111,6 +113,9 @@ class Teller:
         said = f"{code}: {message}"[:TROUBLE_CHARACTERS]
         self._trouble(said)
         self.progress.refusal = said  # stays when another file was taken
+        self._error(code, message)
+
+    def _error(self, code: str, message: str) -> None:
         if code not in self.progress.refusals and len(self.progress.refusals) < REFUSALS:
             self.progress.refusals.append(code)
             self._tell(RecordingEvent.UPLOAD_ERROR, {"Code": code, "Message": message})

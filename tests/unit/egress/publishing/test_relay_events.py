@@ -13,7 +13,7 @@ from rtcloud.rooms.ids import RoomRef
 from rtcloud.tasks.attempts import is_sound
 from rtcloud.tasks.kinds import Reaction, Refusal
 from rtcloud.tasks.lifecycle import Desired, State, Task, TaskFile
-from rtcloud.tasks.protocol import AnyJobEvent, Ended, FileClosed, Left, OutputChanged, Started
+from rtcloud.tasks.protocol import AnyJobEvent, Ended, FileClosed, Left, Noted, OutputChanged, Started
 
 KIND = RelayKind()
 NOW = 1_700_000_000_000
@@ -234,6 +234,18 @@ def test_the_job_is_admitted_to_every_room_that_the_mix_takes_users_from_and_fee
     assert (there.ref, there.user_id, there.attributes) == (RoomRef(1400, False, "other"), "robot", {})
     assert (feeder.ref, feeder.user_id) == (RoomRef(1400, True, "88"), "feeder")
     assert feeder.attributes[FEEDBACK] == feedback_mark("T")
+
+
+def test_a_recording_that_ends_before_its_relay_is_told_once_and_without_the_store_being_at_fault() -> None:
+    given = replace(task(request(**recorded("hls"))), leave_code=None)
+    failed = Noted(at_ms=NOW, code="RecordingFailed", message="the files cannot be written: No space left on device")
+    reaction = KIND.on_event(given, 0, failed)
+    (told,) = reaction.callbacks
+    assert told.info["Payload"] == {"Code": failed.code, "Message": failed.message}
+    given = replace(given, progress=reaction.progress)
+    assert KIND.trouble(given.progress) is None
+    assert not KIND.on_event(given, 1, failed).callbacks
+    assert not KIND.on_event(task(request()), 0, failed).callbacks
 
 
 def test_nobody_in_a_room_learns_a_tasks_id_which_opens_its_files() -> None:
