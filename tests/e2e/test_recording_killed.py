@@ -36,6 +36,7 @@ from tests.kit.workers import job_of
 
 pytestmark = [
     pytest.mark.e2e,
+    pytest.mark.alone,
     pytest.mark.filterwarnings("ignore:datetime.datetime.utcfromtimestamp"),
     pytest.mark.timeout(600),  # rounds wait for as long as a busy machine makes them
 ]

@@ -37,6 +37,7 @@ from tests.kit.relaying import (
 
 pytestmark = [
     pytest.mark.e2e,
+    pytest.mark.alone,
     pytest.mark.interop,
     pytest.mark.filterwarnings("ignore:datetime.datetime.utcfromtimestamp"),
 ]

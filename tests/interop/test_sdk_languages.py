@@ -79,13 +79,13 @@ def remove(application: int, **changes: Any) -> Call:
     return {"action": "RemoveUser", "parameters": parameters, **changes}
 
 
-def record(tenant: Tenant, room: str, **changes: Any) -> Call:
+def record(tenant: Tenant, room: str, *, robot: str = "recorder", **changes: Any) -> Call:
     parameters = {
         "SdkAppId": tenant.allowed,
         "RoomId": room,
         "RoomIdType": 0,
-        "UserId": "recorder",
-        "UserSig": tenant.server.user_sig("recorder"),
+        "UserId": robot,
+        "UserSig": tenant.server.user_sig(robot),
         "RecordParams": {
             "RecordMode": 2,
             "StreamType": 0,
@@ -131,7 +131,8 @@ def test_every_way_of_signing_is_understood(sdk: Sdk, tenant: Tenant) -> None:
 
 def test_nested_structures_arrive_whole(sdk: Sdk, tenant: Tenant) -> None:
     room = f"会议室 {sdk.language} +&=%"
-    for way, (outcome,) in sdk.each_way([record(tenant, room)]):
+    calls = [{**record(tenant, room, robot=f"recorder{number}"), **way} for number, way in enumerate(WAYS)]
+    for way, outcome in zip(WAYS, sdk.run(calls), strict=True):
         assert "response" in outcome, (way, outcome)
         assert outcome["response"]["TaskId"]
 
