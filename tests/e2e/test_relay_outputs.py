@@ -153,18 +153,6 @@ def test_a_user_with_the_robots_id_ends_the_relay(house: House) -> None:
     has_ended(house, relay)
 
 
-def test_a_killed_job_is_back_within_five_seconds(house: House) -> None:
-    relay = alone(house, 5208, "killed")
-    killed_ms = time.time() * 1000
-    house.kill_job(relay)
-    relay.wait_for(CONNECTING, RUNNING, RECOVERING, RUNNING)
-    back_ms = int(told(house.receiver, relay.task_id, relay.urls[0])[-1].info["EventMsTs"])
-    assert back_ms - killed_ms < 5000
-    assert probes.decode_all(house.pull("killed", 1).path) == ""
-    relay.stop()
-    relay.wait_for(CONNECTING, RUNNING, RECOVERING, RUNNING, DISCONNECTING, IDLE)
-
-
 def test_a_killed_cdn_is_found_again_and_the_other_output_does_not_notice(house: House, tmp_path: Path) -> None:
     house.stage.enter(5209, "person5209", Act(9))
     with Cdn(tmp_path / "frail") as frail:

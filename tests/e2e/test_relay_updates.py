@@ -1,4 +1,5 @@
-"""A relay that is changed while it runs: viewers see the change and no trace of it else; nonsense changes nothing."""
+"""A relay that is changed while it runs: viewers see the change and no trace of it else; nonsense changes nothing. And
+one whose job dies, which is soon back: both are seen in times, so that nothing else runs meanwhile."""
 
 import random
 import statistics
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentCloudSDKException
 
+from tests.kit import probes
 from tests.kit.acts import Act
 from tests.kit.aired import Aired, Box, boxes, steps_ms
 from tests.kit.house import House, Relay, open_house
@@ -20,6 +22,7 @@ from tests.kit.relaying import (
     GRID,
     HEIGHT,
     IDLE,
+    RECOVERING,
     RUNNING,
     SCREEN_SHARING,
     WIDTH,
@@ -32,6 +35,7 @@ from tests.kit.relaying import (
     places,
     stream,
     text_mark,
+    told,
     video,
 )
 
@@ -256,3 +260,17 @@ def test_what_makes_no_sense_is_refused_and_changes_nothing(house: House, cdn_na
     relay.stop()
     relay.wait_for(1, RUNNING, DISCONNECTING, IDLE)
     assert refused(relay, 7, VideoParams=video(GRID)) == "ResourceNotFound"
+
+
+def test_a_killed_job_is_back_within_five_seconds(house: House, cdn_name: str) -> None:
+    relay = house.relay(ROOM, cdn_name, VideoParams=video(width=320, height=180), AudioParams=audio())
+    house.cdn.wait_for(cdn_name)
+    relay.wait_for(1, RUNNING)
+    killed_ms = time.time() * 1000
+    house.kill_job(relay)
+    relay.wait_for(1, RUNNING, RECOVERING, RUNNING)
+    back_ms = int(told(house.receiver, relay.task_id, relay.urls[0])[-1].info["EventMsTs"])
+    assert back_ms - killed_ms < 5000
+    assert probes.decode_all(house.pull(cdn_name, 1).path) == ""
+    relay.stop()
+    relay.wait_for(1, RUNNING, RECOVERING, RUNNING, DISCONNECTING, IDLE)
