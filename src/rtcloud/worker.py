@@ -22,7 +22,7 @@ from rtcloud.store import sealing
 from rtcloud.store.database import DatabaseClosedError
 from rtcloud.store.objects import FILES, LocalObjects
 from rtcloud.tasks import records
-from rtcloud.tasks.supervisor import Supervisor
+from rtcloud.tasks.supervisor import POLL_ALONE_SECONDS, POLL_SECONDS, Supervisor
 from rtcloud.tasks.task import Identity
 from rtcloud.vod.entry import DIRECTORY
 
@@ -52,6 +52,7 @@ async def _running(foundation: Foundation, dialer: Dialer, tunnel: str) -> Async
         tunnel=tunnel,
     )
     foundation.hangup.add(lambda config: _renew(foundation, stores, config))
+    is_alone = foundation.config.roles == ("worker",)
     supervisor = Supervisor(
         directory=directory,
         database=foundation.database,
@@ -65,10 +66,11 @@ async def _running(foundation: Foundation, dialer: Dialer, tunnel: str) -> Async
         capacity=thousandths(foundation.config.mixing_cores),
         space=foundation.space,
         keeps_spare=foundation.config.spare_job,
+        poll=POLL_ALONE_SECONDS if is_alone else POLL_SECONDS,
         environment={name: value for name, value in os.environ.items() if name != sealing.ENVIRONMENT},
     )
     supervising = spawn(supervisor.run(), name="supervisor")
-    reloading = spawn(_reload(foundation), name="accounts reload") if foundation.config.roles == ("worker",) else None
+    reloading = spawn(_reload(foundation), name="accounts reload") if is_alone else None
     try:
         with operations.exposed(lambda: _figures(supervisor)):
             yield supervising
