@@ -18,6 +18,8 @@ from rtcloud.mixer.encoding import TICKS, EncodedPacket
 
 #: some seconds of everything
 MAX_WAITING = 2_000
+#: Half of a piece of sound: one that begins sooner after the last says the same again, where another source goes on.
+SAME_PIECE = TICKS // 100
 
 
 class Source(Protocol):
@@ -76,9 +78,9 @@ class Carrier:
         time = packet.time + self._offset
         moment = source.server_clock.to_server(origin) + packet.time * 1_000_000 // TICKS
         last = self._last.get(packet.codec)
+        if last is not None and packet.kind == "audio" and time - last < SAME_PIECE:
+            return
         if last is not None and time <= last:
-            if packet.kind == "audio":
-                return  # where one source goes on from another, both may have the same piece
             time = last + 1
         self._last[packet.codec] = time
         placed = packet if time == packet.time else replace(packet, time=time)

@@ -79,3 +79,11 @@ def test_pictures_go_on_with_a_keyframe_which_is_asked_for() -> None:
         ("video", False),
     ]
     assert not road.carrier.dropped
+
+
+def test_a_piece_of_sound_that_two_sources_have_is_carried_once() -> None:
+    road = Road()
+    road.send("audio", 3)
+    for later in (-FRAME, 0, 90, 800, FRAME - 90):
+        road.carrier.write(EncodedPacket("audio", b"", 3 * FRAME + later, True, "aac"))
+    assert [packet.time for packet in road.kept] == [FRAME, 2 * FRAME, 3 * FRAME, 4 * FRAME - 90]
