@@ -11,6 +11,7 @@ STAMPS := .stamps
 JAVA_CLASSES := target/interop-java
 LISTEN ?= 127.0.0.1:7880
 MEDIA_PORT ?= 7882
+RTMP_LISTEN ?= 127.0.0.1:1935
 DATA ?= data
 ARGS ?=
 # Most tests wait, for media or a deadline. Each module stays in one process; tests/conftest.py has the order.
@@ -29,8 +30,8 @@ help: ## list the verbs
 
 setup: $(STAMPS)/debian $(STAMPS)/native $(STAMPS)/web $(STAMPS)/java ## build everything; the command is then .venv/bin/rtcloud
 
-run: $(STAMPS)/debian-run $(STAMPS)/native $(STAMPS)/web ## start everything on one machine, with the demo page (LISTEN=, MEDIA_PORT=, DATA=)
-	@exec $(BIN)/python tools/run.py --data $(DATA) --listen $(LISTEN) --media-port $(MEDIA_PORT)
+run: $(STAMPS)/debian-run $(STAMPS)/native $(STAMPS)/web ## start everything on one machine, with the demo page (LISTEN=, MEDIA_PORT=, RTMP_LISTEN=, DATA=)
+	@exec $(BIN)/python tools/run.py --data $(DATA) --listen $(LISTEN) --media-port $(MEDIA_PORT) --rtmp-listen "$(RTMP_LISTEN)"
 
 demo: setup ## two headless people talk, are recorded through the official SDK, and a summary is printed
 	@$(BIN)/python tools/demo.py
@@ -58,6 +59,7 @@ check: setup ## formatting, lints, types, import rules, generated files; changes
 	cargo clippy --locked --profile quick --workspace --all-targets -- -D warnings
 	npm run --silent check
 
+ci: export FUZZ_SECONDS ?= 5
 ci: test check ## what .ci/run runs
 
 fix: $(STAMPS)/python $(STAMPS)/node ## format and mend what tools can mend
@@ -72,7 +74,7 @@ gen: $(STAMPS)/native ## write the generated files and the Python lock anew
 	  --no-annotate --no-header --output-file requirements.lock pyproject.toml
 
 fuzz: setup ## feed every parser of network bytes with random input (SECONDS_EACH=)
-	FUZZ_SECONDS=$(or $(SECONDS_EACH),20) cargo test --locked --release --package rtcloud-fuzz
+	$(BIN)/python tools/fuzz_engine.py --seconds $(or $(SECONDS_EACH),20)
 	$(BIN)/python tools/fuzz.py --seconds $(or $(SECONDS_EACH),20)
 
 clean: ## remove what was built (data/ stays)

@@ -31,7 +31,17 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
-async def send(publication: Publication, kind: str, wants_keyframe: asyncio.Event) -> None:
+def picture(uneven: bool, *, keyframe: bool, unix_us: int) -> bytes:
+    """``uneven``: its packets differ by a byte, as browsers split theirs."""
+    if not uneven:
+        return marked_video(VIDEO_PACKETS, VIDEO_BYTES, keyframe=keyframe, unix_us=unix_us)
+    sizes = [VIDEO_BYTES - index % 2 for index in range(VIDEO_PACKETS)]
+    return b"".join(
+        marked_video(1, size, keyframe=keyframe and index == 0, unix_us=unix_us) for index, size in enumerate(sizes)
+    )
+
+
+async def send(publication: Publication, kind: str, wants_keyframe: asyncio.Event, uneven: bool) -> None:
     interval = 1 / FPS if kind == "video" else AUDIO_INTERVAL
     began, count = time.monotonic(), 0
     while True:
@@ -39,7 +49,7 @@ async def send(publication: Publication, kind: str, wants_keyframe: asyncio.Even
         if kind == "video":
             keyframe = wants_keyframe.is_set() or count == 0
             wants_keyframe.clear()
-            frame = marked_video(VIDEO_PACKETS, VIDEO_BYTES, keyframe=keyframe, unix_us=unix_us)
+            frame = picture(uneven, keyframe=keyframe, unix_us=unix_us)
         else:
             frame = marked_audio(AUDIO_BYTES, unix_us=unix_us)
         publication.write(frame, unix_us)
@@ -82,7 +92,7 @@ async def run(order: dict[str, Any]) -> dict[str, Any]:
                     publication: Publication = await room.publish_video(width=1280, height=720)
                 else:
                     publication = await room.publish_audio()
-                aio_tasks.append(asyncio.create_task(send(publication, kind, wants_keyframe)))
+                aio_tasks.append(asyncio.create_task(send(publication, kind, wants_keyframe, order["uneven"])))
         for room in rooms[publishers:]:
             aio_tasks.append(asyncio.create_task(watch(room, asyncio.Event())))
         receivers = rooms if order["meeting"] else rooms[publishers:]

@@ -9,6 +9,7 @@ import hypothesis
 import pytest
 
 from tests.kit.receiver import Receiver
+from tests.kit.repeating import Repeating
 from tests.kit.server import Server
 from tests.kit.turns import Turns
 
@@ -34,8 +35,10 @@ _TURNS = pytest.StashKey[Turns]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    turns = None
     if hasattr(config, "workerinput"):  # one of several processes, by pytest-xdist
-        config.stash[_TURNS] = Turns()
+        turns = config.stash[_TURNS] = Turns()
+    config.pluginmanager.register(Repeating(turns), "repeating")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -12,6 +12,9 @@ has_cjk_font() { find /usr/share/fonts -name '*CJK*' | grep -q .; }
 has_compiler() { command -v cc && command -v c++; }
 has_cmake() { command -v cmake; }
 has_jdk() { command -v java && command -v javac; }
+# rtmp2sink, an H.264 and an AAC encoder, and what stands between them
+has_gstreamer() { command -v gst-launch-1.0 && command -v gst-inspect-1.0; }
+has_element() { gst-inspect-1.0 --exists "$1"; }
 has_ip() { command -v ip || [ -x /usr/sbin/ip ]; }
 has_maven() { command -v mvn; }
 has_nginx() { command -v nginx || [ -x /usr/sbin/nginx ]; }
@@ -23,6 +26,11 @@ want cmake has_cmake
 if [ "${1:-}" != run ]; then
   want chromium sh -c 'command -v chromium || command -v chromium-browser || command -v google-chrome'
   want ffmpeg sh -c 'command -v ffmpeg && command -v ffprobe'
+  want gstreamer1.0-tools has_gstreamer
+  want gstreamer1.0-plugins-base has_element videotestsrc
+  want gstreamer1.0-plugins-good has_element flvmux
+  want gstreamer1.0-plugins-bad has_element rtmp2sink
+  want gstreamer1.0-plugins-ugly has_element x264enc
   want default-jdk-headless has_jdk
   want maven has_maven
   want iproute2 has_ip

@@ -48,6 +48,8 @@ NEVER: Mapping[str, str] = {
     r"DryRunOperation": "no action has a DryRun parameter",
     r"FailedOperation": "a more precise one of its kind is always known",
     r"FailedOperation\.CRUnsupportMethod": "every way of recording that the documents have is built",
+    r"FailedOperation\.NotRtmpFunction": "RTMP needs no licence: whoever may call the action has it",
+    r"FailedOperation\.QueryTaskInfoFailed": "a fault of ours is `InternalError`",
     r"InternalError\..*": "a fault of ours is `InternalError`; its cause is logged under the RequestId",
     r"InvalidParameter\.(BodyParamsError|EncodeParams|UrlParamsError)": "what cannot be read is `InvalidParameter`",
     r"ResourceInUse": "what can be in use is a policy's name, and that has a code of its own",

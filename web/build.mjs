@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const pages = [
-  { source: "web/demo", entries: ["main"], target: "src/rtcloud/gateway/static/demo", minify: true },
+  { source: "web/demo", entries: ["main", "whep"], target: "src/rtcloud/gateway/static/demo", minify: true },
   { source: "tests/page", entries: ["main", "source-worker"], target: "tests/page/dist", minify: false },
 ];
 

@@ -1,6 +1,6 @@
 """The Rust half (``crates/media-py``). Only ``media/native.py`` and ``client/native.py`` import this."""
 
-from typing import final
+from typing import Literal, final
 
 __all__ = ["Frame", "Node", "Peer", "__version__", "probe_access_unit", "probe_opus_packet", "protocol_samples"]
 
@@ -8,7 +8,7 @@ __version__: str
 
 @final
 class Node:
-    """A running media node: shard threads, one UDP socket. Commands and events are msgpack (``media/node.py``)."""
+    """A running media node: shard threads and sockets. Commands and events are msgpack (``media/node.py``)."""
 
     def __new__(cls, config: bytes) -> Node:
         """``config``: msgpack of ``NodeConfig``. Raises OSError (address in use…) or ValueError."""
@@ -25,6 +25,9 @@ class Node:
 
     def drain_logs(self, max: int) -> list[tuple[int, str, str]]:
         """(Python logging level, target, message) of at most ``max`` waiting log records."""
+
+    def overload(self, room: str) -> Literal["", "cpu", "bandwidth"]:
+        """Why nobody else may enter a room; that of an unknown one may be any shard's."""
 
     def status(self) -> bytes:
         """msgpack of ``NodeStatus``."""

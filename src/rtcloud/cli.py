@@ -62,8 +62,9 @@ def _parser(*, jobs_only: bool) -> argparse.ArgumentParser:
 
     task = verbs.add_parser(
         "task",
-        help="recordings and relays: which run, how they do, what they show",
-        description="Recordings and relays: which run, how they do, what they show. Without a verb: lists them.",
+        help="recordings, relays, what comes in: which run, how they do, what they show",
+        description="Recordings, relays, what comes in: which run, how they do, what they show. Without a verb: lists "
+        "them.",
     )
     task_verbs = admin.add_task_parsers(task)
     task.set_defaults(run=_admin)
@@ -74,6 +75,29 @@ def _parser(*, jobs_only: bool) -> argparse.ArgumentParser:
         "-o", "--output", metavar="FILE", help="where to write it; - is stdout (default: TASK.png in this directory)"
     )
     preview.set_defaults(run=_task_preview)
+
+    ingest = verbs.add_parser(
+        "ingest",
+        help="what comes into rooms: pushed by RTMP or WHIP, pulled from addresses",
+        description="What comes into rooms: pushed by RTMP or WHIP, pulled from addresses. Without a verb: lists it.",
+    )
+    admin.add_ingest_parsers(ingest)
+    ingest.set_defaults(run=_admin)
+
+    media = verbs.add_parser(
+        "media",
+        help="what goes through the media engine now: rooms, tracks, bitrates, loss, CPU",
+        description="What goes through the media engine now.",
+    )
+    top = admin.add_media_parsers(media)
+    top.add_argument("--once", action="store_true", help="print it once, and end (also without a terminal)")
+    top.add_argument(
+        "--sort",
+        choices=("bitrate", "loss", "jitter", "fps", "receivers", "freezes", "user"),
+        default="bitrate",
+        help="which tracks come first (default: %(default)s; in the view the first letter chooses, z for freezes)",
+    )
+    media.set_defaults(run=_media_top)
 
     recording = verbs.add_parser(
         "recording",
@@ -291,6 +315,24 @@ def _task_preview(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _media_top(arguments: argparse.Namespace) -> int:
+    from rtcloud.admin import arguments as admin
+    from rtcloud.admin import top
+    from rtcloud.admin.command import AdminError
+
+    command, sort = admin.made_from(arguments), top.NAMES[arguments.sort]
+    try:
+        if arguments.json:
+            _print_json(_asked(arguments, command))
+        elif arguments.once or not (sys.stdin.isatty() and sys.stdout.isatty()):
+            print(top.render(_asked(arguments, command), sort, top.Window(0, None)))
+        else:
+            top.watch(lambda: _asked(arguments, command), sort)
+    except AdminError as error:
+        return _refused(error)
+    return 0
+
+
 def _asked(arguments: argparse.Namespace, command: "Command") -> Any:
     """The answer of the running server, or without one of its data directory. Raises AdminError."""
     from rtcloud.admin import local, socket
@@ -319,6 +361,10 @@ def _config_check(arguments: argparse.Namespace) -> int:
         target["key"] = "…" if target["key"] else ""
     for store in loaded["storage"]:
         store["access_key"], store["secret_key"] = ("…" if store[name] else "" for name in ("access_key", "secret_key"))
+    loaded["ice_servers"] = [
+        f"{server.split(' ')[0]} …" if " " in server else server for server in loaded["ice_servers"]
+    ]
+    loaded["turn_secret"] = "…" if loaded["turn_secret"] else ""
     if arguments.json:
         _print_json(loaded)
     else:

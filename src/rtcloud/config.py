@@ -26,6 +26,10 @@ TABLES = ("callbacks", "limits", "storage")
 ROLES = ("api", "signal", "media", "sender", "worker")
 _PUBLIC = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?")
 _ENDPOINT = re.compile(r"https?://[A-Za-z0-9._{}-]+(:[0-9]{1,5})?/?|https?://\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?/?")
+_STUN_SERVER = re.compile(r"stun:([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?")
+_TURN_URL = re.compile(r"turns?:[A-Za-z0-9.:?=\[\]_-]+")
+#: No part may hold what would end a quoted string of a header.
+_ICE_SERVER = re.compile(r"(stun|turn)s?:[A-Za-z0-9.:?=\[\]_-]+( [!#-\[\]-~]+ [!#-\[\]-~]+)?")
 
 
 class CallbackSetting(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -33,12 +37,9 @@ class CallbackSetting(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
     url: Annotated[str, Meta(description="http or https address")]
     key: Annotated[str, Meta(description="signs the events; at most 32 letters and digits")] = ""
-    groups: Annotated[tuple[int, ...], Meta(description="event groups: 1 room, 2 media, 3 recording, 4 relay")] = (
-        1,
-        2,
-        3,
-        4,
-    )
+    groups: Annotated[
+        tuple[int, ...], Meta(description="event groups: 1 room, 2 media, 3 recording, 4 relay, 7 ingest")
+    ] = (1, 2, 3, 4, 7)
     events: Annotated[tuple[int, ...], Meta(description="event types that are wanted; empty: all of the groups")] = ()
     sdk_app_id: Annotated[int, Meta(description="0: the first application")] = 0
 
@@ -68,17 +69,57 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=Tr
     public_url: Annotated[
         str, Meta(description="what the media library's addresses begin with, as players reach it; empty: listen's")
     ] = ""
-    media_port: Annotated[int, Meta(description="UDP port of all media; 0 takes a free one", ge=0, le=65535)] = 7882
+    media_port: Annotated[
+        int, Meta(description="port of all media, UDP and TCP; 0 takes a free one", ge=0, le=65535)
+    ] = 7882
+    media_listen: Annotated[
+        tuple[str, ...],
+        Meta(description="HOST:PORT of all media, [::]:7882 for IPv6 and IPv4; empty: listen's host and media_port"),
+    ] = ()
+    media_tcp: Annotated[
+        bool, Meta(description="take media over TCP too, of clients that UDP does not get through to")
+    ] = True
     media_addresses: Annotated[
         tuple[str, ...],
         Meta(description="IP addresses that clients reach this machine at; empty: found out at the start"),
     ] = ()
+    media_stun: Annotated[
+        tuple[str, ...],
+        Meta(description="stun:HOST[:PORT] of servers asked at the start which address clients reach this machine at"),
+    ] = ()
+    media_cpu_limit: Annotated[
+        float,
+        Meta(description="share of a core from which on a thread of media takes nobody else; 0: no limit", ge=0, le=1),
+    ] = 0.9
+    media_bandwidth_limit: Annotated[
+        int, Meta(description="Mbit/s of media sent from which on nobody else is taken; 0: no limit", ge=0, le=10**7)
+    ] = 0
+    egress_gso: Annotated[bool, Meta(description="hand packets for one viewer to the system together")] = True
+    egress_padding: Annotated[bool, Meta(description="pad a picture's packets to one size")] = True
+    egress_hold_ms: Annotated[
+        int, Meta(description="ms that video may wait for the rest of its picture", ge=0, le=100)
+    ] = 5
     media_shards: Annotated[
         int, Meta(description="threads that forward packets; 0: one per core less one", ge=0, le=256)
     ] = 0
     roles: Annotated[
         tuple[str, ...], Meta(description=f"what this process does: some of {', '.join(ROLES)}; worker may run alone")
     ] = ROLES
+    ice_servers: Annotated[
+        tuple[str, ...],
+        Meta(description="STUN and TURN servers that clients are told of: URI, or URI USER CREDENTIAL"),
+    ] = ()
+    turn_urls: Annotated[
+        tuple[str, ...],
+        Meta(description="turn:HOST[:PORT] of servers that share turn_secret: clients get credentials for them"),
+    ] = ()
+    turn_secret: Annotated[str, Meta(description="secret that is shared with those servers")] = ""
+    turn_secret_file: Annotated[str, Meta(description="file that holds it, instead")] = ""
+    turn_ttl: Annotated[int, Meta(description="seconds that those credentials hold", ge=60, le=7 * 86_400)] = 86_400
+    rtmp_listen: Annotated[str, Meta(description="HOST:PORT where RTMP clients push into rooms; empty: nowhere")] = ""
+    rtmps_listen: Annotated[
+        str, Meta(description="the same with TLS, by the certificate of tls_cert; empty: nowhere")
+    ] = ""
     tls_cert: Annotated[str, Meta(description="PEM file of the certificate and what signed it; HTTPS with tls_key")] = (
         ""
     )
@@ -115,7 +156,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=Tr
     mixing_cores: Annotated[
         float,
         Meta(
-            description="cores of this machine that relay tasks may use; 0: no limit, -1: three quarters of them",
+            description="cores of this machine that tasks may plan to use; 0: no limit, -1: three quarters of them",
             ge=-1,
             le=65_536,
         ),
@@ -161,12 +202,12 @@ def public_url(config: Config, endpoint: str) -> str:
     return f"{scheme}://{f'[{address}]' if ':' in address else address}:{rest.rpartition(':')[2]}"
 
 
-def parse_address(text: str) -> tuple[str, int]:
+def parse_address(text: str, key: str = "listen") -> tuple[str, int]:
     """``HOST:PORT`` or ``[IPv6]:PORT``."""
     host, separator, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not separator or not host or not port.isdecimal() or int(port) > 65535:
-        raise ConfigError(f"listen: {text!r} is not HOST:PORT")
+        raise ConfigError(f"{key}: {text!r} is not HOST:PORT")
     return host, int(port)
 
 
@@ -240,14 +281,43 @@ def local_addresses(listen_host: str) -> list[str]:
         return [socket.gethostbyname(listen_host)]
     if not address.is_unspecified:
         return [str(address)]
-    found = []
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("198.51.100.1", 9))  # sends nothing; the kernel picks the interface
-            found.append(probe.getsockname()[0])
-        except OSError:
-            pass
-    return [*found, "127.0.0.1"] if found != ["127.0.0.1"] else found
+    found = [_outward(socket.AF_INET, "198.51.100.1"), "127.0.0.1"]
+    if address.version == 6:
+        found += [_outward(socket.AF_INET6, "2001:db8::1"), "::1"]
+    return list(dict.fromkeys(filter(None, found)))
+
+
+def _outward(family: socket.AddressFamily, elsewhere: str) -> str:
+    """The address that this machine has toward others; nothing when it has none of this family."""
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((elsewhere, 9))  # sends nothing; the kernel picks the interface
+            return str(probe.getsockname()[0])
+    except OSError:
+        return ""
+
+
+def media_places(config: Config, host: str) -> list[tuple[str, int]]:
+    """Where media is listened for. ``host``: what ``listen`` names."""
+    return [parse_address(each, "media_listen") for each in config.media_listen] or [(host, config.media_port)]
+
+
+def stun_servers(config: Config) -> list[tuple[str, int]]:
+    """Host and port of each of ``media_stun``."""
+    found = [match for server in config.media_stun if (match := _STUN_SERVER.fullmatch(server))]
+    return [(match[1].strip("[]"), int(match[2] or 3478)) for match in found]
+
+
+def turn_secret(config: Config) -> str:
+    if not config.turn_secret_file:
+        return config.turn_secret
+    try:
+        secret = Path(config.turn_secret_file).read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"turn_secret_file: {config.turn_secret_file}: {error}") from error
+    if not secret:
+        raise ConfigError(f"turn_secret_file: {config.turn_secret_file} is empty")
+    return secret
 
 
 def _fields(of: type[msgspec.Struct] = Config) -> dict[str, Any]:
@@ -307,6 +377,9 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _check(config: Config) -> None:
     parse_address(config.listen)
+    for key, address in (("rtmp_listen", config.rtmp_listen), ("rtmps_listen", config.rtmps_listen)):
+        if address:
+            parse_address(address, key)
     if config.public_url and not _PUBLIC.fullmatch(config.public_url):
         raise ConfigError(
             f"public_url: {config.public_url!r} is not http:// or https:// with a host, and perhaps a path"
@@ -322,8 +395,22 @@ def _check(config: Config) -> None:
             ipaddress.ip_address(address)
         except ValueError:
             raise ConfigError(f"media_addresses: {address!r} is not an IP address") from None
+    for address in config.media_listen:
+        parse_address(address, "media_listen")
+    if any(_STUN_SERVER.fullmatch(server) is None for server in config.media_stun):
+        raise ConfigError("media_stun: each is stun:HOST[:PORT]")
+    if any(_TURN_URL.fullmatch(server) is None for server in config.turn_urls):
+        raise ConfigError("turn_urls: each is turn:HOST[:PORT] or turns:HOST[:PORT], perhaps with ?transport=")
+    if config.turn_secret and config.turn_secret_file:
+        raise ConfigError("turn_secret, turn_secret_file: one of them, not both")
+    if bool(config.turn_urls) != bool(config.turn_secret or config.turn_secret_file):
+        raise ConfigError("turn_urls, turn_secret: each needs the other")
+    if any(_ICE_SERVER.fullmatch(server) is None for server in config.ice_servers):
+        raise ConfigError("ice_servers: each is stun:HOST[:PORT] or turn:HOST[:PORT], perhaps with USER CREDENTIAL")
     if bool(config.tls_cert) != bool(config.tls_key):
         raise ConfigError("tls_cert, tls_key: HTTPS needs both")
+    if config.rtmps_listen and not config.tls_cert:
+        raise ConfigError("rtmps_listen: RTMPS needs tls_cert and tls_key")
     if config.mixing_cores < 0 and config.mixing_cores != -1:
         raise ConfigError(f"mixing_cores: {config.mixing_cores} is neither a number of cores, 0 nor -1")
     for setting in config.storage:

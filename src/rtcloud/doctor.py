@@ -1,6 +1,7 @@
 """``rtcloud doctor``: what would keep a server from working on this machine."""
 
 import asyncio
+import ipaddress
 import os
 import shutil
 import socket
@@ -11,7 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from rtcloud.clock import SystemClock
-from rtcloud.config import Config, StorageSetting, local_addresses
+from rtcloud.config import Config, StorageSetting, local_addresses, media_places
 from rtcloud.errors import ConfigError
 from rtcloud.tls import Certificate
 
@@ -59,11 +60,12 @@ def _directory(config: Config) -> Iterator[Finding]:
 
 
 def _ports(config: Config) -> Iterator[Finding]:
-    host, port = config.listen_address
-    for name, kind, number in (
-        ("API port", socket.SOCK_STREAM, port),
-        ("media port", socket.SOCK_DGRAM, config.media_port),
-    ):
+    wanted = [("API port", socket.SOCK_STREAM, *config.listen_address)]
+    for host, number in media_places(config, config.listen_address[0]):
+        wanted.append(("media port", socket.SOCK_DGRAM, host, number))
+        if config.media_tcp:
+            wanted.append(("media port, TCP", socket.SOCK_STREAM, host, number))
+    for name, kind, host, number in wanted:
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1 if kind == socket.SOCK_STREAM else 0)
             try:
@@ -74,9 +76,12 @@ def _ports(config: Config) -> Iterator[Finding]:
 
 
 def _addresses(config: Config) -> Iterator[Finding]:
-    given = list(config.media_addresses) or local_addresses(config.listen_address[0])
-    public = any(not address.startswith("127.") for address in given)
+    places = media_places(config, config.listen_address[0])
+    given = list(config.media_addresses) or [each for host, _ in places for each in local_addresses(host)]
+    public = any(not ipaddress.ip_address(address).is_loopback for address in given)
     note = "" if public else "; only this machine can join: set media_addresses"
+    if config.media_stun and not config.media_addresses:
+        note = ", and the one that a STUN server sees"
     yield Finding("media addresses", True, f"{', '.join(given)} are given to clients{note}")
 
 

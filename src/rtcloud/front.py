@@ -7,13 +7,13 @@ import asyncio
 import contextlib
 import secrets
 import socket
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
-from rtcloud import http, operations
+from rtcloud import http, media_metrics, operations
 from rtcloud.accounts.sessions import Sessions
 from rtcloud.accounts.store import write_credentials
 from rtcloud.actions.context import Services
@@ -23,7 +23,15 @@ from rtcloud.aio import spawn
 from rtcloud.apimodel.model import load_catalogue
 from rtcloud.auto_recorder import AutoRecorder
 from rtcloud.callbacks.sender import Sender
-from rtcloud.config import Config, local_addresses, public_url
+from rtcloud.config import (
+    Config,
+    local_addresses,
+    media_places,
+    parse_address,
+    public_url,
+    stun_servers,
+    turn_secret,
+)
 from rtcloud.egress.filing import LIBRARY, Filing
 from rtcloud.egress.publishing import request as publishing
 from rtcloud.egress.recording import request as recording
@@ -32,10 +40,15 @@ from rtcloud.errors import ConfigError
 from rtcloud.foundation import Foundation, Stop
 from rtcloud.gateway.server import Gateway, GatewaySettings
 from rtcloud.gateway.server import routes as api_routes
+from rtcloud.ice import IceServers, parsed
 from rtcloud.images.fetching import Fetcher
 from rtcloud.images.keeping import Images
+from rtcloud.ingest.push.handing import Desk
+from rtcloud.ingest.push.listening import PushServer
 from rtcloud.media.node import MediaNode, NodeConfig
+from rtcloud.media.stun import external_addresses
 from rtcloud.outgoing.dialing import Dialer
+from rtcloud.push_acceptor import PushAcceptor
 from rtcloud.rooms.scenes import Limits
 from rtcloud.rooms.service import RoomService
 from rtcloud.signal.join import JoinService
@@ -51,6 +64,7 @@ from rtcloud.vod.entry import ADDRESS, DIRECTORY
 from rtcloud.vod.library import Library
 from rtcloud.vod.serving import routes as library_routes
 from rtcloud.watermarks.store import Watermarks
+from rtcloud.whip.server import WhipServer
 
 
 def new_id(prefix: str) -> str:
@@ -79,14 +93,34 @@ async def open_rooms(
     observer = Observer(recorder)
     _keep(stack, stop, recorder.run(), "recorder")  # until the rooms have ended
     rooms = RoomService(foundation.database, node, foundation.bus, clock, new_id, limits=limits, observer=observer)
-    signals = SignalServer(rooms, accounts.application, clock, new_id)
+    ice_servers = IceServers(
+        tuple(map(parsed, config.ice_servers)), config.turn_urls, turn_secret(config), config.turn_ttl
+    )
+    signals = SignalServer(rooms, accounts.application, clock, new_id, ice_servers=ice_servers)
     credentials = accounts.credentials(endpoint)
     write_credentials(config.directory / "credentials.json", credentials)
 
     joins = JoinService(accounts.application, clock, rooms.refusal, observer.refused)
     routes: list[BaseRoute] = [*signals.routes(), *joins.routes()]
+    whip = WhipServer(
+        rooms,
+        joins.grant,
+        accounts.application,
+        clock,
+        new_id,
+        observer.refused,
+        lambda: stop.is_asked,
+        ice_servers=ice_servers,
+    )
+    routes += whip.routes()
+    stack.enter_context(operations.exposed(whip.figures))
     routes += operations.routes(
-        lambda: {"rooms": rooms.healthy, "running": not stop.is_asked, "disk": not foundation.space.is_full}
+        lambda: {
+            "rooms": rooms.healthy,
+            "running": not stop.is_asked,
+            "disk": not foundation.space.is_full,
+            "media": not node.overload(""),
+        }
     )
     images = await stack.enter_async_context(_images(foundation))
     library_url = public_url(config, endpoint) + ADDRESS
@@ -98,10 +132,22 @@ async def open_rooms(
 
         routes += demo_routes(lambda: accounts.credentials(endpoint), config.directory / FILES, clock)
 
+    acceptor = PushAcceptor(services, joins, Desk(config.directory.resolve()), observer.refused)
+    pushes = PushServer(acceptor.admit, acceptor.desk)
+    stack.enter_context(operations.exposed(pushes.figures))
     sender = await stack.enter_async_context(
         Sender(foundation.database, foundation.sealer, foundation.bus, clock, allow_private=config.allow_private)
     )
     stack.enter_context(operations.exposed(lambda: _figures(node, rooms, sender, recorder, foundation.space)))
+
+    measured = rooms.measurements
+    stack.enter_context(
+        operations.exposed(
+            lambda: media_metrics.figures(measured),
+            lambda: media_metrics.spreads(measured),
+            lambda: media_metrics.threads(rooms),
+        )
+    )
 
     stop.depend_on(await rooms.start())
     auto_recorder = AutoRecorder(services, rooms, foundation.database, foundation.bus, clock)
@@ -109,16 +155,42 @@ async def open_rooms(
     _keep(stack, stop, auto_recorder.run(), "automatic recording")
     _keep(stack, stop, sender.run(), "callback sender")
     signal_url = await _serve_http(stack, foundation, Starlette(routes=routes), listener, endpoint, certificate)
+    _serve_pushes(stack, foundation, pushes, acceptor.desk, certificate)
     stack.push_async_callback(rooms.close)
     sessions = Sessions(foundation.sealer, accounts)
     directory, sealer = config.directory.resolve(), foundation.sealer
-    site = Site(accounts, foundation.database, foundation.bus, clock, sessions, rooms, directory, sealer, library_url)
+    data, bus = foundation.database, foundation.bus
+    site = Site(accounts, data, bus, clock, sessions, rooms, directory, sealer, library_url, whip.publishers)
     admin = http.make_server(admin_socket.application(site), graceful_seconds=1)
     stop.depend_on(await stack.enter_async_context(_running(admin, admin_socket.listen(config.directory))))
     stack.callback((config.directory / admin_socket.NAME).unlink, missing_ok=True)
     now_ms = clock.now_ms()
     await foundation.database.write(lambda c: nodes.register(c, new_id("ND"), signal_url, now_ms))
     stack.push_async_callback(foundation.database.write, nodes.unregister)
+
+
+def _serve_pushes(
+    stack: contextlib.AsyncExitStack,
+    foundation: Foundation,
+    pushes: PushServer,
+    desk: Desk,
+    certificate: Certificate | None,
+) -> None:
+    """RTMP, and RTMPS with the certificate of HTTPS."""
+    config, stop = foundation.config, foundation.stop
+    if not (config.rtmp_listen or config.rtmps_listen):
+        return
+    plain, encrypted = (
+        http.bind(*parse_address(address), key) if address else None
+        for key, address in (("rtmp_listen", config.rtmp_listen), ("rtmps_listen", config.rtmps_listen))
+    )
+    _keep(stack, stop, desk.serve(desk.listen()), "rtmp hand-over")
+    if plain is not None:
+        _keep(stack, stop, pushes.listen(plain), "rtmp")
+    if encrypted is not None and certificate is not None:
+        context = certificate.context(protocols=())
+        foundation.hangup.add(lambda _: certificate.reload(context))
+        _keep(stack, stop, pushes.listen(encrypted, context), "rtmps")
 
 
 async def _serve_http(
@@ -231,11 +303,18 @@ async def _media_node(config: Config, listener: socket.socket) -> AsyncIterator[
     from rtcloud.media.native import NativeNode
 
     host = str(listener.getsockname()[0])  # a name stands for the address that it was bound to
-    shown = f"[{host}]" if ":" in host else host
+    places = media_places(config, host)
+    hosts = [host for host, _ in places]
     settings = NodeConfig(
-        listen=f"{shown}:{config.media_port}",
-        advertise=list(config.media_addresses) or local_addresses(host),
+        listen=",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in places),
+        advertise=list(config.media_addresses) or await _addresses(config, hosts),
         shards=config.media_shards,
+        tcp=config.media_tcp,
+        cpu_limit=config.media_cpu_limit,
+        bitrate_limit=config.media_bandwidth_limit * 1_000_000,
+        egress_gso=config.egress_gso,
+        egress_padding=config.egress_padding,
+        egress_hold_ms=config.egress_hold_ms,
     )
     try:
         node = NativeNode(settings)
@@ -247,6 +326,17 @@ async def _media_node(config: Config, listener: socket.socket) -> AsyncIterator[
         yield node
     finally:
         await node.close()
+
+
+async def _addresses(config: Config, hosts: Sequence[str]) -> list[str]:
+    """Where clients reach this machine: as others see it, and as it sees itself."""
+    local = list(dict.fromkeys(address for host in hosts for address in local_addresses(host)))
+    servers = stun_servers(config)
+    if not servers:
+        return local
+    families = [socket.AF_INET] if any("." in address for address in local) else []
+    families += [socket.AF_INET6] if any(":" in address for address in local) else []
+    return list(dict.fromkeys([*await external_addresses(servers, families), *local]))
 
 
 @contextlib.asynccontextmanager
@@ -293,6 +383,19 @@ def _figures(
         "media_packets_sent": ("Datagrams sent", True, media.packets_sent),
         "media_bytes_received": ("Bytes received", True, media.bytes_received),
         "media_bytes_sent": ("Bytes sent", True, media.bytes_sent),
+        "media_connections": ("Connections of clients that UDP does not reach", False, media.connections),
+        "media_sent_bitrate": ("Bits sent a second, over 5 s", False, media.bitrate_sent),
+        "media_busiest_shard": (
+            "Share of a core that the busiest thread of media takes",
+            False,
+            max((shard.cpu for shard in media.shards), default=0.0),
+        ),
+        "media_shards_over": (
+            "Threads of media above the limit of CPU, which take nobody else",
+            False,
+            sum(shard.over for shard in media.shards),
+        ),
+        "media_bitrate_over": ("1 while so much is sent that nobody else is taken", False, media.bitrate_over),
         "media_packets_dropped": ("Datagrams dropped, for whatever reason", True, media.packets_dropped),
         "media_commands_refused": ("Commands refused because a queue was full", True, media.commands_refused),
         "media_rooms_failed": ("Rooms ended by a caught fault", True, media.rooms_failed),

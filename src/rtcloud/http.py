@@ -145,8 +145,8 @@ def make_server(app: Any, *, graceful_seconds: int = 5, tls: ssl.SSLContext | No
     )
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """A listening TCP socket. ConfigError when the address cannot be had."""
+def bind(host: str, port: int, key: str = "listen") -> socket.socket:
+    """A listening TCP socket. ConfigError, which names ``key``, when the address cannot be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     server = socket.socket(family, socket.SOCK_STREAM)
     server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -154,7 +154,7 @@ def bind(host: str, port: int) -> socket.socket:
         server.bind((host, port))
     except OSError as error:
         server.close()
-        raise ConfigError(f"listen: {host}:{port}: {error.strerror or error}") from error
+        raise ConfigError(f"{key}: {host}:{port}: {error.strerror or error}") from error
     server.listen(2048)
     server.setblocking(False)
     return server

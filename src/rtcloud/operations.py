@@ -1,10 +1,10 @@
 """/healthz, /readyz and /metrics."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import prometheus_client
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -12,15 +12,33 @@ from starlette.routing import BaseRoute, Route
 
 #: name → (help, is a counter, value)
 Figures = Mapping[str, tuple[str, bool, float]]
+#: name → (help, how many were at most each bound, their sum)
+Spreads = Mapping[str, tuple[str, Sequence[tuple[str, float]], float]]
+#: name → (help, name of the label, value by label); labels are few and never what strangers chose
+Labelled = Mapping[str, tuple[str, str, Mapping[str, float]]]
 
 
 class FigureCollector(Collector):
     """Figures that other parts keep anyway, read when somebody asks."""
 
-    def __init__(self, read: Callable[[], Figures]) -> None:
+    def __init__(
+        self,
+        read: Callable[[], Figures],
+        spreads: Callable[[], Spreads] = dict,
+        labelled: Callable[[], Labelled] = dict,
+    ) -> None:
         self._read = read
+        self._spreads = spreads
+        self._labelled = labelled
 
     def collect(self) -> Iterator[Metric]:
+        for name, (text, buckets, total) in self._spreads().items():
+            yield HistogramMetricFamily(f"rtcloud_{name}", text, buckets=buckets, sum_value=total)
+        for name, (text, label, values) in self._labelled().items():
+            family = GaugeMetricFamily(f"rtcloud_{name}", text, labels=[label])
+            for key, value in values.items():
+                family.add_metric([key], value)
+            yield family
         for name, (text, counts, value) in self._read().items():
             if counts:
                 yield CounterMetricFamily(f"rtcloud_{name}", text, value=value)
@@ -32,9 +50,13 @@ class FigureCollector(Collector):
 
 
 @contextlib.contextmanager
-def exposed(read: Callable[[], Figures]) -> Iterator[None]:
+def exposed(
+    read: Callable[[], Figures],
+    spreads: Callable[[], Spreads] = dict,
+    labelled: Callable[[], Labelled] = dict,
+) -> Iterator[None]:
     """The figures are in /metrics meanwhile."""
-    collector = FigureCollector(read)
+    collector = FigureCollector(read, spreads, labelled)
     prometheus_client.REGISTRY.register(collector)
     try:
         yield

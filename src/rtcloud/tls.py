@@ -6,6 +6,7 @@ the start with one clear line; at a reload it is logged and the one in use stays
 
 import logging
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,10 +25,11 @@ class Certificate:
     chain: Path
     key: Path
 
-    def context(self) -> ssl.SSLContext:
+    def context(self, protocols: Sequence[str] = ("http/1.1",)) -> ssl.SSLContext:
         """TLS 1.2 and later. Raises ConfigError."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.set_alpn_protocols(["http/1.1"])
+        if protocols:
+            context.set_alpn_protocols(protocols)
         self.load_into(context)
         return context
 

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 from rtcloud import operations
 from rtcloud.accounts.tokens import JoinGrant, make_join_token
@@ -15,6 +15,9 @@ from rtcloud.egress.recording.events import RecordingKind
 from rtcloud.egress.storage import Storages
 from rtcloud.errors import internal
 from rtcloud.foundation import Foundation
+from rtcloud.ingest.handling import HOWS, KINDS, note_code
+from rtcloud.ingest.pull.events import IngestKind
+from rtcloud.ingest.push.events import PushKind
 from rtcloud.outgoing.dialing import Dialer
 from rtcloud.outgoing.tunnel import Tunnel
 from rtcloud.rooms.participant import Role, TerminalType, UserType
@@ -59,7 +62,7 @@ async def _running(foundation: Foundation, dialer: Dialer, tunnel: str) -> Async
         sealer=foundation.sealer,
         bus=foundation.bus,
         clock=foundation.clock,
-        kinds=[RecordingKind(), RelayKind()],
+        kinds=[RecordingKind(), RelayKind(), PushKind(), IngestKind()],
         stores=stores,
         make_robot_token=lambda identity: _robot_token(foundation, identity),
         allow_private=foundation.config.allow_private,
@@ -96,6 +99,7 @@ def _figures(supervisor: Supervisor) -> operations.Figures:
         "jobs_restarted": ("Jobs started again after an end that nobody asked for", True, jobs.jobs_restarted),
         "jobs_killed_silent": ("Jobs killed because their heartbeat stopped", True, jobs.jobs_killed_silent),
         "jobs_killed_broken": ("Jobs killed because they broke the protocol", True, jobs.jobs_killed_broken),
+        **_handled(jobs.noted),
         "files_uploaded": ("Files moved to their place", True, uploads.uploaded),
         "files_uploaded_bytes": ("Bytes of those files", True, uploads.bytes),
         "files_refused": ("Refusals of the store", True, uploads.refused),
@@ -103,9 +107,18 @@ def _figures(supervisor: Supervisor) -> operations.Figures:
     }
 
 
+def _handled(noted: Mapping[str, int]) -> operations.Figures:
+    """Of streams that come in, by what became of them."""
+    return {
+        f"ingest_{kind}_{how}": (f"Streams of {kind} that came in, {said}", True, noted.get(note_code(kind, how), 0))
+        for kind in KINDS
+        for how, said in HOWS.items()
+    }
+
+
 def _robot_token(foundation: Foundation, identity: Identity) -> str:
-    secrets = foundation.accounts.sdk_secret_keys(identity.ref.sdk_app_id)
-    if not secrets:
+    application = foundation.accounts.application(identity.ref.sdk_app_id)
+    if application is None:
         raise internal(f"application {identity.ref.sdk_app_id} is gone")
     now_ms = foundation.clock.now_ms()
     grant = JoinGrant(
@@ -113,13 +126,14 @@ def _robot_token(foundation: Foundation, identity: Identity) -> str:
         user_id=identity.user_id,
         expires_ms=now_ms + TOKEN_LIFE_MS,
         role=Role.ANCHOR,
+        scene=application.settings.scenes[0],  # if it opens the room
         can_publish_data=True,
-        robot=True,
+        robot=identity.robot,
         user_type=UserType.NATIVE_SDK,
         terminal_type=TerminalType.LINUX,
         attributes=dict(identity.attributes),
     )
-    return make_join_token(grant, secret_key=secrets[0], now_ms=now_ms)
+    return make_join_token(grant, secret_key=application.secret_keys(now_ms)[0], now_ms=now_ms)
 
 
 async def _reload(foundation: Foundation) -> None:

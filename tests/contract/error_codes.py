@@ -10,6 +10,7 @@ CAM = "unit/actions/test_cam.py"
 STS = "unit/actions/test_sts.py"
 RECORDING = "unit/actions/test_recording_actions.py"
 PUBLISHING = "unit/actions/test_publishing.py"
+INGEST = "unit/actions/test_ingest_actions.py"
 CONSOLE = "unit/actions/test_console.py"
 ROOM = "unit/actions/test_room_actions.py"
 
@@ -23,11 +24,15 @@ SEEN_BY = {
     "AuthFailure.TokenFailure": f"{GATEWAY}::test_who_signs_and_the_signature",
     "AuthFailure.UnauthorizedOperation": f"{GATEWAY}::test_authorisation_comes_before_whether_the_action_is_built",
     "FailedOperation.NotAbility": f"{PUBLISHING}::test_what_this_version_does_not_do_is_said",
+    "FailedOperation.NotAllowed": f"{INGEST}::test_refused_requests_start_nothing",
     "FailedOperation.PolicyFull": f"{CAM}::test_quotas_are_told_with_their_code",
     "FailedOperation.PolicyNameInUse": f"{CAM}::test_a_name_is_taken_once",
     "FailedOperation.RestrictedConcurrency": f"{RECORDING}::test_concurrency_is_limited_also_for_calls_at_once",
     "FailedOperation.RoomNotExist": f"{GATEWAY}::ROOM_UNKNOWN",
     "FailedOperation.SdkAppIdNotExist": f"{ROOM}::test_who_and_what_is_not_there_is_named",
+    "FailedOperation.TaskExist": f"{INGEST}::test_a_user_is_once_in_a_room",
+    "FailedOperation.TaskFinished": f"{INGEST}::test_a_task_exists_until_it_has_ended",
+    "FailedOperation.TaskNotExist": f"{INGEST}::test_a_task_exists_until_it_has_ended",
     "FailedOperation.TempKeyNotAllowed": f"{STS}::test_temporary_credentials_assume_no_role",
     "FailedOperation.UserNotExist": f"{ROOM}::test_who_and_what_is_not_there_is_named",
     "InternalError": f"{GATEWAY}::test_faults_of_ours_and_answers_that_are_too_large",
@@ -41,6 +46,7 @@ SEEN_BY = {
     "InvalidParameter.ResouceError": f"{STS}::policies",
     "InvalidParameter.ResourceError": f"{CAM}::RUN",
     "InvalidParameter.StatementError": f"{CAM}::RUN",
+    "InvalidParameter.StrRoomId": f"{INGEST}::test_refused_requests_start_nothing",
     "InvalidParameter.StrategyFormatError": f"{STS}::policies",
     "InvalidParameter.StrategyInvalid": f"{STS}::policies",
     "InvalidParameter.VersionError": f"{CAM}::RUN",

@@ -5,7 +5,8 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from rtcloud.media.node import AnyCommand, AnyEvent, NodeConfig, NodeStatus, RefusalReason, Rights, Stream
+from rtcloud.media.figures import NodeStatus
+from rtcloud.media.node import AnyCommand, AnyEvent, NodeConfig, RefusalReason, Rights, Stream
 
 _native = pytest.importorskip("rtcloud._native", reason="the engine is not built")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from sqlalchemy import Connection, event, func, insert, select
+from sqlalchemy import Connection, event, func, insert, select, update
 from sqlalchemy.exc import OperationalError
 
 from rtcloud.rooms.ids import RoomRef
@@ -405,6 +405,7 @@ async def test_what_is_too_old_goes_and_what_is_not_stays(database: SqliteDataba
         "user_events": 3,
         "refused_entries": 1,
         "quality_minutes": 1,
+        "tasks": 0,
         "subscriptions": 4,
         "publications": 3,
         "presences": 3,
@@ -419,6 +420,30 @@ async def test_what_is_too_old_goes_and_what_is_not_stays(database: SqliteDataba
         "quality_minutes": 1,
         "refused_entries": 0,
     }
+
+
+async def test_tasks_that_brought_media_in_go_and_others_stay(database: SqliteDatabase) -> None:
+    def work(connection: Connection) -> None:
+        for number in range(300):
+            ended = None if number == 1 else NOW + (DAY_MS if number == 2 else 0)
+            task(connection, f"push{number}", "push", ended)
+        for kind in ("ingest", "recording", "relay"):
+            task(connection, kind, kind, NOW)
+
+    def task(connection: Connection, task_id: str, kind: str, ended_ms: int | None) -> None:
+        ref = RoomRef(APP, True, "7")
+        new = NewTask(task_id, kind, ref, "u", b"{}", expires_ms=0, now_ms=NOW, output=TaskOutput())
+        records.accept(connection, Sealer(bytes(32)), new)
+        records.note_rooms(connection, task_id, [ref])
+        values = {"state": "running" if ended_ms is None else "ended", "ended_ms": ended_ms}
+        connection.execute(update(tables.tasks).where(tables.tasks.c.task_id == task_id).values(values))
+
+    await database.write(work)
+    deleted = await retention.forget(database, NOW + DAY_MS, pause_seconds=0)
+    assert deleted["tasks"] == 299
+    for table in (tables.tasks, tables.task_outputs, tables.task_rooms):
+        left = await database.read(lambda connection: set(connection.scalars(select(table.c.task_id))))  # noqa: B023
+        assert left == {"push1", "push2", "recording", "relay"}, table.name
 
 
 async def test_much_that_is_too_old_goes_in_small_steps(database: SqliteDatabase) -> None:

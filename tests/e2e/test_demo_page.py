@@ -1,12 +1,15 @@
 """The demo page in real Chromium with its fake camera and microphone: two rooms, a recording, and its playback."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.async_api import Browser, Page, expect
 
+from tests.kit.acts import Act
 from tests.kit.server import Server
+from tests.kit.stage import Stage
 
 pytestmark = [pytest.mark.anyio, pytest.mark.e2e, pytest.mark.interop]
 
@@ -77,8 +80,44 @@ async def test_a_screen_is_shared(demo_server: Server, browser: Browser) -> None
     await expect(bob.get_by_text("alice: screen")).to_be_visible(timeout=15_000)
     await alice.get_by_role("button", name="Stop sharing").click()
     await expect(bob.get_by_text("alice: screen")).to_be_hidden(timeout=15_000)
+    await expect(alice.get_by_text("alice (you): screen")).to_be_hidden()
     for page in (alice, bob):
         await page.close()
+
+
+async def test_a_shared_screen_that_was_only_heard_is_gone_with_its_sound(
+    demo_server: Server, browser: Browser
+) -> None:
+    """So it is for others when sharing ends while its picture still waits for a place to be received in."""
+    bob = await browser.new_page()
+    await join(bob, demo_server.url, "bob", "1004")
+    with Stage(demo_server) as stage:
+        alice = stage.enter(1004, "alice", Act(0, picture=False, screen=True))
+        await expect(bob.get_by_text("alice: screen")).to_be_visible(timeout=15_000)
+        alice.stop("screen_audio")
+        await expect(bob.get_by_text("alice: screen")).to_be_hidden(timeout=15_000)
+    await bob.close()
+
+
+async def test_a_camera_goes_in_by_whip_and_out_by_whep(demo_server: Server, browser: Browser) -> None:
+    page = await browser.new_page()
+    await page.goto(f"{demo_server.url}/demo")
+    await page.get_by_role("link", name="WHIP and WHEP").click()
+    await expect(page.get_by_label("WHIP address")).to_contain_text("/studio?SessionID=camera")
+    await page.get_by_role("button", name="Publish camera").click()
+    await expect(page.locator("#pub-status")).to_have_text("connected", timeout=15_000)
+    await page.get_by_role("button", name="Play", exact=True).click()
+    reception = page.get_by_label("Reception")
+    await expect(reception).to_contain_text(re.compile(r"\d{3,4} × \d{3,4} · \d+ fps · .*\d+ kbit/s"), timeout=20_000)
+    await expect(reception).to_contain_text(re.compile(r"\b\d{1,3} ms"), timeout=20_000)
+    await page.get_by_role("button", name="Stop playing").click()
+    await page.get_by_role("button", name="Stop publishing").click()
+    await expect(reception).to_be_empty()
+
+    await page.locator("#sub").get_by_label("Stream").fill("not/a room")
+    await page.get_by_role("button", name="Play", exact=True).click()
+    await expect(page.get_by_role("alert")).to_contain_text("HTTP 4")
+    await page.close()
 
 
 async def test_problems_are_told_in_words(demo_server: Server, browser: Browser, tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ def test_a_host_name_is_as_good_as_its_address(tmp_path: Path) -> None:
         try:
             assert process.stdout is not None
             url = process.stdout.readline().removeprefix("rtcloud ready ").strip()
-            assert httpx.get(f"{url}/readyz").json() == {"rooms": True, "running": True, "disk": True}
+            assert httpx.get(f"{url}/readyz").json() == {"rooms": True, "running": True, "disk": True, "media": True}
         finally:
             process.terminate()
     assert process.returncode == 0

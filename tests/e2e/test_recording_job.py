@@ -20,14 +20,12 @@ from rtcloud.clock import SystemClock
 from rtcloud.egress.recording import job
 from rtcloud.egress.recording.hls import HlsWriter
 from rtcloud.egress.recording.recovery import recover
-from rtcloud.tasks.job import JobShell, Lines
 from rtcloud.tasks.journal import read_journal
 from rtcloud.tasks.process import JobProcess
 from rtcloud.tasks.protocol import (
     FIGURES,
     PREVIEW,
     PREVIEW_REQUEST,
-    AnyJobEvent,
     Ended,
     Figures,
     FileClosed,
@@ -39,8 +37,13 @@ from rtcloud.tasks.protocol import (
     Update,
 )
 from tests.e2e.fake_room import BEEP_HZ, BLUE, GREEN, RED, FakeClientRoom, Person, connecting
+from tests.kit.job_in_process import JobInProcess
 
-pytestmark = [pytest.mark.e2e, pytest.mark.anyio]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.anyio,
+    pytest.mark.alone,  # the people talk by the clock on the wall, and are found in the files to 40 ms
+]
 
 WIDTH, HEIGHT, FPS = 320, 180, 30
 WHITE, GREEN_RGB = (235, 128, 128), (145, 54, 34)
@@ -75,43 +78,19 @@ def order(spool: Path, *, attempt: int = 0, finish: bool = False, **record: Any)
 
 
 @dataclass
-class Job:
-    """A recorder in this process, with the worker's end of its pipes."""
+class Job(JobInProcess):
+    """A recorder."""
 
-    order: Order
     room: FakeClientRoom
-    events: list[AnyJobEvent] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        Path(self.order.spool).mkdir(parents=True)
-        self._reader, self._instructions = os.pipe()
-        self._events, self._events_end = os.pipe()
-        self.shell = JobShell(self.order, Lines(self._reader), self._events_end, SystemClock())
-
-    def tell(self, instruction: Stop | Update) -> None:
-        os.write(self._instructions, msgspec.json.encode(instruction) + b"\n")
-
-    def let_go(self) -> None:
-        os.close(self._instructions)
-        self._instructions = -1
 
     async def run(self) -> int:
-        status = await self.shell.run(lambda shell: job.run(shell, connecting(lambda: self.room)))
-        os.close(self._events_end)
-        with os.fdopen(self._events, "rb") as events:
-            decoder = msgspec.json.Decoder(AnyJobEvent)
-            self.events = [event for line in events for event in [decoder.decode(line)] if event.sequence]
-        if self._instructions >= 0:
-            self.let_go()
-        await asyncio.to_thread(self.shell.gone.wait, 5)  # the reading thread has seen the end
-        os.close(self._reader)
-        return status
+        return await self.run_as(lambda shell: job.run(shell, connecting(lambda: self.room)))
 
     def closed(self, kind: str) -> list[FileClosed]:
         return [event for event in self.events if isinstance(event, FileClosed) and event.kind == kind]
 
     def path(self, file: FileClosed) -> Path:
-        return Path(self.order.spool) / file.name
+        return self.directory / file.name
 
 
 @dataclass

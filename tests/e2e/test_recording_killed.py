@@ -228,10 +228,12 @@ def _check_events(played: Played, task_id: str, ask: Ask) -> None:
     ends = [*([305] if ask.keeps_hls else []), *([310] if ask.extension else [])]
     for last in (302, *ends):
         played.site.receiver.wait_for(last, lambda event: event.info.get("TaskId") == task_id, within=20)
+    streams = 2 if ask.single else 1
+    if ask.extension:  # one is told as soon as it is placed, while the other may still be made
+        wait_until(lambda: len(played.of(task_id, 310)) >= streams, "every file's 310", 20)
     wait_until(lambda: not played.site.has_to_tell(), "the last callbacks", 20)
     types = [event.type for event in played.events(task_id)]
     assert all(event.signed for event in played.events(task_id))
-    streams = 2 if ask.single else 1
     counts = {301: 1, 302: 1, 303: 1, 305: int(ask.keeps_hls), 308: 0, 309: 0}
     counts[310] = streams if ask.extension else 0
     assert {each: types.count(each) for each in counts} == counts, types

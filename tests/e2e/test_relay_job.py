@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,21 +14,17 @@ import pytest
 
 from rtcloud.client import ConnectError
 from rtcloud.client.types import KeyframeRequested, RoomEvent
-from rtcloud.clock import SystemClock
 from rtcloud.egress.passing import nal_units
 from rtcloud.egress.publishing import job
 from rtcloud.egress.publishing.statuses import Fault
-from rtcloud.tasks.job import JobShell, Lines
 from rtcloud.tasks.journal import read_journal
 from rtcloud.tasks.protocol import (
     FIGURES,
     PREVIEW,
     PREVIEW_REQUEST,
-    AnyJobEvent,
     Ended,
     Figures,
     FileClosed,
-    Instruction,
     Left,
     Noted,
     Order,
@@ -42,6 +37,7 @@ from rtcloud.tasks.protocol import (
 from tests.e2e.fake_room import BEEP_HZ, BLUE, GREEN, RED, FakeClientRoom, Person
 from tests.kit.cdn import Listener
 from tests.kit.frames import Frame
+from tests.kit.job_in_process import JobInProcess
 
 pytestmark = [pytest.mark.e2e, pytest.mark.anyio]
 
@@ -90,48 +86,20 @@ def order(spool: Path, params: dict[str, Any], *, attempt: int = 0, passes: tupl
 
 
 @dataclass
-class Job:
-    """A relay in this process, with the worker's end of its pipes. ``rooms`` by token."""
+class Job(JobInProcess):
+    """A relay. ``rooms`` by token."""
 
-    order: Order
     rooms: dict[str, Any]
-    events: list[AnyJobEvent] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        Path(self.order.spool).mkdir(parents=True)
-        self._reader, self._instructions = os.pipe()
-        self._events, self._events_end = os.pipe()
-        self.shell = JobShell(self.order, Lines(self._reader), self._events_end, SystemClock())
-
-    @property
-    def directory(self) -> Path:
-        return Path(self.order.spool)
-
-    def tell(self, instruction: Instruction) -> None:
-        os.write(self._instructions, msgspec.json.encode(instruction) + b"\n")
 
     def update(self, params: dict[str, Any], revision: int, passes: tuple[Pass, ...] = ()) -> None:
         self.tell(Update(params=msgspec.Raw(msgspec.json.encode(params)), revision=revision, passes=passes))
-
-    def let_go(self) -> None:
-        os.close(self._instructions)
-        self._instructions = -1
 
     async def _connect(self, url: str, token: str) -> Any:
         room = self.rooms[token]
         return room() if callable(room) else room
 
     async def run(self) -> int:
-        status = await self.shell.run(lambda shell: job.run(shell, self._connect))
-        os.close(self._events_end)
-        with os.fdopen(self._events, "rb") as events:
-            decoder = msgspec.json.Decoder(AnyJobEvent)
-            self.events = [event for line in events for event in [decoder.decode(line)] if event.sequence]
-        if self._instructions >= 0:
-            self.let_go()
-        await asyncio.to_thread(self.shell.gone.wait, 5)  # the reading thread has seen the end
-        os.close(self._reader)
-        return status
+        return await self.run_as(lambda shell: job.run(shell, self._connect))
 
     async def until(self, wanted: Any, within: float = 20.0) -> None:
         """Until the journal says so."""

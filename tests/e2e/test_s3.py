@@ -144,6 +144,8 @@ async def test_a_store_that_is_down_over_the_end_and_a_killed_server_gets_everyt
         assert (await receiver.expect(308, within=20)).payload["Code"] == "Unreachable"
         await asyncio.to_thread(wait_until, lambda: state(server, task_id) == "uploading", "only uploads are left", 30)
         assert not receiver.of(305)
+        # what a server is about to write down as delivered when it dies comes once more
+        await asyncio.to_thread(wait_until, lambda: not has_to_tell(server), "what was told is written down", 20)
         await asyncio.to_thread(server.kill)
         end_long_ago(server, task_id)
         await asyncio.to_thread(server.start)
@@ -172,6 +174,11 @@ async def test_a_store_that_is_down_over_the_end_and_a_killed_server_gets_everyt
 def state(server: Server, task_id: str) -> str:
     with contextlib.closing(sqlite3.connect(server.data / "rtcloud.db")) as database:
         return str(database.execute("SELECT state FROM tasks WHERE task_id = ?", (task_id,)).fetchone()[0])
+
+
+def has_to_tell(server: Server) -> bool:
+    with contextlib.closing(sqlite3.connect(server.data / "rtcloud.db")) as database:
+        return bool(database.execute("SELECT count(*) FROM callbacks WHERE state = 'pending'").fetchone()[0])
 
 
 def end_long_ago(server: Server, task_id: str) -> None:

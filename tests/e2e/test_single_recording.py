@@ -15,7 +15,11 @@ from rtcloud.tasks.protocol import Ended, FileClosed, Left, Noted, Stop
 from tests.e2e.fake_room import BLUE, RED, FakeClientRoom, Person
 from tests.e2e.test_recording_job import Job, order
 
-pytestmark = [pytest.mark.e2e, pytest.mark.anyio]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.anyio,
+    pytest.mark.alone,  # the people talk by the clock on the wall, and are found in the files to 60 ms
+]
 
 
 def single(spool: Path, **record: Any) -> Any:

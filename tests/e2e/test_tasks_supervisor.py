@@ -310,6 +310,19 @@ def test_whatever_dies_while_a_file_is_made_it_ends_and_says_what_is_missing(tmp
     play(tmp_path, scenario)
 
 
+def test_what_no_file_could_be_made_of_stays_where_it_was_recorded(tmp_path: Path) -> None:
+    async def scenario(house: House) -> None:
+        await house.accept(output_format=3)
+        async with running(house.supervisor("start segment index kicked")):
+            await house.until_ended()
+        assert (await house.told())[-1] == (310, {"Status": 2, "FileList": [], "FileMessage": []})
+        async with running(house.supervisor("")):  # which looks for what was left behind
+            await asyncio.sleep(1)
+        assert (house.path / "spool" / TASK / "0" / "a.ts").read_text() == "segment 0"
+
+    play(tmp_path, scenario)
+
+
 def test_a_task_that_never_starts_fails_with_its_events(tmp_path: Path) -> None:
     async def scenario(house: House) -> None:
         await house.accept()

@@ -118,6 +118,8 @@ class FakeTasks:
         if before is None:
             return None
         after, output, load = change(before)
+        before_load = self.accepted[task_id].load
+        load = before_load if load is None else load
         self.accepted[task_id] = replace(self.accepted[task_id], params=after, output=output, load=load)
         return after
 

@@ -106,6 +106,27 @@ class Cloud:
     def stop_relay(self, task_id: str) -> dict[str, Any]:
         return self.ask(models.StopPublishCdnStreamRequest(), {"TaskId": task_id})
 
+    def start_ingest(self, room: int | str, url: str, *, user: str = "film", **fields: Any) -> str:
+        """Pull an address into a room; ``fields`` are those of StartStreamIngest. Its TaskId."""
+        asked = {
+            "RoomId": str(room),
+            "RoomIdType": 1 if isinstance(room, int) else 0,
+            "UserId": user,
+            "UserSig": self.server.user_sig(user),
+            "StreamUrl": url,
+            **fields,
+        }
+        return str(self.ask(models.StartStreamIngestRequest(), asked)["TaskId"])
+
+    def update_ingest(self, task_id: str, **fields: Any) -> str:
+        return str(self.ask(models.UpdateStreamIngestRequest(), {"TaskId": task_id, **fields})["Status"])
+
+    def describe_ingest(self, task_id: str) -> str:
+        return str(self.ask(models.DescribeStreamIngestRequest(), {"TaskId": task_id})["Status"])
+
+    def stop_ingest(self, task_id: str) -> None:
+        self.ask(models.StopStreamIngestRequest(), {"TaskId": task_id})
+
     def remove_users(self, room: int | str, *user_ids: str) -> dict[str, Any]:
         request = models.RemoveUserRequest() if isinstance(room, int) else models.RemoveUserByStrRoomIdRequest()
         return self.ask(request, {"RoomId": room, "UserIds": list(user_ids)})

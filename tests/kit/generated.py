@@ -19,8 +19,8 @@ import pytest
 
 from rtcloud.client.types import EncodedFrame, Participant, ParticipantJoined, RoomEvent
 from rtcloud.egress.recording import job, pipeline, single_pipeline
-from rtcloud.egress.robot import GATHER_S
 from rtcloud.mixer.thread import MixingThread
+from rtcloud.robots.entering import GATHER_S
 from rtcloud.tasks.job import JobShell, Lines
 from rtcloud.tasks.protocol import AnyJobEvent, FileClosed, Order, Stop
 from tests.kit.generator import START_US, Generator, Guest

@@ -96,7 +96,7 @@ def open_house(folder: Path, *options: str, environment: dict[str, str] | None =
         stage = stack.enter_context(Stage(server))
         server.admin(
             *("callbacks", "set", str(server.sdk_app_id), "--url", receiver.url, "--key", receiver.key),
-            *("--groups", "1,2,3,4"),
+            *("--groups", "1,2,3,4,7"),
         )
         try:
             yield House(folder, server, stage, cdn, receiver, shelf, Cloud(server))

@@ -57,6 +57,17 @@ class Namespace:
     def mend(self) -> None:
         ip("link", "set", self._link, "up")
 
+    def move(self) -> None:
+        """What runs inside is in another network from now on, with another address; the old one is gone at once."""
+        network = f"198.19.{self.inside.split('.', 2)[2].rpartition('.')[0]}"
+        last = int(self.inside.rpartition(".")[2])
+        outside, inside = f"{network}.{last - 1}", f"{network}.{last}"
+        ip("address", "add", f"{outside}/30", "dev", self._link)
+        ip("-n", self.name, "address", "add", f"{inside}/30", "dev", self._inner)
+        ip("-n", self.name, "address", "delete", f"{self.inside}/30", "dev", self._inner)
+        ip("-n", self.name, "route", "replace", "default", "via", outside)
+        self.inside = inside
+
     def command(self, *words: str) -> list[str]:
         """A command line that runs inside."""
         return ["ip", "netns", "exec", self.name, *words]

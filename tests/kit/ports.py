@@ -15,16 +15,21 @@ _PARTS = 8
 _SIZE = (_LAST + 1 - _FIRST) // _PARTS
 
 
-def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """A port that nobody has, another one each time."""
+def free_port(*kinds: socket.SocketKind) -> int:
+    """A port that nobody has, another one each time. ``kinds``: what it is for, if not for TCP."""
     for port in itertools.islice(_candidates, _SIZE):
-        with socket.socket(socket.AF_INET, kind) as probe:
-            try:
-                probe.bind(("", port))
-            except OSError:
-                continue
+        if all(_is_free(port, kind) for kind in kinds or (socket.SOCK_STREAM,)):
             return port
     raise AssertionError("no port is free")
+
+
+def _is_free(port: int, kind: socket.SocketKind) -> bool:
+    with socket.socket(socket.AF_INET, kind) as probe:
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+        return True
 
 
 def _part() -> list[int]:

@@ -43,5 +43,5 @@ class Peer:
                     out += self.say(chunks.COMMAND, encode(answers[0], number, *answers[1:]))
         return out
 
-    def say(self, kind: int, data: bytes) -> bytes:
-        return self._writer.write(Message(kind, data), 3)
+    def say(self, kind: int, data: bytes, stream: int = 0, time_ms: int = 0) -> bytes:
+        return self._writer.write(Message(kind, data, time_ms, stream), 3)

@@ -37,7 +37,7 @@ class Server:
         self.data = data
         self.log = data.parent / f"{data.name}.log"
         self.port = free_port()
-        self.media_port = free_port(socket.SOCK_DGRAM)
+        self.media_port = free_port(socket.SOCK_DGRAM, socket.SOCK_STREAM)
         self.host = host
         self.url = f"{scheme}://{host}:{self.port}"
         self.process: subprocess.Popen[str] | None = None

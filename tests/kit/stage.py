@@ -74,6 +74,15 @@ class Person:
         """Publishes more; of an act with ``screen`` and without ``picture`` it is the sound of the screen."""
         self._stage.run(self._publish(act))
 
+    def stop(self, kind: str) -> None:
+        """Publishes this no more."""
+
+        async def stopped() -> None:
+            self._playing.pop(kind).cancel()
+            await self._publications.pop(kind).unpublish()
+
+        self._stage.run(stopped())
+
     def turn(self, act: Act) -> None:
         """With the next second the camera goes on with the pictures of this act, which may be of another size."""
         units = act.pictures()

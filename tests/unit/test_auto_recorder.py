@@ -18,8 +18,8 @@ from rtcloud.auto_recorder import AutoRecorder
 from rtcloud.callbacks.events import Origin, Storage
 from rtcloud.egress.recording.automatic import request_of
 from rtcloud.egress.recording.request import decode
-from rtcloud.egress.robot import IDLE
 from rtcloud.media.fake import FakeNode
+from rtcloud.robots.entering import IDLE
 from rtcloud.rooms import facts
 from rtcloud.rooms.ids import AUTO_RECORDER, RoomRef
 from rtcloud.rooms.participant import Device, Role, Track

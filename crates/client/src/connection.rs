@@ -16,6 +16,7 @@ use str0m::net::{Protocol, Receive};
 use str0m::rtp::RtpPacket;
 use str0m::{Candidate, Event, IceConnectionState, Input, Output as RtcOutput, Rtc, RtcError};
 
+use crate::backlog::Backlog;
 use crate::counters::Counters;
 use crate::error::PeerError;
 use crate::inbox::Frame;
@@ -28,9 +29,6 @@ use crate::send_clock::opus_ticks;
 /// A connection that does not come up, or back, within this time has failed.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
-/// Data waiting for room in the channel.
-const MAX_BACKLOG: usize = 4 << 20;
-const MAX_MESSAGE: usize = 64 << 10;
 
 /// One peer connection.
 #[derive(Debug)]
@@ -43,9 +41,7 @@ pub struct Connection {
     answered: bool,
     ready: VecDeque<Output>,
     frames: VecDeque<Frame>,
-    backlog: VecDeque<(bool, Vec<u8>)>,
-    backlog_bytes: usize,
-    open: (bool, bool),
+    backlog: Backlog,
     connected: bool,
     fail_at: Option<Instant>,
     finished: bool,
@@ -81,9 +77,7 @@ impl Connection {
             answered: false,
             ready: VecDeque::new(),
             frames: VecDeque::new(),
-            backlog: VecDeque::new(),
-            backlog_bytes: 0,
-            open: (false, false),
+            backlog: Backlog::default(),
             connected: false,
             fail_at: None,
             finished: false,
@@ -238,12 +232,12 @@ impl Connection {
 
     /// Whether data can be sent.
     pub fn is_open(&self) -> bool {
-        self.open == (true, true)
+        self.backlog.is_open()
     }
 
     /// Data waiting for room in the channels.
     pub fn backlog_bytes(&self) -> usize {
-        self.backlog_bytes
+        self.backlog.bytes()
     }
 
     fn create_offer(&mut self, restart_ice: bool) {
@@ -321,39 +315,17 @@ impl Connection {
     }
 
     fn send_data(&mut self, packet: Vec<u8>, reliable: bool) {
-        if packet.len() > MAX_MESSAGE || self.backlog_bytes + packet.len() > MAX_BACKLOG {
+        if !self.backlog.push(packet, reliable) {
             self.counters.data_dropped.add(1);
-            return;
         }
-        self.backlog_bytes += packet.len();
-        self.backlog.push_back((reliable, packet));
     }
 
     /// Writes what fits. True if anything was written.
     fn send_backlog(&mut self) -> bool {
-        let Some((reliable, lossy)) = self.sections.channels() else { return false };
-        let mut written = false;
-        while let Some((is_reliable, packet)) = self.backlog.front() {
-            let open = if *is_reliable { self.open.0 } else { self.open.1 };
-            let channel = self.rtc.channel(if *is_reliable { reliable } else { lossy });
-            let done = match channel {
-                Some(mut channel) if open => match channel.write(true, packet) {
-                    Ok(accepted) => accepted,
-                    Err(_) => {
-                        self.counters.data_dropped.add(1);
-                        true
-                    }
-                },
-                _ => false,
-            };
-            if !done {
-                break;
-            }
-            self.backlog_bytes -= packet.len();
-            self.backlog.pop_front();
-            written = true;
-        }
-        written
+        let Some(channels) = self.sections.channels() else { return false };
+        let (done, dropped) = self.backlog.write(&mut self.rtc, channels);
+        self.counters.data_dropped.add(dropped);
+        done > 0
     }
 
     fn request_keyframe(&mut self, mid: Mid) {
@@ -380,11 +352,11 @@ impl Connection {
             },
             Event::Closed => self.fail("the server closed the transport"),
             Event::ChannelOpen(id, _) => self.channel_open(id),
-            Event::ChannelClose(id) => match self.sections.channels() {
-                Some((reliable, _)) if reliable == id => self.open.0 = false,
-                Some((_, lossy)) if lossy == id => self.open.1 = false,
-                _ => {}
-            },
+            Event::ChannelClose(id) => {
+                if let Some(channels) = self.sections.channels() {
+                    self.backlog.set_open(id, channels, false);
+                }
+            }
             Event::ChannelData(data) => {
                 let reliable = self.sections.channels().is_none_or(|(_, lossy)| lossy != data.id);
                 self.ready.push_back(Output::Event(PeerEvent::Data { packet: data.data, reliable }));
@@ -455,11 +427,10 @@ impl Connection {
     }
 
     fn channel_open(&mut self, id: ChannelId) {
-        let Some((reliable, lossy)) = self.sections.channels() else { return };
-        let before = self.open;
-        self.open.0 |= id == reliable;
-        self.open.1 |= id == lossy;
-        if self.open == (true, true) && before != self.open {
+        let Some(channels) = self.sections.channels() else { return };
+        let before = self.backlog.is_open();
+        self.backlog.set_open(id, channels, true);
+        if self.backlog.is_open() && !before {
             self.ready.push_back(Output::Event(PeerEvent::ChannelsOpen));
         }
     }

@@ -62,8 +62,8 @@ static DRIVER: Mutex<Option<Arc<Driver>>> = Mutex::new(None);
 
 /// Both clocks of the machine, now.
 pub(crate) fn now() -> Now {
-    let unix_us = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64);
-    Now { instant: Instant::now(), unix_us }
+    let unix = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64);
+    Now::read(Instant::now, unix)
 }
 
 impl Driver {
@@ -347,14 +347,18 @@ impl Entry {
     }
 
     fn publish(&self) {
-        let Member { connection, status, .. } = &self.member;
-        status.connected.store(connection.is_connected(), Ordering::Release);
-        status.open.store(connection.is_open(), Ordering::Release);
-        status.backlog.store(connection.backlog_bytes(), Ordering::Release);
+        self.member.publish();
     }
 }
 
 impl Member {
+    fn publish(&self) {
+        let Self { connection, status, .. } = self;
+        status.connected.store(connection.is_connected(), Ordering::Release);
+        status.open.store(connection.is_open(), Ordering::Release);
+        status.backlog.store(connection.backlog_bytes(), Ordering::Release);
+    }
+
     /// Moves everything that the connection wants to where it belongs.
     fn drain(&mut self, outbox: &mut Outbox) -> Result<(), PeerError> {
         loop {
@@ -367,7 +371,11 @@ impl Member {
                         self.connection.handle_order(Order::RequestKeyframe { track }, now())?;
                     }
                 }
-                Output::Event(event) => self.inbox.push_event(event),
+                Output::Event(event) => {
+                    // Who hears that the channels are open may send at once.
+                    self.publish();
+                    self.inbox.push_event(event);
+                }
                 Output::Remote(remotes) => outbox.remotes.push(remotes),
                 Output::Timeout(at) => {
                     outbox.next = Some(at);

@@ -4,6 +4,9 @@
 //! [`Peer`] is its handle: the sockets and timers of all peers of a process live in one thread that sleeps when
 //! nothing happens. Received frames and events wait in a bounded [`Inbox`] with an event descriptor for the owner.
 
+#![forbid(unsafe_code)]
+
+mod backlog;
 mod capture;
 mod connection;
 mod counters;

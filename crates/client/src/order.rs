@@ -1,7 +1,7 @@
 //! What goes into a connection and what comes out of it.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use str0m::format::Codec;
 use str0m::net::Transmit;
@@ -16,6 +16,29 @@ pub struct Now {
     pub instant: Instant,
     /// Unix time in µs.
     pub unix_us: u64,
+}
+
+/// Two readings further apart than this are not of one moment.
+const TOGETHER: Duration = Duration::from_micros(200);
+/// How often clocks are read until they are read together; on a machine so busy the last reading has to do.
+const READINGS: usize = 4;
+
+impl Now {
+    /// Reads both clocks. A thread that was stopped between them would send its frames with that much too late a
+    /// time of capture, to which receivers then fit all others of the same sender.
+    pub(crate) fn read(mut instant: impl FnMut() -> Instant, mut unix_us: impl FnMut() -> u64) -> Self {
+        let mut before = instant();
+        let mut read = Self { instant: before, unix_us: unix_us() };
+        for _ in 1..READINGS {
+            let after = instant();
+            if after.saturating_duration_since(before) <= TOGETHER {
+                break;
+            }
+            before = after;
+            read = Self { instant: before, unix_us: unix_us() };
+        }
+        read
+    }
 }
 
 /// What the owner wants.
@@ -96,4 +119,41 @@ pub enum Output {
     Timeout(Instant),
     /// The end. Nothing follows.
     Closed,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    /// Reads clocks of which each reading takes so many microseconds, and says how far apart the two are read.
+    fn read(stops: &[u64]) -> u64 {
+        let (start, passed, count) = (Instant::now(), Cell::new(0), Cell::new(0));
+        let advance = || {
+            let at = passed.get();
+            passed.set(at + stops.get(count.get()).copied().unwrap_or(1));
+            count.set(count.get() + 1);
+            at
+        };
+        let now = Now::read(|| start + Duration::from_micros(advance()), advance);
+        now.unix_us.abs_diff(now.instant.duration_since(start).as_micros() as u64)
+    }
+
+    #[test]
+    fn clocks_are_read_together() {
+        assert_eq!(read(&[]), 1);
+    }
+
+    #[test]
+    fn a_thread_that_was_stopped_between_two_clocks_reads_them_again() {
+        assert_eq!(read(&[300_000]), 1);
+        assert_eq!(read(&[1, 1, 300_000, 1]), 1);
+        assert_eq!(read(&[300_000, 1, 300_000]), 1);
+    }
+
+    #[test]
+    fn reading_comes_to_an_end() {
+        assert_eq!(read(&[500; 100]), 500);
+    }
 }

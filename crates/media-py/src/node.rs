@@ -5,7 +5,9 @@ use std::sync::{PoisonError, RwLock};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use rtcloud_node::{InRoom, Node as MediaNode, NodeConfig, ProtocolError, StartError, decode, encode};
+use rtcloud_node::{
+    InRoom, Node as MediaNode, NodeConfig, Overload, ProtocolError, StartError, decode, encode,
+};
 
 /// Adds the classes of this file to the module.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -17,7 +19,7 @@ fn invalid(error: &ProtocolError) -> PyErr {
     PyValueError::new_err(error.to_string())
 }
 
-/// A running media node: shard threads, one UDP socket.
+/// A running media node: shard threads and sockets.
 #[pyclass(module = "rtcloud._native", frozen)]
 struct Node {
     /// None once closed.
@@ -67,6 +69,17 @@ impl Node {
 
     fn drain_logs(&self, max: usize) -> Vec<rtcloud_node::Record> {
         rtcloud_node::drain_logs(max)
+    }
+
+    /// Why nobody else may enter a room: `cpu`, `bandwidth`, or nothing.
+    fn overload(&self, room: &str) -> PyResult<&'static str> {
+        self.with(|node| {
+            Ok(match node.overload(&room.into()) {
+                Some(Overload::Cpu) => "cpu",
+                Some(Overload::Bandwidth) => "bandwidth",
+                None => "",
+            })
+        })
     }
 
     fn status<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {

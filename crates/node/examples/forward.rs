@@ -111,6 +111,7 @@ fn main() {
         shards: 1,
         video_codecs: vec!["h264".into()],
         queue_size: 16384,
+        ..NodeConfig::default()
     })
     .unwrap();
     let mut clients: Vec<Client> = (0..=subscribers).map(|n| Client::new(&format!("PA_{n}"))).collect();
@@ -121,6 +122,8 @@ fn main() {
             participant,
             identity,
             single: true,
+            fixed: false,
+            adaptive: false,
             rights: Rights::default(),
         })]);
     }

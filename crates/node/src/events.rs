@@ -18,6 +18,7 @@ struct Waiting {
     quality: BTreeMap<(RoomId, ParticipantId), Event>,
     speakers: BTreeMap<RoomId, BTreeMap<ParticipantId, SpeakerLevel>>,
     refused: BTreeMap<(RoomId, ParticipantId, Refusal), u64>,
+    stats: BTreeMap<(RoomId, u32), Event>,
 }
 
 impl Waiting {
@@ -25,6 +26,9 @@ impl Waiting {
         match event {
             Event::Quality { ref participant, .. } => {
                 self.quality.insert((room.clone(), participant.clone()), event);
+            }
+            Event::Stats { part, .. } => {
+                self.stats.insert((room.clone(), part), event);
             }
             Event::Speakers { speakers } => {
                 let levels = self.speakers.entry(room.clone()).or_default();
@@ -47,7 +51,10 @@ impl Waiting {
         if let Some(((room, participant, reason), count)) = self.refused.pop_first() {
             return Some(InRoom { room, body: Event::DataRefused { participant, reason, count } });
         }
-        let ((room, _), body) = self.quality.pop_first()?;
+        if let Some(((room, _), body)) = self.quality.pop_first() {
+            return Some(InRoom { room, body });
+        }
+        let ((room, _), body) = self.stats.pop_first()?;
         Some(InRoom { room, body })
     }
 }
@@ -117,6 +124,26 @@ mod tests {
         assert_eq!(events.len(), 11);
         assert_eq!(events[10].body, quality("a", 9));
         assert_eq!(events[0].body, Event::RoomFailed { reason: "0".to_owned() });
+    }
+
+    #[test]
+    fn of_figures_only_the_newest_wait() {
+        let queue = EventQueue::new().unwrap();
+        let room = RoomId::from("r");
+        let figures = |serial, part| Event::Stats {
+            serial,
+            part,
+            parts: 2,
+            period_ms: 2000,
+            tracks: vec![],
+            subscriptions: vec![],
+            participants: vec![],
+        };
+        for serial in 0..10 {
+            queue.push(&room, [figures(serial, 0), figures(serial, 1)]);
+        }
+        let bodies: Vec<Event> = queue.drain(100).into_iter().map(|e| e.body).collect();
+        assert_eq!(bodies, [figures(9, 0), figures(9, 1)]);
     }
 
     #[test]

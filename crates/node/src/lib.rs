@@ -1,41 +1,59 @@
-//! The media node: one UDP socket, shard threads and timers around the forwarding core.
+//! The media node: sockets, shard threads and timers around the forwarding core.
 //!
 //! Commands go in and never wait: the queue is bounded and refuses at once when it is full. Events come out through
-//! one queue that an eventfd announces. Each room is driven by one shard; which one follows from its name.
+//! one queue that an eventfd announces. Each room is driven by one shard: the one with the least to do when it began.
 
+#![forbid(unsafe_code)]
+
+mod acceptor;
+mod batch;
+mod connections;
 mod events;
+mod framing;
 mod logs;
 mod mailbox;
+mod meter;
+mod network;
+mod places;
 mod protocol;
 mod reader;
+mod rooms;
 mod shard;
 mod shared;
 mod socket;
+mod sorter;
 mod stun;
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rtcloud_sfu::{Command, Event, RoomId, TransportConfig};
+use rtcloud_sfu::{Command, EgressOptions, Event, RoomId, TransportConfig};
 use rustix::event::{EventfdFlags, eventfd};
 use thiserror::Error;
 
 pub use logs::{Record, collect as collect_logs, drain as drain_logs};
-pub use protocol::{InRoom, NodeConfig, NodeStatus, ProtocolError, decode, encode, samples};
+pub use protocol::{InRoom, NodeConfig, NodeStatus, ProtocolError, ShardStatus, decode, encode, samples};
+pub use shared::Overload;
 
+use crate::acceptor::Acceptor;
 use crate::events::EventQueue;
 use crate::mailbox::Mailbox;
+use crate::network::{Bound, Network};
 use crate::reader::Reader;
-use crate::shard::Shard;
-use crate::shared::{Counters, Routes, Shared};
-use crate::socket::Socket;
+use crate::rooms::Rooms;
+use crate::shard::{Limits, Shard};
+use crate::shared::{Counters, Routes, ShardLoad, Shared};
 
+/// Video held longer than this is no call any more.
+const MAX_HOLD_MS: u64 = 100;
 const MAX_SHARDS: usize = 256;
+/// Addresses listened on.
+const MAX_LISTEN: usize = 16;
 
 /// Why a node could not start.
 #[derive(Debug, Error)]
@@ -59,13 +77,18 @@ pub struct Node {
 }
 
 impl Node {
-    /// Binds the socket and starts the threads.
+    /// Binds the sockets and starts the threads.
     pub fn start(config: &NodeConfig) -> Result<Self, StartError> {
         let invalid = |what: String| StartError::Config(what);
-        let listen: SocketAddr = config
-            .listen
-            .parse()
-            .map_err(|_| invalid(format!("listen: {:?} is not an address with port", config.listen)))?;
+        let mut listen = Vec::new();
+        for text in config.listen.split(',').map(str::trim) {
+            let address: SocketAddr =
+                text.parse().map_err(|_| invalid(format!("listen: {text:?} is not an address with port")))?;
+            listen.push(address);
+        }
+        if listen.len() > MAX_LISTEN {
+            return Err(invalid(format!("listen: more than {MAX_LISTEN} addresses")));
+        }
         let mut addresses = Vec::new();
         for text in &config.advertise {
             let ip: IpAddr =
@@ -78,15 +101,24 @@ impl Node {
         if config.queue_size == 0 {
             return Err(invalid("queue_size: must be at least 1".to_owned()));
         }
-        let socket = Socket::bind(listen, addresses.len() > 1)?;
-        let port = socket.local_addr()?.port();
-        let candidates: Vec<SocketAddr> = addresses.into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
+        if !(0.0..=1000.0).contains(&config.cpu_limit) {
+            return Err(invalid("cpu_limit: is no share of a core".to_owned()));
+        }
+        let limits = Limits { cpu: (config.cpu_limit * 1e6) as u64, bitrate: config.bitrate_limit };
+        let Bound { network, listeners } = Network::bind(&listen, &addresses, config.tcp, config.egress_gso)?;
         let certificate = rtcloud_sfu::generate_certificate()
             .ok_or_else(|| std::io::Error::other("no DTLS certificate could be made"))?;
         let transport = Arc::new(TransportConfig {
-            candidates: candidates.clone(),
+            candidates: network.candidates(),
+            tcp_candidates: if config.tcp { network.candidates() } else { Vec::new() },
             certificate,
             video_codecs: config.video_codecs.clone(),
+            egress: EgressOptions {
+                padding: config.egress_padding,
+                hold: Duration::from_millis(config.egress_hold_ms.min(MAX_HOLD_MS)),
+                origin: Instant::now(),
+                unix: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+            },
         });
 
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -96,37 +128,56 @@ impl Node {
         };
         let shards = shards.min(MAX_SHARDS);
         let shared = Arc::new(Shared {
-            socket,
-            candidates,
+            network,
             mailboxes: (0..shards).map(|_| Mailbox::default()).collect(),
             events: EventQueue::new()?,
             routes: Routes::default(),
+            rooms: Rooms::new(shards),
+            loads: (0..shards).map(|_| ShardLoad::default()).collect(),
+            bitrate: AtomicU64::new(0),
+            bitrate_over: AtomicBool::new(false),
             queued: Default::default(),
             counters: Counters::default(),
-            cpu: (0..=shards).map(|_| AtomicU64::new(0)).collect(),
+            cpu: (0..shards + 2).map(|_| AtomicU64::new(0)).collect(),
         });
         let stop =
             eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC).map_err(std::io::Error::from)?;
         let mut node = Self { shared, stop, queue_size: config.queue_size, threads: Vec::new() };
-        node.spawn(transport)?;
+        node.spawn(transport, limits, listeners)?;
         Ok(node)
     }
 
-    fn spawn(&mut self, transport: Arc<TransportConfig>) -> std::io::Result<()> {
+    fn spawn(
+        &mut self,
+        transport: Arc<TransportConfig>,
+        limits: Limits,
+        listeners: Vec<TcpListener>,
+    ) -> std::io::Result<()> {
         for index in 0..self.shared.mailboxes.len() {
-            let shard = Shard::new(index, Arc::clone(&self.shared), Arc::clone(&transport));
+            let shard = Shard::new(index, Arc::clone(&self.shared), Arc::clone(&transport), limits);
             let builder = std::thread::Builder::new().name(format!("rtcloud-shard-{index}"));
             self.threads.push(builder.spawn(move || shard.run())?);
         }
         let reader = Reader::new(Arc::clone(&self.shared), self.stop.as_fd().try_clone_to_owned()?);
         let builder = std::thread::Builder::new().name("rtcloud-reader".to_owned());
         self.threads.push(builder.spawn(move || reader.run())?);
+        if !listeners.is_empty() {
+            let stop = self.stop.as_fd().try_clone_to_owned()?;
+            let acceptor = Acceptor::new(Arc::clone(&self.shared), listeners, stop);
+            let builder = std::thread::Builder::new().name("rtcloud-acceptor".to_owned());
+            self.threads.push(builder.spawn(move || acceptor.run())?);
+        }
         Ok(())
     }
 
-    /// The address the socket is bound to.
-    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
-        self.shared.socket.local_addr()
+    /// The first address that is listened on.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.shared.network.local_addr()
+    }
+
+    /// Why nobody else may enter a room; None when they may.
+    pub fn overload(&self, room: &RoomId) -> Option<Overload> {
+        self.shared.overload(room)
     }
 
     /// Queues commands, all or none. False when they do not fit.
@@ -138,13 +189,17 @@ impl Node {
             return false;
         }
         let shards = self.shared.mailboxes.len();
-        if let [mailbox] = self.shared.mailboxes.as_slice() {
-            mailbox.push_commands(commands);
-            return true;
-        }
         let mut sorted: Vec<Vec<InRoom<Command>>> = (0..shards).map(|_| Vec::new()).collect();
         for command in commands {
-            sorted[shard_of(&command.room, shards)].push(command);
+            let begins = matches!(command.body, Command::AddParticipant { .. });
+            let choose = |rooms: &[u64]| self.shared.choose_shard(rooms);
+            match self.shared.rooms.assign(&command.room, begins, choose) {
+                Some(shard) => sorted[shard].push(command),
+                // It is about a room that has gone.
+                None => {
+                    self.shared.queued.fetch_sub(1, Relaxed);
+                }
+            }
         }
         for (mailbox, commands) in self.shared.mailboxes.iter().zip(sorted) {
             if !commands.is_empty() {
@@ -187,8 +242,20 @@ impl Drop for Node {
     }
 }
 
-fn shard_of(room: &RoomId, shards: usize) -> usize {
-    let mut hasher = DefaultHasher::new();
-    room.hash(&mut hasher);
-    (hasher.finish() % shards as u64) as usize
+/// Entry points for fuzzing of parsers that are not public otherwise.
+#[doc(hidden)]
+pub mod fuzzing {
+    use crate::framing::Deframer;
+    use crate::stun;
+
+    /// The name in an ICE check.
+    pub fn local_ufrag(datagram: &[u8]) -> Option<&str> {
+        stun::local_ufrag(datagram)
+    }
+
+    /// Takes a stream apart that comes in pieces. False if it ended in what is too long.
+    pub fn deframe(pieces: &[&[u8]], each: &mut dyn FnMut(&[u8])) -> bool {
+        let mut deframer = Deframer::default();
+        pieces.iter().all(|piece| deframer.push(piece, &mut *each).is_ok())
+    }
 }

@@ -2,12 +2,12 @@
 //! them before they get here, datagrams by dropping what comes when the shard is behind.
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rtcloud_sfu::Command;
+use rtcloud_sfu::{Command, Remote};
 
 use crate::protocol::InRoom;
 
@@ -26,7 +26,7 @@ pub(crate) struct Batch {
 /// A datagram that came; its contents are in the batch.
 #[derive(Debug, Clone)]
 pub(crate) struct Arrival {
-    pub(crate) source: SocketAddr,
+    pub(crate) source: Remote,
     /// The address of ours that it was sent to, if the system said so.
     pub(crate) destination: Option<IpAddr>,
     /// Another shard claims the source too, and got it as well.
@@ -37,7 +37,7 @@ pub(crate) struct Arrival {
 impl Batch {
     pub(crate) fn push(
         &mut self,
-        source: SocketAddr,
+        source: Remote,
         destination: Option<IpAddr>,
         contested: bool,
         contents: &[u8],

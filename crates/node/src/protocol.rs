@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 
 use rtcloud_sfu::{
-    Command, Event, Kind, Layer, MidMap, ParticipantId, Refusal, Rights, RoomId, SpeakerLevel, Stream,
-    Target, TrackId, TransportState,
+    Command, Event, Kind, Layer, LayerWanted, MidMap, ParticipantId, ParticipantStats, Refusal, Rights,
+    RoomId, SpeakerLevel, Stream, SubscriptionRefusal, SubscriptionStats, Target, TrackId, TrackStats,
+    TransportState,
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// How a node is set up.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NodeConfig {
-    /// UDP address to listen on.
+    /// Addresses to listen on, with their ports, separated by commas.
     pub listen: String,
     /// IPs for ICE candidates.
     pub advertise: Vec<String>,
@@ -25,10 +26,54 @@ pub struct NodeConfig {
     /// Entries in the command queue.
     #[serde(default = "default_queue_size")]
     pub queue_size: usize,
+    /// Whether connections are taken too, at the same addresses (ICE over TCP).
+    #[serde(default)]
+    pub tcp: bool,
+    /// Share of a core at which a shard takes nobody else; 0: none.
+    #[serde(default)]
+    pub cpu_limit: f64,
+    /// Bits sent a second at which nobody else is taken; 0: none.
+    #[serde(default)]
+    pub bitrate_limit: u64,
+    /// Whether packets of equal size for one subscriber leave in one call of the system.
+    #[serde(default = "yes")]
+    pub egress_gso: bool,
+    /// Whether packets of a picture are padded to equal sizes, so that they can.
+    #[serde(default = "yes")]
+    pub egress_padding: bool,
+    /// How long video may wait for the rest of its picture.
+    #[serde(default = "default_hold_ms")]
+    pub egress_hold_ms: u64,
+}
+
+impl Default for NodeConfig {
+    fn default() -> Self {
+        Self {
+            listen: String::new(),
+            advertise: Vec::new(),
+            shards: 0,
+            video_codecs: default_codecs(),
+            queue_size: default_queue_size(),
+            tcp: false,
+            cpu_limit: 0.0,
+            bitrate_limit: 0,
+            egress_gso: true,
+            egress_padding: true,
+            egress_hold_ms: default_hold_ms(),
+        }
+    }
 }
 
 fn default_codecs() -> Vec<String> {
     ["h264", "vp8", "vp9", "av1"].map(str::to_owned).to_vec()
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn default_hold_ms() -> u64 {
+    5
 }
 
 fn default_queue_size() -> usize {
@@ -36,7 +81,7 @@ fn default_queue_size() -> usize {
 }
 
 /// Counters since the start.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "described in media/node.py")]
 pub struct NodeStatus {
     pub rooms: u64,
@@ -51,6 +96,24 @@ pub struct NodeStatus {
     pub threads_cpu_ms: u64,
     #[serde(default)]
     pub refused: BTreeMap<String, u64>,
+    #[serde(default)]
+    pub connections: u64,
+    #[serde(default)]
+    pub bitrate_sent: u64,
+    #[serde(default)]
+    pub bitrate_over: bool,
+    #[serde(default)]
+    pub shards: Vec<ShardStatus>,
+}
+
+/// One shard now.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "described in media/node.py")]
+pub struct ShardStatus {
+    pub cpu: f64,
+    pub rooms: u64,
+    pub participants: u64,
+    pub over: bool,
 }
 
 /// A command or event and the room it is about.
@@ -125,7 +188,25 @@ pub fn samples() -> (Vec<InRoom<Event>>, Vec<InRoom<Command>>) {
             downlink_bitrate: 300,
         },
         Event::Receiving { participant: participant(), track: track(), width: 1280, height: 720 },
+        Event::SubscriptionRefused {
+            participant: participant(),
+            track: track(),
+            reason: SubscriptionRefusal::Codec,
+        },
+        Event::SubscriptionShed {
+            participant: participant(),
+            publisher: ParticipantId::from("PA_bob"),
+            track: track(),
+            shed: true,
+        },
+        Event::LayersWanted {
+            participant: participant(),
+            track: track(),
+            codec: "vp8".to_owned(),
+            layers: vec![LayerWanted { rid: "q".to_owned(), wanted: true }],
+        },
         Event::RoomFailed { reason: "a fault".to_owned() },
+        stats(participant(), track()),
         Event::DataRefused { participant: participant(), reason: Refusal::TooMany, count: 12 },
     ];
     let layer = Layer { rid: "q".to_owned(), width: 320, height: 180, bitrate: 150_000 };
@@ -134,6 +215,8 @@ pub fn samples() -> (Vec<InRoom<Event>>, Vec<InRoom<Command>>) {
             participant: participant(),
             identity: "alice".to_owned(),
             single: true,
+            fixed: true,
+            adaptive: false,
             rights: Rights { send_screen: false, ..Rights::default() },
         },
         Command::SetRights {
@@ -179,6 +262,59 @@ pub fn samples() -> (Vec<InRoom<Event>>, Vec<InRoom<Command>>) {
         events.into_iter().map(|body| InRoom { room: room(), body }).collect(),
         commands.into_iter().map(|body| InRoom { room: room(), body }).collect(),
     )
+}
+
+fn stats(participant: ParticipantId, track: TrackId) -> Event {
+    Event::Stats {
+        serial: 7,
+        part: 0,
+        parts: 1,
+        period_ms: 2001,
+        tracks: vec![TrackStats {
+            participant: participant.clone(),
+            track: track.clone(),
+            rid: "h".to_owned(),
+            codec: "vp8".to_owned(),
+            flowing: true,
+            receivers: 3,
+            bitrate: 500_000,
+            bytes: 125_000,
+            packets: 130,
+            loss: 0.01,
+            raw_loss: 0.03,
+            jitter_ms: 1.5,
+            rtt_ms: 20.25,
+            fps: 30.0,
+            width: 640,
+            height: 360,
+            freezes: 1,
+            frozen_ms: 420,
+            nacks: 4,
+            plis: 2,
+        }],
+        subscriptions: vec![SubscriptionStats {
+            participant: participant.clone(),
+            track,
+            subscriptions: 1,
+            rid: "h".to_owned(),
+            bitrate: 490_000,
+            bytes: 122_500,
+            packets: 129,
+            loss: 0.02,
+            lost: -1,
+            jitter_ms: 2.5,
+            rtt_ms: -1.0,
+            fps: 29.5,
+            width: 640,
+            height: 360,
+            freezes: 1,
+            frozen_ms: 300,
+            nacks: 5,
+            plis: 1,
+            resent: 5,
+        }],
+        participants: vec![ParticipantStats { participant, estimate: 2_000_000 }],
+    }
 }
 
 #[cfg(test)]

@@ -1,18 +1,19 @@
 //! What the threads of a node have in common.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{PoisonError, RwLock};
 
-use rtcloud_sfu::Refusal;
+use rtcloud_sfu::{Refusal, Remote, RoomId};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::events::EventQueue;
 use crate::mailbox::Mailbox;
-use crate::protocol::NodeStatus;
-use crate::socket::{Sent, Socket};
+use crate::network::Network;
+use crate::protocol::{NodeStatus, ShardStatus};
+use crate::rooms::{Load, Rooms, least_loaded};
+use crate::socket::Sent;
 
 /// Counters; each is written by one thread or added to by all.
 #[derive(Debug, Default)]
@@ -25,6 +26,9 @@ pub(crate) struct Counters {
     pub(crate) bytes_sent: AtomicU64,
     drops: [AtomicU64; Drop::ALL.len()],
     data_refused: [AtomicU64; Refusal::COUNT],
+    /// Connections of clients now.
+    pub(crate) connections: AtomicU64,
+    endings: [AtomicU64; Ending::ALL.len()],
     pub(crate) commands_refused: AtomicU64,
     pub(crate) rooms_failed: AtomicU64,
 }
@@ -32,6 +36,10 @@ pub(crate) struct Counters {
 impl Counters {
     pub(crate) fn count_dropped(&self, why: Drop, count: u64) {
         self.drops[why as usize].fetch_add(count, Relaxed);
+    }
+
+    pub(crate) fn count_ended(&self, why: Ending) {
+        self.endings[why as usize].fetch_add(1, Relaxed);
     }
 
     pub(crate) fn count_refused(&self, reason: Refusal, count: u64) {
@@ -72,6 +80,55 @@ impl Drop {
     }
 }
 
+/// Why a connection was ended by us.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Ending {
+    /// There were too many already.
+    Full,
+    /// No check that proved itself came, or its transport has gone.
+    Unproven,
+    /// What came is no datagram.
+    Malformed,
+    /// Nothing came for long.
+    Silent,
+    /// It took nothing for long.
+    Slow,
+}
+
+impl Ending {
+    const ALL: [Self; 5] = [Self::Full, Self::Unproven, Self::Malformed, Self::Silent, Self::Slow];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Full => "connection_full",
+            Self::Unproven => "connection_unproven",
+            Self::Malformed => "connection_malformed",
+            Self::Silent => "connection_silent",
+            Self::Slow => "connection_slow",
+        }
+    }
+}
+
+/// What a shard has to do.
+#[derive(Debug, Default)]
+pub(crate) struct ShardLoad {
+    /// Microseconds of CPU a second, over the last seconds.
+    pub(crate) cpu: AtomicU64,
+    pub(crate) rooms: AtomicU64,
+    pub(crate) participants: AtomicU64,
+    /// It has too much to do.
+    pub(crate) over: AtomicBool,
+}
+
+/// Why nobody else may enter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overload {
+    /// The room's shard has no CPU left.
+    Cpu,
+    /// As much is sent as may be.
+    Bandwidth,
+}
+
 /// The shards that have a client at one address. Almost always it is one; while another claims to have it too, what
 /// comes from there goes to each, until one of them has opened some of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +142,7 @@ pub(crate) struct Owners {
 #[derive(Debug, Default)]
 pub(crate) struct Routes {
     shards: RwLock<HashMap<String, usize>>,
-    addresses: RwLock<HashMap<SocketAddr, Owners>>,
+    addresses: RwLock<HashMap<Remote, Owners>>,
 }
 
 impl Routes {
@@ -102,7 +159,7 @@ impl Routes {
     }
 
     /// A client of `shard`'s says that it is at `address`. Who has it keeps it; the newest claim stands beside.
-    pub(crate) fn add_address(&self, address: SocketAddr, shard: usize) {
+    pub(crate) fn add_address(&self, address: Remote, shard: usize) {
         match self.find_address(address) {
             Some(owners) if owners.first == shard || owners.second == Some(shard) => {}
             _ => {
@@ -114,13 +171,13 @@ impl Routes {
     }
 
     /// A client of `shard`'s has proved that it is at `address`.
-    pub(crate) fn settle_address(&self, address: SocketAddr, shard: usize) {
+    pub(crate) fn settle_address(&self, address: Remote, shard: usize) {
         let mut addresses = self.addresses.write().unwrap_or_else(PoisonError::into_inner);
         addresses.insert(address, Owners { first: shard, second: None });
     }
 
     /// It is no longer one of `shard`'s; if another has it, it stays there.
-    pub(crate) fn remove_address(&self, address: SocketAddr, shard: usize) {
+    pub(crate) fn remove_address(&self, address: Remote, shard: usize) {
         let mut addresses = self.addresses.write().unwrap_or_else(PoisonError::into_inner);
         let Some(owners) = addresses.get_mut(&address) else { return };
         match (owners.first == shard, owners.second) {
@@ -132,19 +189,22 @@ impl Routes {
         }
     }
 
-    pub(crate) fn find_address(&self, address: SocketAddr) -> Option<Owners> {
+    pub(crate) fn find_address(&self, address: Remote) -> Option<Owners> {
         self.addresses.read().unwrap_or_else(PoisonError::into_inner).get(&address).copied()
     }
 }
 
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) socket: Socket,
-    /// Addresses in our candidates, never empty.
-    pub(crate) candidates: Vec<SocketAddr>,
+    pub(crate) network: Network,
     pub(crate) mailboxes: Vec<Mailbox>,
     pub(crate) events: EventQueue,
     pub(crate) routes: Routes,
+    pub(crate) rooms: Rooms,
+    pub(crate) loads: Vec<ShardLoad>,
+    /// Bits sent a second, over the last seconds, and whether that is too much.
+    pub(crate) bitrate: AtomicU64,
+    pub(crate) bitrate_over: AtomicBool,
     /// Commands that wait in all mailboxes.
     pub(crate) queued: AtomicUsize,
     pub(crate) counters: Counters,
@@ -153,13 +213,35 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// The candidate a datagram was sent to. Behind a translated address it is the first of its family.
-    pub(crate) fn local_address(&self, destination: Option<IpAddr>) -> SocketAddr {
-        let same = |c: &&SocketAddr| Some(c.ip()) == destination;
-        let family = |c: &&SocketAddr| destination.is_none_or(|d| c.is_ipv4() == d.is_ipv4());
-        let mut all = self.candidates.iter();
-        let found = all.clone().find(same).or_else(|| all.find(family));
-        *found.unwrap_or(&self.candidates[0])
+    pub(crate) fn reader_thread(&self) -> usize {
+        self.mailboxes.len()
+    }
+
+    pub(crate) fn acceptor_thread(&self) -> usize {
+        self.mailboxes.len() + 1
+    }
+
+    /// The shard that a new room goes to. `rooms`: how many each has, those included that are still to begin.
+    pub(crate) fn choose_shard(&self, rooms: &[u64]) -> usize {
+        let load = |(load, rooms): (&ShardLoad, &u64)| Load {
+            cpu: load.cpu.load(Relaxed) / 1000,
+            rooms: *rooms,
+            participants: load.participants.load(Relaxed),
+        };
+        least_loaded(self.loads.iter().zip(rooms).map(load))
+    }
+
+    /// Why nobody else may enter a room; None when they may. Those who are in are not concerned.
+    pub(crate) fn overload(&self, room: &RoomId) -> Option<Overload> {
+        if self.bitrate_over.load(Relaxed) {
+            return Some(Overload::Bandwidth);
+        }
+        let over = |load: &ShardLoad| load.over.load(Relaxed);
+        let full = match self.rooms.find(room).and_then(|shard| self.loads.get(shard)) {
+            Some(load) => over(load),
+            None => self.loads.iter().all(over),
+        };
+        full.then_some(Overload::Cpu)
     }
 
     pub(crate) fn count_sent(&self, sent: Sent) {
@@ -170,11 +252,12 @@ impl Shared {
         }
     }
 
-    /// Notes the CPU time of the calling thread.
-    pub(crate) fn record_cpu(&self, thread: usize) {
+    /// Notes the CPU time of the calling thread, in microseconds.
+    pub(crate) fn record_cpu(&self, thread: usize) -> u64 {
         let time = clock_gettime(ClockId::ThreadCPUTime);
         let micros = time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1000;
         self.cpu[thread].store(micros, Relaxed);
+        micros
     }
 
     pub(crate) fn status(&self) -> NodeStatus {
@@ -183,6 +266,7 @@ impl Shared {
         let packets_dropped = drops.iter().map(|(_, count)| count).sum();
         let data = Refusal::ALL
             .map(|reason| (format!("data_{}", reason.name()), c.data_refused[reason as usize].load(Relaxed)));
+        let endings = Ending::ALL.map(|why| (why.name().to_owned(), c.endings[why as usize].load(Relaxed)));
         NodeStatus {
             rooms: c.rooms.load(Relaxed),
             participants: c.participants.load(Relaxed),
@@ -194,7 +278,22 @@ impl Shared {
             commands_refused: c.commands_refused.load(Relaxed),
             rooms_failed: c.rooms_failed.load(Relaxed),
             threads_cpu_ms: self.cpu.iter().map(|t| t.load(Relaxed)).sum::<u64>() / 1000,
-            refused: drops.into_iter().chain(data).collect(),
+            refused: drops.into_iter().chain(data).chain(endings).collect(),
+            connections: c.connections.load(Relaxed),
+            bitrate_sent: self.bitrate.load(Relaxed),
+            bitrate_over: self.bitrate_over.load(Relaxed),
+            shards: self.loads.iter().map(ShardStatus::from).collect(),
+        }
+    }
+}
+
+impl From<&ShardLoad> for ShardStatus {
+    fn from(load: &ShardLoad) -> Self {
+        Self {
+            cpu: load.cpu.load(Relaxed) as f64 / 1e6,
+            rooms: load.rooms.load(Relaxed),
+            participants: load.participants.load(Relaxed),
+            over: load.over.load(Relaxed),
         }
     }
 }

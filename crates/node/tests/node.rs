@@ -15,6 +15,7 @@ fn config(listen: &str) -> NodeConfig {
         shards: 2,
         video_codecs: vec!["h264".to_owned()],
         queue_size: 8,
+        ..NodeConfig::default()
     }
 }
 
@@ -30,6 +31,8 @@ fn join(room: &str) -> InRoom<Command> {
             participant,
             identity: "i".to_owned(),
             single: false,
+            fixed: false,
+            adaptive: true,
             rights: Rights::default(),
         },
     )
@@ -87,6 +90,7 @@ fn bad_configuration_and_a_taken_port_are_errors() {
         NodeConfig { advertise: vec![], ..config("127.0.0.1:0") },
         NodeConfig { advertise: vec!["a name".to_owned()], ..config("127.0.0.1:0") },
         NodeConfig { queue_size: 0, ..config("127.0.0.1:0") },
+        NodeConfig { cpu_limit: -1.0, ..config("127.0.0.1:0") },
     ] {
         assert!(matches!(Node::start(&bad), Err(StartError::Config(_))));
     }
@@ -100,10 +104,45 @@ fn strange_datagrams_are_counted_and_survived() {
     let node = Node::start(&config("127.0.0.1:0")).unwrap();
     node.send(vec![join("room")]);
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let to = node.local_addr().unwrap();
+    let to = node.local_addr();
     for len in 1..200 {
         socket.send_to(&vec![len as u8; len], to).unwrap();
     }
     eventually(|| (node.status().packets_dropped >= 199).then_some(()));
     assert_eq!(node.status().packets_received, 199);
+}
+
+#[test]
+fn rooms_go_to_the_shard_with_the_least_to_do_and_stay_there() {
+    let node = Node::start(&NodeConfig { shards: 3, queue_size: 64, ..config("127.0.0.1:0") }).unwrap();
+    let rooms = |node: &Node| node.status().shards.iter().map(|s| s.rooms).collect::<Vec<_>>();
+    for n in 0..9 {
+        assert!(node.send(vec![join(&format!("room-{n}"))]));
+    }
+    eventually(|| (rooms(&node) == [3, 3, 3]).then_some(()));
+    // The first and the fourth are of the same shard, which has two fewer to begin with than the others now.
+    for room in ["room-0", "room-3"] {
+        assert!(node.send(vec![in_room(room, Command::CloseRoom {})]));
+    }
+    eventually(|| (rooms(&node) == [1, 3, 3]).then_some(()));
+    for n in 9..11 {
+        assert!(node.send(vec![join(&format!("room-{n}"))]));
+    }
+    eventually(|| (rooms(&node) == [3, 3, 3]).then_some(()));
+    let leave = Command::RemoveParticipant { participant: ParticipantId::from("PA_1") };
+    assert!(node.send(vec![in_room("room-10", leave), in_room("nowhere", Command::CloseRoom {})]));
+    eventually(|| (node.status().shards[0].participants == 2).then_some(()));
+    assert!(
+        (0..100).all(|_| node.send(vec![in_room("nowhere", Command::CloseRoom {})])),
+        "nothing waits for nobody"
+    );
+}
+
+#[test]
+fn too_much_sent_closes_the_door_to_others() {
+    let limited = NodeConfig { bitrate_limit: 1, cpu_limit: 0.9, ..config("127.0.0.1:0") };
+    let node = Node::start(&limited).unwrap();
+    let room = RoomId::from("room");
+    assert_eq!(node.overload(&room), None);
+    assert!(!node.status().bitrate_over && node.status().shards.iter().all(|s| !s.over));
 }

@@ -109,7 +109,9 @@ impl PublisherClock {
                 if mapped <= arrival {
                     return mapped;
                 }
-                return captured + Envelope::update(&mut self.offset, arrival, arrival - captured);
+                let offset = Envelope::update(&mut self.offset, arrival, arrival - captured);
+                // Unix times are so large that the sum is rounded, by a quarter of a microsecond.
+                return (captured + offset).min(arrival);
             }
         }
         let media = time as f64 / f64::from(rate) * 1e6;
@@ -117,7 +119,8 @@ impl PublisherClock {
         if stream.arrivals.is_some_and(|a| (arrival - media - a.value).abs() > PLAUSIBLE_US) {
             stream.arrivals = None;
         }
-        media + Envelope::update(&mut stream.arrivals, arrival, arrival - media) - ahead
+        let offset = Envelope::update(&mut stream.arrivals, arrival, arrival - media);
+        (media + offset - ahead).min(arrival)
     }
 }
 
@@ -169,6 +172,22 @@ mod tests {
         assert!(mapped <= 1100.0 * MS);
         let next = clock.map(&mut stream, at(epoch, 1200), 93_000, 90_000, false);
         assert!((next - mapped - 33.3 * MS).abs() < 1.0 * MS);
+    }
+
+    #[test]
+    fn rounding_moves_nothing_into_the_future() {
+        let epoch = Instant::now();
+        let began = UNIX_EPOCH + Duration::from_secs(1_795_298_702);
+        let mut clock = PublisherClock::new(epoch);
+        let mut stream = StreamClock::default();
+        clock.handle_report(&mut stream, at(epoch, 50), began, 0);
+        for n in 1..2000u32 {
+            // Each comes a little sooner after its capture than any before it.
+            let sent = Duration::from_nanos(50_000_000 - u64::from(n) * 7);
+            let arrival = epoch + Duration::from_micros(11_111) * n + sent;
+            let mapped = clock.map(&mut stream, arrival, 1000 * u64::from(n), 90_000, false);
+            assert!(mapped <= clock.micros(arrival), "{n}: {mapped} {arrival:?}");
+        }
     }
 
     #[test]

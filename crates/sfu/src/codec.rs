@@ -20,7 +20,7 @@ pub(crate) fn name(codec: Codec) -> &'static str {
 /// H.264 is the constrained baseline profile only: every peer has it, so any packet can go to any subscriber.
 pub(crate) fn configure(config: &mut CodecConfig, video: &[String]) {
     config.clear();
-    config.enable_opus(true, false);
+    config.enable_opus(true, true);
     for name in video {
         match name.as_str() {
             "h264" => config.add_h264(Pt::from(108), Some(Pt::from(109)), true, 0x42e01f),
@@ -39,9 +39,36 @@ pub(crate) fn configure(config: &mut CodecConfig, video: &[String]) {
     }
 }
 
-/// The payload type a packet of `codec` gets on a transport that negotiated `params`, if it can be sent there.
-pub(crate) fn payload_type(params: &[PayloadParams], negotiated: &[Pt], codec: Codec) -> Option<Pt> {
-    params.iter().find(|p| p.spec().codec == codec && negotiated.contains(&p.pt())).map(PayloadParams::pt)
+/// The payload types of a codec.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Types {
+    pub(crate) pt: Pt,
+    /// Of repetitions in a stream of their own.
+    pub(crate) rtx: Option<Pt>,
+    /// With redundancy.
+    pub(crate) red: Option<Pt>,
+}
+
+/// Those that packets of `codec` get on a transport that negotiated `params`, if they can be sent there.
+pub(crate) fn payload_types(params: &[PayloadParams], negotiated: &[Pt], codec: Codec) -> Option<Types> {
+    let found = params.iter().find(|p| p.spec().codec == codec && negotiated.contains(&p.pt()))?;
+    Some(Types { pt: found.pt(), rtx: found.resend(), red: found.red() })
+}
+
+/// What an incoming payload type means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Coding {
+    pub(crate) codec: Codec,
+    pub(crate) rate: u32,
+    /// It comes with redundancy; what is within has this payload type.
+    pub(crate) within: Option<Pt>,
+}
+
+pub(crate) fn coding(params: &[PayloadParams], pt: Pt) -> Option<Coding> {
+    let found = params.iter().find(|p| p.pt() == pt || p.red() == Some(pt))?;
+    let spec = found.spec();
+    let within = (found.pt() != pt).then(|| found.pt());
+    Some(Coding { codec: spec.codec, rate: spec.clock_rate.get(), within })
 }
 
 /// Whether a decoder can begin with this packet: it holds the start of a key picture.
@@ -50,33 +77,44 @@ pub(crate) fn starts_keyframe(codec: Codec, payload: &[u8]) -> bool {
         Codec::H264 => h264_starts_keyframe(payload),
         Codec::Vp8 => vp8_starts_keyframe(payload),
         Codec::Vp9 => vp9_starts_keyframe(payload),
-        Codec::Av1 => payload.first().is_some_and(|b| b & 0x08 != 0),
+        // A new coded video sequence that does not continue what began in the packet before.
+        Codec::Av1 => payload.first().is_some_and(|b| b & 0x88 == 0x08),
         _ => true,
     }
 }
 
+const IDR: u8 = 5;
+const SPS: u8 = 7;
+
 fn h264_starts_keyframe(payload: &[u8]) -> bool {
-    const IDR: u8 = 5;
-    const SPS: u8 = 7;
+    h264_holds(payload, &[IDR, SPS])
+}
+
+/// Whether a packet of H.264 holds what a decoder needs before the key picture it stands before.
+pub(crate) fn holds_parameters(payload: &[u8]) -> bool {
+    h264_holds(payload, &[SPS])
+}
+
+/// Whether a unit of one of these kinds begins in a packet.
+fn h264_holds(payload: &[u8], kinds: &[u8]) -> bool {
     const STAP_A: u8 = 24;
     const FU_A: u8 = 28;
     let Some(first) = payload.first() else { return false };
     match first & 0x1f {
-        IDR | SPS => true,
         STAP_A => {
             let mut rest = &payload[1..];
             while let [a, b, tail @ ..] = rest {
                 let len = usize::from(u16::from_be_bytes([*a, *b]));
                 let Some(unit) = tail.get(..len) else { return false };
-                if unit.first().is_some_and(|b| matches!(b & 0x1f, IDR | SPS)) {
+                if unit.first().is_some_and(|b| kinds.contains(&(b & 0x1f))) {
                     return true;
                 }
                 rest = &tail[len..];
             }
             false
         }
-        FU_A => payload.get(1).is_some_and(|b| b & 0x80 != 0 && b & 0x1f == IDR),
-        _ => false,
+        FU_A => payload.get(1).is_some_and(|b| b & 0x80 != 0 && kinds.contains(&(b & 0x1f))),
+        kind => kinds.contains(&kind),
     }
 }
 
@@ -131,6 +169,13 @@ mod tests {
         assert!(!start(&[0x41, 1]));
         assert!(!start(&[0x78, 0, 200, 0x67]));
         assert!(!start(&[]));
+    }
+
+    #[test]
+    fn h264_parameters_are_seen_apart_from_pictures() {
+        assert!(holds_parameters(&[0x67, 1]));
+        assert!(holds_parameters(&[0x78, 0, 2, 0x09, 0xf0, 0, 2, 0x67, 1]));
+        assert!(!holds_parameters(&[0x65, 1]) && !holds_parameters(&[0x7c, 0x85, 1]));
     }
 
     #[test]

@@ -1,52 +1,60 @@
 //! The way of a packet: from the stream it came in to every subscriber that shall have it.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use str0m::format::Codec;
-use str0m::media::{KeyframeRequestKind, Mid, SenderFeedback};
-use str0m::rtp::{ExtensionValues, RtpPacket, Vp8Descriptor};
+use str0m::media::{KeyframeRequestKind, Pt, SenderFeedback};
+use str0m::rtp::RtpPacket;
 
-use crate::codec;
-use crate::command::{Event, Kind, Rights};
-use crate::layer::{self, Candidate};
+use crate::adaptation::Grant;
+use crate::codec::{self, Coding};
+use crate::command::{Kind, Rights};
+use crate::event::{Event, SubscriptionRefusal};
+use crate::layer;
+use crate::meter::Arrival;
+use crate::picture::Picture;
+use crate::red::{Red, Restorer};
+use crate::resolution;
 use crate::rewriter::Incoming;
 use crate::room::Room;
-use crate::track::{LossMeter, Source};
-use crate::transport::Use;
+use crate::sending::Media;
+use crate::sound::Sound;
+use crate::track::Source;
 
 /// A publisher is asked for a key picture of one stream at most this often for somebody who sees nothing yet. Browsers
 /// ignore what comes within 300 ms of the request they last heeded, so it is asked again soon.
 const ENTRY_INTERVAL: Duration = Duration::from_millis(100);
 /// At most this often for subscribers that lost something: each key picture costs everybody.
 const REFRESH_INTERVAL: Duration = Duration::from_millis(300);
-/// A stream of which nothing came for so long does not flow.
-const FLOWING: Duration = Duration::from_millis(1200);
 /// Streams of one track; more than any client sends.
 const MAX_SOURCES: usize = 8;
 
 impl Room {
     /// A packet came in on a transport.
     pub(crate) fn forward(&mut self, slot: usize, packet: RtpPacket, now: Instant) {
-        let Some((index, source_index)) = self.find_source(slot, &packet, now) else { return };
+        let Some((index, source_index, within)) = self.find_source(slot, &packet, now) else { return };
         let track = &mut self.tracks[index];
         let flows = track.flows();
         let publisher = &mut self.participants[track.participant];
         let source = &mut track.sources[source_index];
         let seq = *packet.seq_no;
         source.last = now;
-        source.loss.count(seq);
+        let came = Arrival {
+            seq,
+            time: packet.header.timestamp,
+            rate: source.rate,
+            bytes: packet.payload.len(),
+            marker: packet.header.marker,
+            audio: track.kind == Kind::Audio,
+        };
+        source.meter.count(&came, now);
         if !flows {
             return;
         }
-        if packet.payload.is_empty() {
-            for subscription in &track.subscriptions {
-                let subscription = &self.subscriptions[*subscription];
-                if let (Some(current), Some((to, section))) = (subscription.current, subscription.place)
-                    && current == source_index
-                {
-                    self.transports[to].sections[section].rewriter.skip(seq);
-                }
-            }
+        let endless = source.codec == Codec::H264 && !source.fragments.admit(&packet.payload);
+        if packet.payload.is_empty() || endless {
+            self.leave_out(index, source_index, seq);
             return;
         }
         if !track.started {
@@ -59,23 +67,115 @@ impl Room {
         if let (true, Some(level)) = (audio, packet.header.ext_vals.audio_level) {
             self.speakers.handle_level(&publisher.id, level);
         }
-        let (codec, rate) = (source.codec, source.rate);
+        let (codec, rate, time) = (source.codec, source.rate, packet.header.timestamp);
         let wall = publisher.clock.map(&mut source.clock, packet.timestamp, packet.time.numer(), rate, audio);
         let wallclock = self.epoch + Duration::from_secs_f64((wall / 1e6).max(0.0));
-        let vp8 = match codec {
-            Codec::Vp8 => Vp8Descriptor::parse(&packet.payload).ok(),
+        // Not in the future, be it by a nanosecond of rounding: it goes into sender reports.
+        let wallclock = wallclock.min(packet.timestamp);
+        let picture = match codec {
+            Codec::Vp8 => Picture::vp8(&packet.payload),
+            Codec::Vp9 => Picture::vp9(&packet.payload),
             _ => None,
         };
-        let incoming = Incoming { seq, time: packet.header.timestamp, wall, rate, vp8 };
-        let entry = audio || codec::starts_keyframe(codec, &packet.payload);
+        if let Some(picture) = &picture {
+            source.measure(picture, time, now);
+        }
+        source.rates.count(picture.map_or(0, |picture| picture.spatial), packet.payload.len(), now);
+        let incoming = Incoming { seq, time, wall, rate, picture };
+        let entry = audio || source.is_entry(&packet.payload, time);
         if entry {
             // Whoever could not use this one asks anew.
             (source.wanted, source.refresh) = (false, false);
+            source.size = resolution::of(codec, &packet.payload).or(source.size);
         }
         let came = &packet.header.ext_vals;
+        let media = Media {
+            codec,
+            red: false,
+            rate,
+            marker: packet.header.marker,
+            wall: wallclock,
+            payload: &packet.payload,
+            level: came.audio_level.map(|level| (level, came.voice_activity.unwrap_or(false))),
+            orientation: came.video_orientation.map(|orientation| orientation as u8),
+        };
+        if audio {
+            self.forward_sound(index, source_index, within, &incoming, &media, now);
+        } else {
+            self.spread(index, source_index, entry, &incoming, &media, None, now);
+        }
+    }
 
-        for &subscription_index in &track.subscriptions {
-            let subscription = &mut self.subscriptions[subscription_index];
+    /// A packet is not forwarded to anybody.
+    fn leave_out(&mut self, index: usize, source: usize, seq: u64) {
+        for subscription in &self.tracks[index].subscriptions {
+            let subscription = &self.subscriptions[*subscription];
+            if let (Some(current), Some((to, section))) = (subscription.current, subscription.place)
+                && current == source
+            {
+                self.transports[to].sections[section].rewriter.skip(seq);
+            }
+        }
+    }
+
+    /// A packet of sound goes on in all its forms, and before it what it brings back; `within` is the payload type of
+    /// what it holds, if it came with redundancy.
+    fn forward_sound(
+        &mut self,
+        index: usize,
+        source_index: usize,
+        within: Option<Pt>,
+        incoming: &Incoming,
+        media: &Media<'_>,
+        now: Instant,
+    ) {
+        let redundancy = &mut self.tracks[index].sources[source_index].redundancy;
+        let Incoming { seq, time, .. } = *incoming;
+        let Some(pt) = within else {
+            let fresh = redundancy.restorer.as_mut().is_none_or(|r| r.take(seq, time));
+            let plain = fresh.then_some(media.payload);
+            let sound = Sound { whole: None, plain, restored: false, seq, time };
+            self.spread(index, source_index, true, incoming, media, Some(&sound), now);
+            self.tracks[index].sources[source_index].redundancy.wrapper.remember(seq, time, media.payload);
+            return;
+        };
+        let Some(red) = Red::parse(media.payload).filter(|red| red.pt == *pt) else {
+            return self.leave_out(index, source_index, seq);
+        };
+        let whole = red.is_of(*pt).then_some((media.payload, *pt));
+        let restorer = redundancy.restorer.get_or_insert_with(Restorer::new);
+        let fresh = restorer.take(seq, time);
+        let restored = if fresh { restorer.restore(seq, time, &red) } else { Vec::new() };
+        for one in restored {
+            let payload: Arc<[u8]> = one.payload.into();
+            let older = f64::from(time.wrapping_sub(one.time)) / f64::from(incoming.rate.max(1));
+            let incoming =
+                Incoming { seq: one.seq, time: one.time, wall: incoming.wall - older * 1e6, ..*incoming };
+            let wall = media.wall.checked_sub(Duration::from_secs_f64(older)).unwrap_or(media.wall);
+            let media = Media { marker: false, wall, payload: &payload, level: None, ..*media };
+            let sound = Sound { whole, plain: Some(&payload), restored: true, seq: one.seq, time: one.time };
+            self.spread(index, source_index, true, &incoming, &media, Some(&sound), now);
+        }
+        let plain: Option<Arc<[u8]>> = fresh.then(|| red.primary.into());
+        let sound = Sound { whole, plain: plain.as_ref(), restored: false, seq, time };
+        self.spread(index, source_index, true, incoming, media, Some(&sound), now);
+    }
+
+    /// To everybody who shall have it; `entry` is where who had nothing can begin.
+    #[expect(clippy::too_many_arguments, reason = "a packet, whose it is, and now")]
+    fn spread(
+        &mut self,
+        index: usize,
+        source_index: usize,
+        entry: bool,
+        incoming: &Incoming,
+        media: &Media<'_>,
+        sound: Option<&Sound<'_>>,
+        now: Instant,
+    ) {
+        for n in 0..self.tracks[index].subscriptions.len() {
+            let track = &mut self.tracks[index];
+            let subscription = &mut self.subscriptions[track.subscriptions[n]];
             let Some((to, section)) = subscription.place else { continue };
             if subscription.current != Some(source_index)
                 && !(entry && subscription.flows() && subscription.target == Some(source_index))
@@ -87,13 +187,16 @@ impl Room {
                 continue;
             }
             if subscription.current != Some(source_index) {
-                if !transport.can_send(section, codec) {
+                if !transport.can_send(section, media.codec) {
                     continue;
                 }
                 subscription.current = Some(source_index);
+                subscription.sieve = None;
+                let size = (subscription.width, subscription.height);
+                subscription.set_aim(track.aim(source_index, size, subscription.fps));
                 transport.sections[section].rewriter.change_source();
-                let size = track.size(source_index);
-                if !audio && subscription.told != size {
+                let size = track.sent_size(source_index, subscription.sieve.as_deref());
+                if sound.is_none() && subscription.told != size {
                     subscription.told = size;
                     self.events.push(Event::Receiving {
                         participant: self.participants[subscription.participant].id.clone(),
@@ -103,29 +206,52 @@ impl Room {
                     });
                 }
             }
-            let Some(numbers) = transport.sections[section].rewriter.map(&incoming) else { continue };
-            let extensions = ExtensionValues {
-                audio_level: came.audio_level,
-                voice_activity: came.voice_activity,
-                video_orientation: came.video_orientation,
-                ..ExtensionValues::default()
-            };
-            let payload = packet.payload.clone();
-            let marker = packet.header.marker;
-            if transport.write(section, codec, numbers, wallclock, marker, extensions, payload)
-                && !std::mem::replace(&mut transport.dirty, true)
-            {
-                self.dirty.push(to);
+            let mut media = *media;
+            if let (Some(picture), Some(sieve)) = (&incoming.picture, &mut subscription.sieve) {
+                let rewriter = &mut transport.sections[section].rewriter;
+                match (sieve.take(picture, media.marker), picture.id) {
+                    (Some(marker), _) => media.marker = marker,
+                    (None, id) => {
+                        rewriter.skip(incoming.seq);
+                        if let (Codec::Vp8, Some(id)) = (media.codec, id) {
+                            rewriter.skip_picture(id);
+                        }
+                        continue;
+                    }
+                }
+            }
+            if let Some(sound) = sound {
+                let Some(types) = transport.payload_types(section, media.codec) else { continue };
+                let wrapper = &mut track.sources[source_index].redundancy.wrapper;
+                let Some(form) = sound.form(&types, subscription.protection.is_on(), wrapper) else {
+                    continue;
+                };
+                (media.payload, media.red) = form;
+            }
+            let Some(numbers) = transport.sections[section].rewriter.map(incoming) else { continue };
+            if transport.write(section, &media, numbers, now) {
+                if entry {
+                    subscription.sent.departures.go_on(now);
+                }
+                subscription.sent.departures.count(numbers.time, media.payload.len());
+                if !std::mem::replace(&mut transport.queued, true) {
+                    self.queued.push(to);
+                }
             }
         }
     }
 
     /// The track and source a packet belongs to, made known if it is the first of its stream.
-    fn find_source(&mut self, slot: usize, packet: &RtpPacket, now: Instant) -> Option<(usize, usize)> {
+    fn find_source(
+        &mut self,
+        slot: usize,
+        packet: &RtpPacket,
+        now: Instant,
+    ) -> Option<(usize, usize, Option<Pt>)> {
         let transport = self.transports.get_mut(slot)?;
         let ssrc = packet.header.ssrc;
         let known = transport.streams.get(&ssrc).copied();
-        let (codec, rate) = transport.codec_of(packet.header.payload_type)?;
+        let Coding { codec, rate, within } = transport.coding_of(packet.header.payload_type)?;
         let (index, source_index) = match known {
             Some(known) => known,
             None => {
@@ -140,23 +266,13 @@ impl Room {
                     Some(source) => source,
                     None if track.sources.len() == MAX_SOURCES => return None,
                     None => {
-                        track.sources.push(Source {
-                            rid,
-                            ssrc,
-                            codec,
-                            rate,
-                            clock: Default::default(),
-                            last: now,
-                            loss: LossMeter::default(),
-                            wanted: true,
-                            refresh: false,
-                            asked_at: None,
-                        });
+                        track.sources.push(Source::new(rid, ssrc, codec, rate, now));
                         track.sources.len() - 1
                     }
                 };
                 transport.streams.insert(ssrc, (index, source_index));
                 self.choose_layers(index, now);
+                self.refit_track(index);
                 (index, source_index)
             }
         };
@@ -165,16 +281,15 @@ impl Room {
             if source.ssrc != ssrc {
                 // The one before may still be in the table; it is this source no longer.
                 self.transports[slot].streams.retain(|s, at| *s == ssrc || *at != (index, source_index));
-                source.clock = Default::default();
-                source.loss = LossMeter::default();
             }
-            (source.ssrc, source.codec, source.rate) = (ssrc, codec, rate);
+            source.replace(ssrc, codec, rate);
             for subscription in &self.tracks[index].subscriptions {
                 let subscription = &mut self.subscriptions[*subscription];
                 subscription.current = subscription.current.filter(|c| *c != source_index);
             }
+            self.refit_track(index);
         }
-        Some((index, source_index))
+        Some((index, source_index, within))
     }
 
     pub(crate) fn handle_sender_report(&mut self, slot: usize, feedback: &SenderFeedback) {
@@ -194,11 +309,12 @@ impl Room {
     }
 
     /// A subscriber needs a key picture of what it gets.
-    pub(crate) fn handle_keyframe_request(&mut self, slot: usize, mid: Mid, now: Instant) {
-        let section = self.transports[slot].sections.iter().find(|s| s.mid == mid);
-        let Some(Use::Taken(subscription)) = section.map(|s| s.usage) else { return };
-        let subscription = &self.subscriptions[subscription];
+    pub(crate) fn handle_keyframe_request(&mut self, subscription: usize, now: Instant) {
+        let subscription = &mut self.subscriptions[subscription];
         let (index, Some(source)) = (subscription.track, subscription.current) else { return };
+        if subscription.flows() && self.tracks[index].flows() {
+            subscription.sent.departures.wait(now);
+        }
         if let Some(source) = self.tracks[index].sources.get_mut(source) {
             source.refresh = true;
         }
@@ -231,6 +347,7 @@ impl Room {
             let allowed = rights.sends(track.stream);
             if std::mem::replace(&mut track.allowed, allowed) != allowed {
                 self.restart_track(index, now);
+                self.refit_track(index);
             }
         }
         for index in self.participants[participant].subscriptions.clone() {
@@ -240,6 +357,7 @@ impl Room {
                 subscription.current = None;
                 let track = subscription.track;
                 self.refresh_track(track, now);
+                self.refit_track(track);
             }
         }
     }
@@ -264,44 +382,72 @@ impl Room {
         }
         for subscription in &track.subscriptions {
             let subscription = &mut self.subscriptions[*subscription];
-            let stopped = !track.flows() || !subscription.flows();
-            if stopped && subscription.told != (0, 0) {
-                subscription.told = (0, 0);
+            let size = match subscription.current {
+                _ if !track.flows() || !subscription.flows() || subscription.shed => (0, 0),
+                Some(current) => track.sent_size(current, subscription.sieve.as_deref()),
+                None => continue,
+            };
+            if subscription.told != size {
+                subscription.told = size;
                 self.events.push(Event::Receiving {
                     participant: self.participants[subscription.participant].id.clone(),
                     track: track.id.clone(),
-                    width: 0,
-                    height: 0,
+                    width: size.0,
+                    height: size.1,
                 });
             }
         }
     }
 
     fn choose_layers(&mut self, index: usize, now: Instant) {
+        for n in 0..self.tracks[index].subscriptions.len() {
+            let subscription = &self.subscriptions[self.tracks[index].subscriptions[n]];
+            if let (Grant::Unasked, Some((to, _))) = (subscription.grant, subscription.place) {
+                self.adapt(to, now);
+            }
+        }
         let track = &mut self.tracks[index];
-        let mut layers: Vec<Candidate> = (0..track.sources.len())
-            .map(|source| {
-                let (width, height) = track.size(source);
-                let flowing = now.saturating_duration_since(track.sources[source].last) < FLOWING;
-                Candidate { source, width, height, flowing }
-            })
-            .collect();
-        layers.sort_by_key(|l| u64::from(l.width) * u64::from(l.height));
+        let layers = track.candidates(now);
         for subscription_index in &track.subscriptions {
             let subscription = &mut self.subscriptions[*subscription_index];
-            subscription.target = layer::choose(&layers, subscription.width, subscription.height);
+            let granted = match subscription.grant {
+                Grant::Unasked | Grant::Everything => layers.len(),
+                Grant::Layer { source, .. } => {
+                    layers.iter().position(|l| l.source == source).map_or(layers.len(), |at| at + 1)
+                }
+                Grant::Nothing => 0,
+            };
+            if subscription.grant == Grant::Nothing {
+                subscription.current = None;
+            }
+            let (width, height) = (subscription.width, subscription.height);
+            subscription.target = layer::choose(&layers[..granted], width, height);
             let Some((to, section)) = subscription.place else { continue };
             let (true, Some(target)) = (subscription.flows() && track.flows(), subscription.target) else {
                 continue;
             };
             let transport = &mut self.transports[to];
+            let negotiated = transport.is_connected() && transport.sections[section].negotiated;
+            let sendable = negotiated && transport.can_send(section, track.sources[target].codec);
+            if negotiated && subscription.refused == sendable {
+                subscription.refused = !sendable;
+                if !sendable {
+                    self.events.push(Event::SubscriptionRefused {
+                        participant: self.participants[subscription.participant].id.clone(),
+                        track: track.id.clone(),
+                        reason: SubscriptionRefusal::Codec,
+                    });
+                }
+            }
             // A key picture that this subscriber could not be sent anyway is not asked for, again and again.
-            if subscription.current != Some(target)
-                && transport.is_connected()
-                && transport.sections[section].negotiated
-                && transport.can_send(section, track.sources[target].codec)
-            {
+            if subscription.current != Some(target) && sendable {
                 track.sources[target].wanted = true;
+            }
+            let Some(current) = subscription.current else { continue };
+            let size = (subscription.width, subscription.height);
+            subscription.set_aim(track.aim(current, size, subscription.fps));
+            if subscription.sieve.as_ref().is_some_and(|sieve| sieve.needs_key()) && sendable {
+                track.sources[current].wanted = true;
             }
         }
     }

@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use str0m::channel::ChannelData;
 
-use crate::command::Refusal;
 use crate::data::{self, DataError};
+use crate::event::Refusal;
 use crate::ids::ParticipantId;
 use crate::room::Room;
 
@@ -88,9 +88,13 @@ impl Room {
             let Some(&slot) = participant.transports.first() else { continue };
             if self.transports[slot].send_data(reliable, packet) {
                 self.mark_dirty(slot);
-            } else {
-                tracing::debug!(participant = %self.participants[index].id, "message not sent");
+                continue;
             }
+            // What is lossy may be lost; of what is not, somebody who takes nothing misses a part and is told of.
+            if reliable && self.transports[slot].channels.reliable.is_some() {
+                self.participants[index].refusals.count(Refusal::Undelivered);
+            }
+            tracing::debug!(participant = %self.participants[index].id, "message not sent");
         }
     }
 }
@@ -98,23 +102,36 @@ impl Room {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use super::*;
-    use crate::{Command, Rights, TransportConfig};
+    use crate::{Command, EgressOptions, Rights, TransportConfig};
 
     #[test]
     fn a_flood_of_what_cannot_be_read_uses_up_the_allowance() {
         let now = Instant::now();
         let config = TransportConfig {
             candidates: vec![],
+            tcp_candidates: vec![],
             certificate: crate::generate_certificate().unwrap(),
             video_codecs: vec![],
+            egress: EgressOptions { padding: false, hold: Duration::ZERO, origin: now, unix: Duration::ZERO },
         };
         let mut room = Room::new(Arc::new(config), now);
         for name in ["alice", "bob"] {
             let (participant, identity) = (name.into(), name.to_owned());
             let rights = Rights::default();
-            room.handle_command(Command::AddParticipant { participant, identity, single: true, rights }, now);
+            room.handle_command(
+                Command::AddParticipant {
+                    participant,
+                    identity,
+                    single: true,
+                    fixed: false,
+                    adaptive: true,
+                    rights,
+                },
+                now,
+            );
         }
         let [alice, bob] = ["alice", "bob"].map(|name| room.names[&ParticipantId::from(name)]);
         let mut send = |from, message: &[u8]| room.pass_data(from, true, message, now);

@@ -13,11 +13,14 @@ use str0m::channel::ChannelConfig;
 use str0m::channel::Reliability;
 use str0m::media::{Direction as RtcDirection, MediaKind, Mid};
 
-use crate::command::{Event, Kind, MidMap, Target};
+use crate::command::{Kind, Target};
+use crate::event::{Event, MidMap};
+use crate::h264;
 use crate::output::Route;
+use crate::participant::Participant;
 use crate::room::Room;
 use crate::sdp::{self, Direction, Finish};
-use crate::transport::{OpenOffer, Use};
+use crate::transport::{OpenOffer, Transport, Use};
 
 impl Room {
     /// The client's offer.
@@ -54,13 +57,15 @@ impl Room {
         text: &str,
         now: Instant,
     ) -> Result<(String, MidMap), &'static str> {
-        let expected = if self.participants[participant].single { Target::Single } else { Target::Publisher };
+        let Participant { single, fixed, .. } = self.participants[participant];
+        let expected = if single { Target::Single } else { Target::Publisher };
         if target != expected {
             return Err("this connection is not offered by the client");
         }
+        let text = if fixed { &sdp::receive_only(text) } else { text };
         let sections = sdp::read(text)?;
-        let offer =
-            SdpOffer::from_sdp_string(&sdp::clean(text)).map_err(|_| "the description cannot be parsed")?;
+        let (cleaned, aliases) = h264::offer_as_ours(&sdp::clean(text));
+        let offer = SdpOffer::from_sdp_string(&cleaned).map_err(|_| "the description cannot be parsed")?;
         let slot = self
             .find_transport(participant, target)
             .unwrap_or_else(|| self.add_transport(participant, target, now));
@@ -71,7 +76,7 @@ impl Room {
         self.mark_dirty(slot);
         let transport = &mut self.transports[slot];
         let answer = match answer {
-            Ok(answer) => answer.to_sdp_string(),
+            Ok(answer) => h264::answer_as_theirs(&answer.to_sdp_string(), &aliases),
             Err(error) => {
                 tracing::debug!(%error, "offer refused");
                 transport.park();
@@ -83,6 +88,8 @@ impl Room {
         };
 
         transport.publishing.clear();
+        transport.set_unnamed(&sections);
+        transport.set_repeating(&sections);
         for section in sections.iter().filter(|s| s.kind.is_some() && !s.rejected) {
             let mid = Mid::from(section.mid.as_str());
             if let (true, Some(cid)) = (section.direction.sends(), &section.cid) {
@@ -96,7 +103,9 @@ impl Room {
                 transport.add_section(mid, kind);
             }
         }
-        if target == Target::Single {
+        if self.is_fixed(slot) {
+            self.fill(slot, now);
+        } else if target == Target::Single {
             self.assign(slot);
             self.release_left(slot, Use::Left);
         }
@@ -120,13 +129,15 @@ impl Room {
         // Older clients do not number their answers.
         let answered = |open: &mut OpenOffer| request == 0 || open.request == request;
         let Some(open) = transport.negotiation.open.take_if(answered) else { return };
-        let answer = sdp::read(text).and_then(|_| {
-            SdpAnswer::from_sdp_string(&sdp::clean(text)).map_err(|_| "the description cannot be parsed")
+        let answer = sdp::read(text).and_then(|sections| {
+            let answer = SdpAnswer::from_sdp_string(&sdp::clean(text));
+            answer.map(|answer| (answer, sections)).map_err(|_| "the description cannot be parsed")
         });
-        let accepted = answer.and_then(|answer| {
+        let accepted = answer.and_then(|(answer, sections)| {
             transport.unpark();
             let accepted = transport.rtc.sdp_api().accept_answer(open.pending, answer);
             transport.park();
+            transport.set_repeating(&sections);
             accepted.map_err(|error| {
                 tracing::debug!(%error, "answer refused");
                 "the description is not acceptable"
@@ -172,10 +183,11 @@ impl Room {
 
     /// Makes the offers that are wanted, and asks for those that clients make. One that cannot be made yet is wanted
     /// again when what it waits for has come.
-    pub(crate) fn settle(&mut self) {
+    pub(crate) fn settle(&mut self, now: Instant) {
         for slot in self.take_wanting() {
             match self.transports[slot].target {
                 _ if !self.transports[slot].rtc.is_alive() => {}
+                Target::Single if self.is_fixed(slot) => self.fill(slot, now),
                 Target::Single => self.ask(slot),
                 Target::Subscriber => self.offer(slot),
                 Target::Publisher => {}
@@ -317,7 +329,7 @@ impl Room {
         }
     }
 
-    fn waiting(&self, participant: usize) -> Vec<usize> {
+    pub(crate) fn waiting(&self, participant: usize) -> Vec<usize> {
         let all = self.participants[participant].subscriptions.iter().copied();
         all.filter(|s| self.subscriptions[*s].place.is_none()).collect()
     }
@@ -332,9 +344,11 @@ impl Room {
 
     /// The client knows now what its sections carry.
     fn accept_sections(&mut self, slot: usize, now: Instant) {
-        for section in &mut self.transports[slot].sections {
-            if matches!(section.usage, Use::Taken(_)) {
-                section.negotiated = true;
+        let Transport { sections, egress, .. } = &mut self.transports[slot];
+        for section in sections.iter_mut().filter(|s| matches!(s.usage, Use::Taken(_))) {
+            if let (false, Some(stream)) = (std::mem::replace(&mut section.negotiated, true), section.stream)
+            {
+                egress.renew(stream);
             }
         }
         self.refresh_transport(slot, now);
@@ -388,22 +402,25 @@ impl Room {
         let transport = &self.transports[slot];
         let mut plan = HashMap::new();
         let mut mids = MidMap::new();
-        for section in &transport.sections {
-            let finish = match section.usage {
-                Use::Taken(subscription) => {
-                    let track = self.tracks[self.subscriptions[subscription].track].id.clone();
-                    mids.insert(section.mid.to_string(), track);
-                    Finish { msid: Some(self.msid(subscription)), ..Finish::default() }
-                }
-                _ => Finish { inactive: true, ..Finish::default() },
-            };
+        let fixed = self.is_fixed(slot);
+        for (index, section) in transport.sections.iter().enumerate() {
+            let mut msid = fixed.then(|| self.fixed_msid(slot, index));
+            if let Use::Taken(subscription) = section.usage {
+                let track = self.tracks[self.subscriptions[subscription].track].id.clone();
+                mids.insert(section.mid.to_string(), track);
+                msid = msid.or_else(|| Some(self.msid(subscription)));
+            }
+            // Ours to offer; in an answer it is what was asked for.
+            let repeats = transport.target == Target::Subscriber || section.repeats;
+            let finish = Finish { inactive: msid.is_none(), msid, repeats, ..Finish::default() };
             plan.insert(section.mid.to_string(), finish);
         }
         for (mid, index) in &transport.incoming {
             let track = &self.tracks[*index];
             mids.insert(mid.to_string(), track.id.clone());
             let codec = (!track.codec.is_empty()).then(|| track.codec.clone());
-            plan.insert(mid.to_string(), Finish { codec, ..Finish::default() });
+            let repeats = transport.repeating.contains(mid);
+            plan.insert(mid.to_string(), Finish { codec, repeats, ..Finish::default() });
         }
         (sdp::finish(text, &plan), mids)
     }

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use crate::allowance::Allowance;
 use crate::clock::PublisherClock;
-use crate::command::{Refusal, Rights};
+use crate::command::Rights;
+use crate::event::Refusal;
 use crate::ids::ParticipantId;
 
 /// Sums over one period.
@@ -75,6 +76,10 @@ pub(crate) struct Participant {
     pub(crate) identity: String,
     /// One connection (`Target::Single`) instead of two.
     pub(crate) single: bool,
+    /// It receives in the sections of its first offer and is never asked for another.
+    pub(crate) fixed: bool,
+    /// What it is sent follows its network.
+    pub(crate) adaptive: bool,
     pub(crate) rights: Rights,
     pub(crate) transports: Vec<usize>,
     pub(crate) tracks: Vec<usize>,

@@ -11,6 +11,8 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use crate::remote::Remote;
+
 /// Earlier addresses that a client may go back to without proving itself anew.
 const MAX_EARLIER: usize = 3;
 /// Addresses whose credit is known at a time.
@@ -27,7 +29,7 @@ const SILENT: Duration = Duration::from_secs(2);
 /// An address of the client's and ours that it talks to, and when that was certain.
 #[derive(Debug, Clone, Copy)]
 struct Proven {
-    client: SocketAddr,
+    client: Remote,
     ours: SocketAddr,
     at: Instant,
 }
@@ -39,7 +41,7 @@ pub(crate) struct Path {
     newest: Option<Proven>,
     /// Where it was heard before, the last first.
     earlier: Vec<Proven>,
-    tried: Vec<(SocketAddr, usize)>,
+    tried: Vec<(Remote, usize)>,
     handshake: usize,
 }
 
@@ -49,7 +51,7 @@ impl Path {
     }
 
     /// So many bytes came from an address that the transport knows.
-    pub(crate) fn handle_received(&mut self, client: SocketAddr, size: usize) {
+    pub(crate) fn handle_received(&mut self, client: Remote, size: usize) {
         if self.is_proven(client) {
             return;
         }
@@ -65,7 +67,7 @@ impl Path {
     }
 
     /// Something authentic came from there.
-    pub(crate) fn handle_proof(&mut self, client: SocketAddr, ours: SocketAddr, now: Instant) {
+    pub(crate) fn handle_proof(&mut self, client: Remote, ours: SocketAddr, now: Instant) {
         let before = self.newest.replace(Proven { client, ours, at: now });
         if before.is_some_and(|p| p.client == client) {
             return;
@@ -77,14 +79,20 @@ impl Path {
         self.earlier.truncate(MAX_EARLIER);
     }
 
+    /// Where the client was last heard, and at which address of ours: where media goes that no check decides on.
+    #[inline]
+    pub(crate) fn newest(&self) -> Option<(Remote, SocketAddr)> {
+        self.newest.map(|p| (p.client, p.ours))
+    }
+
     /// Where a datagram goes that shall go from `ours` to `client`: to whom and from where. None when nowhere.
     #[inline]
     pub(crate) fn choose(
         &mut self,
-        client: SocketAddr,
+        client: Remote,
         ours: SocketAddr,
         contents: &[u8],
-    ) -> Option<(SocketAddr, SocketAddr)> {
+    ) -> Option<(Remote, SocketAddr)> {
         match &self.newest {
             Some(newest) if newest.client == client => Some((client, ours)),
             _ => self.choose_other(client, ours, contents),
@@ -94,10 +102,10 @@ impl Path {
     #[cold]
     fn choose_other(
         &mut self,
-        client: SocketAddr,
+        client: Remote,
         ours: SocketAddr,
         contents: &[u8],
-    ) -> Option<(SocketAddr, SocketAddr)> {
+    ) -> Option<(Remote, SocketAddr)> {
         if matches!(contents.first(), Some(0..=3)) {
             return Some((client, ours));
         }
@@ -124,7 +132,7 @@ impl Path {
         to_proven
     }
 
-    fn is_proven(&self, client: SocketAddr) -> bool {
+    fn is_proven(&self, client: Remote) -> bool {
         self.newest.iter().chain(&self.earlier).any(|p| p.client == client)
     }
 }
@@ -141,13 +149,15 @@ mod tests {
     const MEDIA: [u8; 1200] = [0x80; 1200];
     const DTLS: [u8; 1000] = [22; 1000];
 
-    fn addresses() -> [SocketAddr; 3] {
-        ["192.0.2.1:7882", "198.51.100.1:5000", "203.0.113.9:53"].map(|a| a.parse().unwrap())
+    fn addresses() -> (SocketAddr, Remote, Remote) {
+        let [ours, client, victim] =
+            ["192.0.2.1:7882", "198.51.100.1:5000", "203.0.113.9:53"].map(|a| a.parse().unwrap());
+        (ours, Remote::udp(client), Remote::udp(victim))
     }
 
     #[test]
     fn a_stranger_named_by_a_check_gets_no_media() {
-        let [ours, client, victim] = addresses();
+        let (ours, client, victim) = addresses();
         let now = Instant::now();
         let mut path = Path::new();
         assert_eq!(path.choose(client, ours, &MEDIA), None, "nothing is proven yet");
@@ -167,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_handshake_has_room_but_not_for_ever() {
-        let [ours, client, _] = addresses();
+        let (ours, client, _) = addresses();
         let mut path = Path::new();
         let sent = (0..100).take_while(|_| path.choose(client, ours, &DTLS).is_some()).count();
         assert_eq!(sent, HANDSHAKE / DTLS.len());
@@ -175,15 +185,24 @@ mod tests {
 
     #[test]
     fn what_is_remembered_is_bounded() {
-        let [ours, ..] = addresses();
+        let (ours, ..) = addresses();
         let mut path = Path::new();
         for port in 1..1000 {
-            let client = SocketAddr::from(([203, 0, 113, 1], port));
+            let client = Remote::udp(SocketAddr::from(([203, 0, 113, 1], port)));
             path.handle_received(client, 2000);
             path.handle_received(client, 20_000);
-            path.handle_proof(SocketAddr::from(([203, 0, 113, 2], port)), ours, Instant::now());
+            path.handle_proof(Remote::tcp(SocketAddr::from(([203, 0, 113, 2], port))), ours, Instant::now());
         }
         assert_eq!((path.tried.len(), path.earlier.len()), (MAX_TRIED, MAX_EARLIER));
         assert!(path.tried.iter().all(|(_, credit)| *credit == MAX_CREDIT));
+    }
+
+    #[test]
+    fn a_connection_proves_nothing_of_datagrams_from_its_address() {
+        let (ours, client, _) = addresses();
+        let connection = Remote::tcp(client.address);
+        let mut path = Path::new();
+        path.handle_proof(connection, ours, Instant::now());
+        assert_eq!(path.choose(client, ours, &MEDIA), Some((connection, ours)));
     }
 }

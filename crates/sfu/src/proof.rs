@@ -3,14 +3,18 @@
 //! str0m does not say which datagrams passed the checks of DTLS and SRTP. Who decrypts knows: the ciphers and DTLS
 //! sessions that transports get are wrapped here, and what they opened is counted, per thread. A datagram was
 //! authentic if the count grew while its transport took it.
+//!
+//! The same wrapper sees what keys a DTLS session came to. They are kept, one set per thread, until the transport whose
+//! str0m call brought them takes them, right after that call: packets are sealed with them beside str0m.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
+use rtcloud_egress::{Keys, Opening, Profile, Sealing};
 use str0m::config::DtlsCert;
 use str0m::crypto::dtls::{
-    DtlsImplError, DtlsInstance, DtlsOutput, DtlsProvider, DtlsVersion, ProtocolVersion,
+    DtlsImplError, DtlsInstance, DtlsOutput, DtlsProvider, DtlsVersion, ProtocolVersion, SrtpProfile,
 };
 use str0m::crypto::{
     AeadAes128GcmCipher, AeadAes256GcmCipher, Aes128CmSha1_80Cipher, CryptoError, CryptoProvider,
@@ -19,6 +23,17 @@ use str0m::crypto::{
 
 thread_local! {
     static COUNT: Cell<u64> = const { Cell::new(0) };
+    static KEYS: RefCell<Option<(Sealing, Opening)>> = const { RefCell::new(None) };
+}
+
+/// The keys that a str0m call on this thread brought since this was last called.
+pub(crate) fn take_keys() -> Option<(Sealing, Opening)> {
+    KEYS.take()
+}
+
+/// Keys that nobody took are another connection's: its room ended in the middle of it, or it is closing.
+pub(crate) fn forget_keys() {
+    KEYS.set(None);
 }
 
 /// How much this thread has opened so far.
@@ -71,18 +86,18 @@ impl SrtpProvider for Counting {
 
 /// Something of the library that opens what comes.
 #[derive(Debug)]
-struct Opening<T: ?Sized>(Box<T>);
+struct Watched<T: ?Sized>(Box<T>);
 
 impl SupportedAes128CmSha1_80 for Counting {
     fn create_cipher(&self, key: [u8; 16], encrypt: bool) -> Box<dyn Aes128CmSha1_80Cipher> {
         let inner = INNER.srtp_provider.aes_128_cm_sha1_80().create_cipher(key, encrypt);
         // What only closes goes out without a detour.
-        if encrypt { inner } else { Box::new(Opening(inner)) }
+        if encrypt { inner } else { Box::new(Watched(inner)) }
     }
 }
 
 /// Nothing comes here before its signature was found right.
-impl Aes128CmSha1_80Cipher for Opening<dyn Aes128CmSha1_80Cipher> {
+impl Aes128CmSha1_80Cipher for Watched<dyn Aes128CmSha1_80Cipher> {
     fn encrypt(&mut self, iv: &[u8; 16], input: &[u8], output: &mut [u8]) -> Result<(), CryptoError> {
         self.0.encrypt(iv, input, output)
     }
@@ -97,11 +112,11 @@ macro_rules! aead {
         impl $supported for Counting {
             fn create_cipher(&self, key: [u8; $key], encrypt: bool) -> Box<dyn $cipher> {
                 let inner = INNER.srtp_provider.$of().create_cipher(key, encrypt);
-                if encrypt { inner } else { Box::new(Opening(inner)) }
+                if encrypt { inner } else { Box::new(Watched(inner)) }
             }
         }
 
-        impl $cipher for Opening<dyn $cipher> {
+        impl $cipher for Watched<dyn $cipher> {
             fn encrypt(
                 &mut self,
                 iv: &[u8; 12],
@@ -141,7 +156,7 @@ impl DtlsProvider for Counting {
         mtu: Option<usize>,
     ) -> Result<Box<dyn DtlsInstance>, CryptoError> {
         let inner = INNER.dtls_provider.new_dtls(certificate, now, version, mtu)?;
-        Ok(Box::new(Opening(inner)))
+        Ok(Box::new(Watched(inner)))
     }
 
     fn is_test(&self) -> bool {
@@ -149,7 +164,7 @@ impl DtlsProvider for Counting {
     }
 }
 
-impl DtlsInstance for Opening<dyn DtlsInstance> {
+impl DtlsInstance for Watched<dyn DtlsInstance> {
     fn set_active(&mut self, active: bool) {
         self.0.set_active(active);
     }
@@ -160,8 +175,19 @@ impl DtlsInstance for Opening<dyn DtlsInstance> {
 
     fn poll_output<'a>(&mut self, buffer: &'a mut [u8]) -> DtlsOutput<'a> {
         let output = self.0.poll_output(buffer);
-        if matches!(output, DtlsOutput::Connected | DtlsOutput::ApplicationData(_)) {
-            add();
+        match &output {
+            DtlsOutput::Connected | DtlsOutput::ApplicationData(_) => add(),
+            DtlsOutput::KeyingMaterial(material, profile) => {
+                let profile = match *profile {
+                    SrtpProfile::AES128_CM_SHA1_80 => Some(Profile::Aes128CmSha1_80),
+                    SrtpProfile::AEAD_AES_128_GCM => Some(Profile::AeadAes128Gcm),
+                    SrtpProfile::AEAD_AES_256_GCM => Some(Profile::AeadAes256Gcm),
+                    _ => None,
+                };
+                tracing::debug!(?profile, "DTLS chose how media is protected");
+                KEYS.set(profile.and_then(|p| Keys::from_dtls(material, p, self.0.is_active())));
+            }
+            _ => {}
         }
         output
     }

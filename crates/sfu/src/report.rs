@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use str0m::stats::{MediaEgressStats, MediaIngressStats, PeerStats};
+use str0m::stats::{MediaIngressStats, PeerStats};
 
-use crate::command::{Event, TransportState};
+use crate::event::{Event, TransportState};
 use crate::room::Room;
 use crate::transport::Transport;
 
@@ -18,10 +18,12 @@ const FAILED_AFTER: Duration = Duration::from_secs(30);
 impl Room {
     /// Runs ten times a second.
     pub(crate) fn tick(&mut self, now: Instant) {
+        self.adapt_all(now);
         let tracks: Vec<usize> = self.tracks.iter().map(|(index, _)| index).collect();
         for index in tracks {
             self.refresh_track(index, now);
         }
+        self.tell_publishers(now);
         let slots: Vec<usize> = self.transports.iter().map(|(slot, _)| slot).collect();
         for slot in slots {
             self.check_silence(slot, now);
@@ -34,6 +36,7 @@ impl Room {
             }
         }
         self.report_quality(now);
+        self.report_stats(now);
         self.report_refusals(now);
     }
 
@@ -69,7 +72,7 @@ impl Room {
             let (mut expected, mut lost) = (0, 0);
             for track in &participant.tracks {
                 for source in &mut self.tracks[*track].sources {
-                    let counted = source.loss.take();
+                    let counted = source.take_loss();
                     expected += counted.0;
                     lost += counted.1;
                 }
@@ -97,21 +100,16 @@ impl Room {
 
     pub(crate) fn handle_peer_stats(&mut self, slot: usize, stats: &PeerStats) {
         let transport = &mut self.transports[slot];
-        if transport.traffic.count(stats.timestamp, stats.bytes_rx, stats.bytes_tx) {
-            self.participants[transport.participant].quality.fresh = true;
+        if transport.traffic.count(stats.timestamp, stats.bytes_rx, transport.sent_bytes) {
+            let sums = &mut self.participants[transport.participant].quality;
+            sums.fresh = true;
+            sums.rtt = transport.rtt.or(sums.rtt);
         }
     }
 
     pub(crate) fn handle_ingress_stats(&mut self, slot: usize, stats: &MediaIngressStats) {
+        self.note_asking(slot, stats);
         let sums = &mut self.participants[self.transports[slot].participant].quality;
         sums.rtt = sums.rtt.or(stats.rtt);
-    }
-
-    pub(crate) fn handle_egress_stats(&mut self, slot: usize, stats: &MediaEgressStats) {
-        let sums = &mut self.participants[self.transports[slot].participant].quality;
-        if let Some(loss) = stats.loss {
-            sums.downlink.add(loss);
-        }
-        sums.rtt = stats.rtt.or(sums.rtt);
     }
 }

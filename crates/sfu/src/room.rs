@@ -1,29 +1,31 @@
 //! A room: who is in it, what they publish, who gets it.
 //!
-//! This module holds the state and carries out commands; what happens to descriptions, packets, messages and reports
-//! is in `negotiate`, `forward`, `message` and `report`. Indices between the tables are kept consistent here: whatever
-//! removes an entry removes every index to it in the same call.
+//! This module holds the state, carries out commands and drives the transports; who comes and goes is in `members`, what
+//! happens to descriptions, packets, messages and reports in `negotiate`, `forward`, `message` and `report`.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rtcloud_egress::{Feedback, Heard as Rtcp};
 use slab::Slab;
-use str0m::net::{Protocol, Receive};
+use str0m::net::Receive;
 use str0m::{Event as RtcEvent, Input, Output as RtcOutput};
 
-use crate::allowance::Allowance;
-use crate::clock::PublisherClock;
-use crate::command::{Command, Event, Rights, Target, TransportState};
+use crate::command::{Command, Target};
+use crate::dynacast::Dynacast;
+use crate::event::{Event, TransportState};
 use crate::ids::{ParticipantId, TrackId, TransportKey};
 use crate::output::{Heard, Output, Route};
-use crate::participant::{Participant, QualitySums, Refusals};
+use crate::participant::Participant;
 use crate::path;
 use crate::proof;
+use crate::remote::Remote;
+use crate::sending;
 use crate::speakers::Speakers;
 use crate::track::{Subscription, Track};
-use crate::transport::{Transport, TransportConfig, Use};
+use crate::transport::{Transport, TransportConfig};
 
 /// How often layers, key pictures and silent transports are looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -45,18 +47,26 @@ pub struct Room {
     pub(crate) routes: Vec<Route>,
     pub(crate) dirty: Vec<usize>,
     /// Transports in which something is to be negotiated.
-    wanting: Vec<usize>,
+    pub(crate) wanting: Vec<usize>,
     /// When each transport wants to be called, by slot. Beside the transports, which are large: looking through all of
     /// them many times a second would cost more than most packets do.
-    timers: Vec<Option<Instant>>,
+    pub(crate) timers: Vec<Option<Instant>>,
+    /// Transports in whose egress something waits.
+    pub(crate) queued: Vec<usize>,
+    /// When each egress wants to be called, by slot, beside the timers for the same reason.
+    pub(crate) flushes: Vec<Option<Instant>>,
+    /// What one datagram said, kept for its memory.
+    pub(crate) feedback: Vec<Feedback>,
     pub(crate) speakers_at: Instant,
+    pub(crate) stats_at: Instant,
+    pub(crate) stats_serial: u32,
     /// When a key picture that could not be asked for yet can be.
     pub(crate) keyframes_at: Option<Instant>,
-    closing: Vec<Transport>,
+    pub(crate) closing: Vec<Transport>,
     serial: u32,
     tick_at: Instant,
     timeout: Instant,
-    closed: bool,
+    pub(crate) closed: bool,
 }
 
 impl Room {
@@ -77,7 +87,12 @@ impl Room {
             dirty: Vec::new(),
             wanting: Vec::new(),
             timers: Vec::new(),
+            queued: Vec::new(),
+            flushes: Vec::new(),
+            feedback: Vec::new(),
             speakers_at: epoch,
+            stats_at: epoch,
+            stats_serial: 0,
             keyframes_at: None,
             closing: Vec::new(),
             serial: 0,
@@ -105,8 +120,8 @@ impl Room {
     /// Carries out a command. One about something unknown is ignored: it has gone meanwhile.
     pub fn handle_command(&mut self, command: Command, now: Instant) {
         match command {
-            Command::AddParticipant { participant, identity, single, rights } => {
-                self.add_participant(participant, identity, single, rights, now);
+            Command::AddParticipant { participant, identity, single, fixed, adaptive, rights } => {
+                self.add_participant(participant, identity, (single, single && fixed), adaptive, rights, now);
             }
             Command::SetRights { participant, rights } => {
                 if let Some(&index) = self.names.get(&participant) {
@@ -121,14 +136,11 @@ impl Room {
             Command::CloseRoom {} => self.close(),
             Command::PublishTrack { participant, track, cid, kind, stream, codec, layers, muted } => {
                 let Some(&participant) = self.names.get(&participant) else { return };
-                if self.track_names.contains_key(&track) {
-                    return;
-                }
                 let mut layers = layers;
                 layers.sort_by_key(|l| u64::from(l.width) * u64::from(l.height));
                 let stream = stream.of(kind);
-                let index = self.tracks.insert(Track {
-                    id: track.clone(),
+                self.publish(Track {
+                    id: track,
                     participant,
                     cid,
                     kind,
@@ -141,10 +153,8 @@ impl Room {
                     place: None,
                     sources: Vec::new(),
                     subscriptions: Vec::new(),
+                    dynacast: Dynacast::default(),
                 });
-                self.track_names.insert(track, index);
-                self.participants[participant].tracks.push(index);
-                self.place_tracks(participant);
             }
             Command::UnpublishTrack { participant, track } => {
                 let Some(&index) = self.track_names.get(&track) else { return };
@@ -180,15 +190,18 @@ impl Room {
                     self.remove_subscription(index);
                 }
             }
-            Command::SetSubscription { participant, track, enabled, width, height, fps: _ } => {
+            Command::SetSubscription { participant, track, enabled, width, height, fps } => {
                 let Some(index) = self.find_subscription(&participant, &track) else { return };
                 let subscription = &mut self.subscriptions[index];
-                (subscription.width, subscription.height) = (width, height);
+                (subscription.width, subscription.height, subscription.fps) = (width, height, fps);
                 if subscription.enabled != enabled {
                     subscription.enabled = enabled;
                     subscription.current = None;
                 }
-                let track = subscription.track;
+                let (track, place) = (subscription.track, subscription.place);
+                if let Some((slot, _)) = place {
+                    self.adapt(slot, now);
+                }
                 self.refresh_track(track, now);
             }
             Command::SendData { participants, reliable, packet } => {
@@ -201,17 +214,18 @@ impl Room {
     pub fn handle_datagram(
         &mut self,
         key: TransportKey,
-        source: SocketAddr,
+        source: impl Into<Remote>,
         destination: SocketAddr,
         contents: &[u8],
         now: Instant,
         output: &mut Output,
     ) -> Heard {
+        let source = source.into();
         let slot = key.slot as usize;
         let Some(transport) = self.transports.get_mut(slot).filter(|t| t.key == key) else {
             return Heard::Refused;
         };
-        let Ok(receive) = Receive::new(Protocol::Udp, source, destination, contents) else {
+        let Ok(receive) = Receive::new(source.protocol(), source.address, destination, contents) else {
             return Heard::Refused;
         };
         let input = Input::Receive(now, receive);
@@ -219,8 +233,28 @@ impl Room {
             return Heard::Refused;
         }
         transport.path.handle_received(source, contents.len());
+        proof::forget_keys();
         let before = proof::count();
-        if let Err(error) = transport.rtc.handle_input(input) {
+        if sending::is_rtcp(contents) && transport.egress.has_keys() {
+            let heard = transport.egress.handle_rtcp(contents, now, &mut self.feedback);
+            if heard != Rtcp::Strange {
+                transport.path.handle_proof(source, destination, now);
+                transport.last_heard = now;
+                self.handle_feedback(slot, now);
+            }
+            match heard {
+                Rtcp::Strange => return Heard::Taken,
+                Rtcp::Ours => return Heard::Proven,
+                Rtcp::Shared => {}
+            }
+        }
+        let transport = &mut self.transports[slot];
+        let guess = transport.guess_stream(contents);
+        let result = transport.rtc.handle_input(input);
+        if let Some(guess) = guess {
+            transport.judge(guess, proof::count() != before);
+        }
+        if let Err(error) = result {
             tracing::debug!(%error, "transport refused a datagram");
             if !self.transports[slot].rtc.is_alive() {
                 self.fail_transport(slot);
@@ -249,6 +283,9 @@ impl Room {
             if self.timers[slot].is_some_and(|at| at <= now) {
                 self.mark_dirty(slot);
             }
+            if self.flushes[slot].is_some_and(|at| at <= now) {
+                self.mark_queued(slot);
+            }
         }
         if self.keyframes_at.is_some_and(|at| at <= now) {
             self.keyframes_at = None;
@@ -266,8 +303,9 @@ impl Room {
     /// Takes everything that is to be done now. After it nothing is left to do before [`Room::next_timeout`] or the
     /// next input.
     pub fn poll(&mut self, now: Instant, output: &mut Output) {
+        proof::forget_keys();
         for _ in 0..MAX_ROUNDS {
-            self.settle();
+            self.settle(now);
             let dirty = std::mem::take(&mut self.dirty);
             if dirty.is_empty() {
                 break;
@@ -282,13 +320,14 @@ impl Room {
                 self.poll_transport(slot, now, output);
             }
         }
+        self.flush(now, output);
         for mut transport in std::mem::take(&mut self.closing) {
             let _ = transport.rtc.handle_input(Input::Timeout(now));
             loop {
                 match transport.rtc.poll_output() {
                     Ok(RtcOutput::Transmit(t)) => {
-                        if let Some((to, from)) = transport.path.choose(t.destination, t.source, &t.contents)
-                        {
+                        let to = Remote::new(t.proto, t.destination);
+                        if let Some((to, from)) = transport.path.choose(to, t.source, &t.contents) {
                             output.push(from, to, &t.contents);
                         }
                     }
@@ -297,7 +336,8 @@ impl Room {
                 }
             }
         }
-        self.timeout = self.timers.iter().copied().flatten().fold(self.tick_at, Instant::min);
+        let timers = self.timers.iter().chain(&self.flushes).copied().flatten();
+        self.timeout = timers.fold(self.tick_at, Instant::min);
         self.timeout = self.keyframes_at.map_or(self.timeout, |at| at.min(self.timeout));
         output.events.append(&mut self.events);
         output.routes.append(&mut self.routes);
@@ -326,13 +366,15 @@ impl Room {
             match transport.rtc.poll_output() {
                 Ok(RtcOutput::Timeout(at)) => {
                     self.timers[slot] = Some(at);
+                    transport.take_keys();
                     return;
                 }
                 Ok(RtcOutput::Transmit(t)) => {
                     if path::answers_check(&t.contents) {
                         transport.last_heard = now;
                     }
-                    if let Some((to, from)) = transport.path.choose(t.destination, t.source, &t.contents) {
+                    let to = Remote::new(t.proto, t.destination);
+                    if let Some((to, from)) = transport.path.choose(to, t.source, &t.contents) {
                         output.push(from, to, &t.contents);
                     }
                 }
@@ -350,7 +392,6 @@ impl Room {
         match event {
             RtcEvent::RtpPacket(packet) => self.forward(slot, packet, now),
             RtcEvent::SenderFeedback(feedback) => self.handle_sender_report(slot, &feedback),
-            RtcEvent::KeyframeRequest(request) => self.handle_keyframe_request(slot, request.mid, now),
             RtcEvent::Connected => {
                 self.set_state(slot, TransportState::Connected);
                 self.refresh_transport(slot, now);
@@ -372,7 +413,6 @@ impl Room {
             RtcEvent::Closed => self.fail_transport(slot),
             RtcEvent::PeerStats(stats) => self.handle_peer_stats(slot, &stats),
             RtcEvent::MediaIngressStats(stats) => self.handle_ingress_stats(slot, &stats),
-            RtcEvent::MediaEgressStats(stats) => self.handle_egress_stats(slot, &stats),
             _ => {}
         }
     }
@@ -394,14 +434,16 @@ impl Room {
 
     pub(crate) fn add_transport(&mut self, participant: usize, target: Target, now: Instant) -> usize {
         self.serial = self.serial.wrapping_add(1);
+        let adaptive = self.participants[participant].adaptive;
         let entry = self.transports.vacant_entry();
         let slot = entry.key();
         let key = TransportKey { slot: slot as u32, serial: self.serial };
-        let mut transport = Transport::new(key, participant, target, &self.config, now);
+        let mut transport = Transport::new(key, participant, target, adaptive, &self.config, now);
         self.routes.push(Route::Add(transport.local_ufrag(), key));
         entry.insert(transport);
         if self.timers.len() <= slot {
             self.timers.resize(slot + 1, None);
+            self.flushes.resize(slot + 1, None);
         }
         self.participants[participant].transports.push(slot);
         self.dirty.push(slot);
@@ -411,130 +453,5 @@ impl Room {
     pub(crate) fn find_transport(&self, participant: usize, target: Target) -> Option<usize> {
         let slots = &self.participants[participant].transports;
         slots.iter().copied().find(|slot| self.transports[*slot].target == target)
-    }
-
-    fn add_participant(
-        &mut self,
-        id: ParticipantId,
-        identity: String,
-        single: bool,
-        rights: Rights,
-        now: Instant,
-    ) {
-        if self.names.contains_key(&id) {
-            return;
-        }
-        let index = self.participants.insert(Participant {
-            id: id.clone(),
-            identity,
-            single,
-            rights,
-            transports: Vec::new(),
-            tracks: Vec::new(),
-            subscriptions: Vec::new(),
-            clock: PublisherClock::new(self.epoch),
-            allowance: Allowance::new(now),
-            refusals: Refusals::default(),
-            quality: QualitySums::default(),
-            quality_at: now,
-        });
-        self.names.insert(id, index);
-        if !single {
-            let slot = self.add_transport(index, Target::Subscriber, now);
-            self.want(slot);
-        }
-    }
-
-    fn remove_participant(&mut self, index: usize) {
-        for subscription in self.participants[index].subscriptions.clone() {
-            self.remove_subscription(subscription);
-        }
-        for track in self.participants[index].tracks.clone() {
-            self.remove_track(track);
-        }
-        let mut participant = self.participants.remove(index);
-        for (reason, count) in participant.refusals.take_all() {
-            let participant = participant.id.clone();
-            self.events.push(Event::DataRefused { participant, reason, count });
-        }
-        self.names.remove(&participant.id);
-        self.speakers.remove(&participant.id);
-        for slot in participant.transports {
-            let mut transport = self.transports.remove(slot);
-            self.timers[slot] = None;
-            self.dirty.retain(|d| *d != slot);
-            self.wanting.retain(|w| *w != slot);
-            self.routes.push(Route::Remove(transport.key));
-            let _ = transport.rtc.close();
-            self.closing.push(transport);
-        }
-    }
-
-    fn close(&mut self) {
-        let all: Vec<usize> = self.participants.iter().map(|(index, _)| index).collect();
-        for index in all {
-            self.remove_participant(index);
-        }
-        self.closed = true;
-    }
-
-    fn remove_track(&mut self, index: usize) {
-        for subscription in self.tracks[index].subscriptions.clone() {
-            self.remove_subscription(subscription);
-        }
-        let track = self.tracks.remove(index);
-        self.track_names.remove(&track.id);
-        self.participants[track.participant].tracks.retain(|t| *t != index);
-        if let Some((slot, _)) = track.place {
-            let transport = &mut self.transports[slot];
-            // Its packets may go on coming, and its index may be another track's soon.
-            transport.incoming.retain(|(_, track)| *track != index);
-            transport.forget_streams();
-        }
-    }
-
-    fn find_subscription(&self, participant: &ParticipantId, track: &TrackId) -> Option<usize> {
-        let participant = *self.names.get(participant)?;
-        let track = *self.track_names.get(track)?;
-        let all = &self.participants[participant].subscriptions;
-        all.iter().copied().find(|s| self.subscriptions[*s].track == track)
-    }
-
-    fn subscribe(&mut self, participant: &ParticipantId, track: &TrackId) {
-        let (Some(&to), Some(&of)) = (self.names.get(participant), self.track_names.get(track)) else {
-            return;
-        };
-        if self.tracks[of].participant == to || self.find_subscription(participant, track).is_some() {
-            return;
-        }
-        let index = self.subscriptions.insert(Subscription {
-            track: of,
-            participant: to,
-            enabled: true,
-            allowed: self.participants[to].rights.receives(self.tracks[of].stream),
-            width: 0,
-            height: 0,
-            place: None,
-            current: None,
-            target: None,
-            told: (0, 0),
-        });
-        self.tracks[of].subscriptions.push(index);
-        self.participants[to].subscriptions.push(index);
-        self.want_negotiation(to);
-    }
-
-    fn remove_subscription(&mut self, index: usize) {
-        let subscription = self.subscriptions.remove(index);
-        self.tracks[subscription.track].subscriptions.retain(|s| *s != index);
-        let participant = subscription.participant;
-        self.participants[participant].subscriptions.retain(|s| *s != index);
-        if let Some((slot, section)) = subscription.place {
-            let section = &mut self.transports[slot].sections[section];
-            section.usage = Use::Left;
-            section.negotiated = false;
-            section.rewriter.change_source();
-            self.want_negotiation(participant);
-        }
     }
 }

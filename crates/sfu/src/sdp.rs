@@ -15,6 +15,7 @@ pub(crate) const MAX_SECTIONS: usize = 512;
 /// So is one that names more streams in a section: three layers, each with repair and redundancy, are nine.
 const MAX_STREAMS: usize = 16;
 
+const MEDIA_ID: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
 const TRANSPORT_CC: &str = "transport-wide-cc-extensions";
 
 /// Direction of a section as its writer sees it.
@@ -51,17 +52,23 @@ pub(crate) struct Section {
     /// The track id of `a=msid`.
     pub(crate) cid: Option<String>,
     pub(crate) rejected: bool,
+    /// Its packets can be told by their SSRC or by the media id that they carry.
+    pub(crate) named: bool,
+    /// Its sender repeats what it is told was lost.
+    pub(crate) repeats: bool,
 }
 
 /// What a finished section looks like.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Finish {
-    /// Nothing is sent in it: inactive, and no stream is named.
+    /// Nothing is sent in it: inactive, and nobody's stream is named.
     pub(crate) inactive: bool,
     /// Stream and track id of what is sent.
     pub(crate) msid: Option<(String, String)>,
     /// The codec to name first.
     pub(crate) codec: Option<String>,
+    /// Sound of it that was lost can be asked for.
+    pub(crate) repeats: bool,
 }
 
 fn lines(text: &str) -> impl Iterator<Item = &str> {
@@ -69,7 +76,7 @@ fn lines(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Session part and sections, each a list of lines.
-fn blocks(text: &str) -> Vec<Vec<&str>> {
+pub(crate) fn blocks(text: &str) -> Vec<Vec<&str>> {
     let mut blocks = vec![Vec::new()];
     for line in lines(text) {
         if line.starts_with("m=") {
@@ -82,7 +89,7 @@ fn blocks(text: &str) -> Vec<Vec<&str>> {
     blocks
 }
 
-fn join(blocks: &[Vec<String>]) -> String {
+pub(crate) fn join(blocks: &[Vec<String>]) -> String {
     let mut text = String::new();
     for line in blocks.iter().flatten() {
         text.push_str(line);
@@ -91,7 +98,7 @@ fn join(blocks: &[Vec<String>]) -> String {
     text
 }
 
-fn read_section(block: &[&str]) -> Section {
+pub(crate) fn read_section(block: &[&str]) -> Section {
     let first = block.first().copied().unwrap_or_default();
     let kind = match first.split(' ').next() {
         Some("m=audio") => Some(Kind::Audio),
@@ -99,12 +106,17 @@ fn read_section(block: &[&str]) -> Section {
         _ => None,
     };
     let after = |prefix: &str| block.iter().find_map(|l| l.strip_prefix(prefix));
+    let feedback = |l: &&&str| l.starts_with("a=rtcp-fb:") && l.ends_with(" nack");
     Section {
         mid: after("a=mid:").unwrap_or_default().trim().to_owned(),
         kind,
         direction: block.iter().find_map(|l| Direction::parse(l)).unwrap_or(Direction::SendRecv),
         cid: after("a=msid:").and_then(|v| v.split_whitespace().nth(1)).map(str::to_owned),
+        repeats: block.iter().any(|l| feedback(&l)),
         rejected: first.split(' ').nth(1) == Some("0") && !block.contains(&"a=bundle-only"),
+        named: block
+            .iter()
+            .any(|l| l.starts_with("a=ssrc:") || (l.starts_with("a=extmap:") && l.contains(MEDIA_ID))),
     }
 }
 
@@ -154,21 +166,62 @@ fn names_too_many_streams(section: &[&str]) -> bool {
 /// Candidates are left out: we are ICE-lite and learn addresses from the client's own checks.
 ///
 /// A section that sends does only that: what goes to the client has sections of its own. Transport-wide congestion
-/// control is negotiated only where it is used, for video that comes to us: toward subscribers it would change every
-/// packet and cost feedback, and sound is too small to steer.
+/// control is negotiated only where it is used, for video: sound is too small to steer, and every number in its small
+/// packets costs feedback.
+///
+/// What is bundled is named once and in order; groups of other kinds mean nothing to us.
 pub(crate) fn clean(text: &str) -> String {
+    let blocks = blocks(text);
+    let mids: Vec<String> = blocks.iter().skip(1).map(|b| read_section(b).mid).collect();
     let edit = |block: &Vec<&str>| -> Vec<String> {
         if !block.first().is_some_and(|l| l.starts_with("m=")) {
-            return block.iter().map(|l| (*l).to_owned()).collect();
+            return bundle(block, &mids);
         }
         let section = read_section(block);
-        let controlled = section.kind == Some(Kind::Video) && section.direction.sends();
+        let controlled = section.kind == Some(Kind::Video);
         let keep = |l: &&&str| {
             let congestion = l.starts_with("a=extmap:") && l.contains(TRANSPORT_CC);
             (controlled || !congestion) && !l.starts_with("a=candidate:")
         };
         let narrow = |l: &&str| if *l == "a=sendrecv" { "a=sendonly" } else { l }.to_owned();
-        block.iter().filter(keep).map(narrow).collect()
+        let mut edited: Vec<String> = block.iter().filter(keep).map(narrow).collect();
+        if section.kind.is_some() && !block.iter().any(|l| Direction::parse(l).is_some()) {
+            edited.push("a=sendonly".to_owned());
+        }
+        edited
+    };
+    join(&blocks.iter().map(edit).collect::<Vec<_>>())
+}
+
+/// The session part, with the sections that go together in their order. One alone need not be named.
+fn bundle(block: &[&str], mids: &[String]) -> Vec<String> {
+    let (groups, mut rest): (Vec<&str>, Vec<&str>) = block.iter().partition(|l| l.starts_with("a=group:"));
+    let bundled = groups.iter().find_map(|l| l.strip_prefix("a=group:BUNDLE"));
+    let named: Vec<&str> = match bundled {
+        Some(names) => {
+            let names: Vec<&str> = names.split_whitespace().take(MAX_SECTIONS).collect();
+            mids.iter().map(String::as_str).filter(|mid| names.contains(mid)).collect()
+        }
+        None if mids.len() == 1 => vec![&mids[0]],
+        None => vec![],
+    };
+    let group = format!("a=group:BUNDLE {}", named.join(" "));
+    if !named.is_empty() {
+        rest.push(&group);
+    }
+    rest.into_iter().map(str::to_owned).collect()
+}
+
+/// An offer of a client that only receives: sections of both directions, as they are if they name none, receive.
+pub(crate) fn receive_only(text: &str) -> String {
+    let edit = |block: &Vec<&str>| -> Vec<String> {
+        let mut edited: Vec<String> = block.iter().map(|l| (*l).to_owned()).collect();
+        let section = read_section(block);
+        if section.kind.is_some() && section.direction == Direction::SendRecv {
+            edited.retain(|l| Direction::parse(l).is_none());
+            edited.push("a=recvonly".to_owned());
+        }
+        edited
     };
     join(&blocks(text).iter().map(edit).collect::<Vec<_>>())
 }
@@ -183,7 +236,11 @@ pub(crate) fn finish(text: &str, finish: &HashMap<String, Finish>) -> String {
             return edited;
         }
         if wanted.inactive {
-            edited.retain(|l| !l.starts_with("a=ssrc") && !l.starts_with("a=msid:"));
+            // Who sends by and by is another one, under the same number: where it is not named meanwhile, Chromium ends
+            // what it receives there, and neither shows nor plays what comes under it afterwards.
+            let names =
+                |l: &str| l.starts_with("a=msid:") || (l.starts_with("a=ssrc:") && !l.contains(" cname:"));
+            edited.retain(|l| !names(l));
             for line in &mut edited {
                 if Direction::parse(line).is_some() {
                     *line = "a=inactive".to_owned();
@@ -194,6 +251,9 @@ pub(crate) fn finish(text: &str, finish: &HashMap<String, Finish>) -> String {
         }
         if let Some(codec) = &wanted.codec {
             prefer_codec(&mut edited, codec);
+        }
+        if wanted.repeats && section.kind == Some(Kind::Audio) && !section.repeats {
+            allow_repeats(&mut edited);
         }
         edited
     };
@@ -249,6 +309,17 @@ fn prefer_codec(block: &mut [String], codec: &str) {
     }
 }
 
+/// str0m knows repetitions only of what has a stream for them, which sound has not.
+fn allow_repeats(block: &mut Vec<String>) {
+    let opus = |line: &&String| {
+        let (pt, name) = line.strip_prefix("a=rtpmap:")?.split_once(' ')?;
+        name.get(..5)?.eq_ignore_ascii_case("opus/").then(|| pt.to_owned())
+    };
+    if let Some(pt) = block.iter().find_map(|line| opus(&line)) {
+        block.push(format!("a=rtcp-fb:{pt} nack"));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -274,9 +345,11 @@ mod tests {
     }
 
     #[test]
-    fn congestion_control_stays_only_on_video_that_is_sent() {
+    fn congestion_control_stays_only_on_video() {
         let cleaned = clean(OFFER);
         assert_eq!(cleaned.matches("transport-wide-cc").count(), 1);
+        let received = clean(&OFFER.replace("a=sendonly", "a=recvonly"));
+        assert_eq!(received.matches("transport-wide-cc").count(), 1);
         assert!(!cleaned.contains("a=sendrecv"));
     }
 
@@ -292,11 +365,12 @@ mod tests {
     }
 
     #[test]
-    fn unused_sections_are_inactive_and_name_no_stream() {
+    fn unused_sections_are_inactive_and_name_nobody_but_keep_their_numbers() {
         let plan = HashMap::from([("1".to_owned(), Finish { inactive: true, ..Default::default() })]);
         let text = finish(OFFER, &plan);
         assert!(text.contains("a=inactive\r\n"));
-        assert!(!text.contains("a=ssrc"));
+        assert!(text.contains("a=ssrc:1 cname:x\r\n"));
+        assert!(text.contains("a=ssrc-group:FID 1 2\r\n"));
         assert!(!text.contains("cam"));
     }
 
@@ -318,6 +392,18 @@ mod tests {
         assert!(read(&with(&format!("a=ssrc-group:SIM{group}\r\n"))).is_err());
         let two: String = (0..2).map(|_| with(&named(10).collect::<String>())).collect();
         assert!(read(&two).is_ok(), "it is by section");
+    }
+
+    #[test]
+    fn sound_can_be_asked_for_again_where_that_is_wanted() {
+        let text = "m=audio 9 UDP/TLS/RTP/SAVPF 111 63\r\na=mid:0\r\na=rtpmap:63 red/48000/2\r\n\
+            a=rtpmap:111 opus/48000/2\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:1\r\na=rtpmap:96 VP8/90000\r\n";
+        let repeats = || Finish { repeats: true, ..Default::default() };
+        let plan = HashMap::from([("0".to_owned(), repeats()), ("1".to_owned(), repeats())]);
+        let finished = finish(text, &plan);
+        assert_eq!(finished.matches(" nack").count(), 1);
+        assert!(finished.contains("a=rtcp-fb:111 nack\r\n"));
+        assert_eq!(finish(&finished, &plan), finished);
     }
 
     #[test]

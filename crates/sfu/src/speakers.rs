@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::command::SpeakerLevel;
+use crate::event::SpeakerLevel;
 use crate::ids::ParticipantId;
 
 /// Louder than this on average is speaking.
@@ -45,6 +45,11 @@ impl Speakers {
 
     pub(crate) fn remove(&mut self, participant: &ParticipantId) {
         self.meters.remove(participant);
+    }
+
+    /// Whether a participant speaks, as it was told last.
+    pub(crate) fn is_active(&self, participant: &ParticipantId) -> bool {
+        self.meters.get(participant).is_some_and(|meter| meter.told.is_some())
     }
 
     /// Ends a period (half a second) and says what changed in it.

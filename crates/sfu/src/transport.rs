@@ -1,30 +1,35 @@
 //! One peer connection of a participant: a str0m instance, the sections it sends in, its data channels.
 //!
-//! A section is a media line toward the client. It keeps its SSRC and its [`Rewriter`] for life, whoever is sent in
-//! it. Its send stream is declared to str0m only with its first packet: str0m would report streams that were never
-//! written with RTP time 0, which throws receivers' clocks off. Between negotiations such a stream is parked here,
-//! and put back while a description is made, so that its SSRC stays the same in every description.
+//! A section is a media line toward the client. It keeps its SSRC, its [`Rewriter`] and its stream in the [`Egress`] for
+//! life, whoever is sent in it.
+//!
+//! Invariant: str0m knows the send stream of a section only while a description is made, so that its SSRC is the same
+//! in all of them. Otherwise it is parked here: under these SSRCs packets and reports are sealed beside str0m, which must
+//! never seal any with the same numbers.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rtcloud_egress::{Egress, Extensions, Options, StreamId};
 use str0m::change::SdpPendingOffer;
 use str0m::channel::ChannelId;
 use str0m::config::DtlsCert;
 use str0m::format::Codec;
 use str0m::media::{Mid, Pt};
-use str0m::rtp::{Extension, ExtensionValues, RtpWrite, Ssrc};
+use str0m::net::TcpType;
+use str0m::rtp::{Extension, Ssrc};
 use str0m::{Candidate, Rtc, RtcConfig};
 
-use crate::codec;
-use crate::command::{Kind, Target, TransportState};
+use crate::adaptation::Adaptation;
+use crate::codec::{self, Coding, Types};
+use crate::command::{Kind, Target};
 use crate::data;
+use crate::event::TransportState;
 use crate::ids::TransportKey;
 use crate::path::Path;
 use crate::proof;
-use crate::rewriter::{Outgoing, Rewriter};
+use crate::rewriter::Rewriter;
 
 /// How often reports go out; receivers wait for the first ones to play in step.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
@@ -32,18 +37,20 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 const STATS_INTERVAL: Duration = Duration::from_secs(2);
 /// Bytes that may wait in the data channels of one transport.
 const MAX_BUFFERED: usize = 4 * 1024 * 1024;
-/// Packets kept for retransmission, per video stream: most of a second of 720p, and most of a subscriber's memory.
-const RESEND_PACKETS: usize = 256;
 
 /// What every transport of a node has in common.
 #[derive(Debug)]
 pub struct TransportConfig {
     /// Addresses in our ICE candidates.
     pub candidates: Vec<SocketAddr>,
+    /// Those of them that take connections as well, for clients that no datagrams get through to.
+    pub tcp_candidates: Vec<SocketAddr>,
     /// The certificate of all DTLS sessions.
     pub certificate: DtlsCert,
     /// Video codecs, best first.
     pub video_codecs: Vec<String>,
+    /// How packets are sent, and the clock of their reports.
+    pub egress: Options,
 }
 
 /// Whether a section can be given to a subscription.
@@ -68,9 +75,13 @@ pub(crate) struct Section {
     /// The client has accepted what it carries now.
     pub(crate) negotiated: bool,
     pub(crate) rewriter: Rewriter,
-    ssrc: Option<(Ssrc, Option<Ssrc>)>,
-    declared: bool,
-    payload_type: Option<(Codec, Pt)>,
+    pub(crate) ssrc: Option<(Ssrc, Option<Ssrc>)>,
+    /// Its stream, once something was sent.
+    pub(crate) stream: Option<StreamId>,
+    /// What was last sent in it, and its payload types.
+    payload_types: Option<(Codec, Types)>,
+    /// The client asks for sound that was lost.
+    pub(crate) repeats: bool,
 }
 
 /// An offer of ours that waits for its answer.
@@ -128,9 +139,21 @@ pub(crate) struct Transport {
     pub(crate) participant: usize,
     pub(crate) target: Target,
     pub(crate) rtc: Rtc,
+    pub(crate) egress: Egress,
+    pub(crate) adaptation: Adaptation,
+    /// Something waits in the egress, and the room knows it.
+    pub(crate) queued: bool,
+    /// Bytes of media that were sent.
+    pub(crate) sent_bytes: u64,
+    /// Round trip by the client's last report that told it.
+    pub(crate) rtt: Option<Duration>,
     pub(crate) sections: Vec<Section>,
     /// What the client sends: media line and track id in its description.
     pub(crate) publishing: Vec<(Mid, String)>,
+    /// Media lines of sound that the client repeats, or asks us to.
+    pub(crate) repeating: Vec<Mid>,
+    /// Where packets belong that only their payload type tells.
+    pub(crate) unnamed: Vec<(Pt, Mid)>,
     pub(crate) channels: Channels,
     pub(crate) negotiation: Negotiation,
     pub(crate) state: Option<TransportState>,
@@ -144,7 +167,7 @@ pub(crate) struct Transport {
     /// Track and source of incoming streams, found so far.
     pub(crate) streams: HashMap<Ssrc, (usize, usize)>,
     /// Codecs of incoming payload types.
-    codecs: HashMap<Pt, (Codec, u32)>,
+    codecs: HashMap<Pt, Coding>,
 }
 
 impl Transport {
@@ -152,6 +175,7 @@ impl Transport {
         key: TransportKey,
         participant: usize,
         target: Target,
+        adaptive: bool,
         config: &TransportConfig,
         now: Instant,
     ) -> Self {
@@ -163,7 +187,9 @@ impl Transport {
             .set_stats_interval(Some(STATS_INTERVAL))
             .set_rtcp_report_interval_audio(REPORT_INTERVAL)
             .set_rtcp_report_interval_video(REPORT_INTERVAL)
-            .set_send_buffer_video(RESEND_PACKETS)
+            // Nothing is written there.
+            .set_send_buffer_audio(1)
+            .set_send_buffer_video(1)
             .set_sctp_max_message_size(data::MAX_MESSAGE as u32)
             .set_sctp_max_buffered_amount(MAX_BUFFERED)
             .clear_extension_map()
@@ -180,13 +206,26 @@ impl Transport {
                 rtc.add_local_candidate(candidate);
             }
         }
+        for address in &config.tcp_candidates {
+            let candidate = Candidate::builder().tcp().host(*address).tcptype(TcpType::Passive).build();
+            if let Ok(candidate) = candidate {
+                rtc.add_local_candidate(candidate);
+            }
+        }
         Self {
             key,
             participant,
             target,
             rtc,
+            egress: Egress::new(config.egress, "rtcloud"),
+            adaptation: Adaptation::new(adaptive),
+            queued: false,
+            sent_bytes: 0,
+            rtt: None,
             sections: Vec::new(),
             publishing: Vec::new(),
+            repeating: Vec::new(),
+            unnamed: Vec::new(),
             channels: Channels::default(),
             negotiation: Negotiation::default(),
             state: None,
@@ -223,8 +262,9 @@ impl Transport {
             negotiated: false,
             rewriter: Rewriter::new(first),
             ssrc: None,
-            declared: false,
-            payload_type: None,
+            stream: None,
+            payload_types: None,
+            repeats: self.repeating.contains(&mid),
         });
         let last = self.sections.len() - 1;
         &mut self.sections[last]
@@ -234,20 +274,17 @@ impl Transport {
     pub(crate) fn unpark(&mut self) {
         for section in &self.sections {
             let Some((ssrc, rtx)) = section.ssrc else { continue };
-            if !section.declared && self.rtc.media(section.mid).is_some() {
+            if self.rtc.media(section.mid).is_some() {
                 self.rtc.direct_api().declare_stream_tx(ssrc, rtx, section.mid, None);
             }
         }
     }
 
-    /// Takes streams that were never written out of str0m again, remembering their SSRCs.
+    /// Takes send streams out of str0m again, remembering their SSRCs. What was negotiated may be new.
     pub(crate) fn park(&mut self) {
         let mut api = self.rtc.direct_api();
         for section in &mut self.sections {
-            section.payload_type = None;
-            if section.declared {
-                continue;
-            }
+            section.payload_types = None;
             let Some((ssrc, rtx)) = api.stream_tx_by_mid(section.mid, None).map(|s| (s.ssrc(), s.rtx()))
             else {
                 continue;
@@ -255,7 +292,33 @@ impl Transport {
             section.ssrc = Some((ssrc, rtx));
             api.remove_stream_tx(ssrc);
         }
+        for index in 0..self.sections.len() {
+            if let Some(stream) = self.sections[index].stream {
+                let extensions = self.extensions(index);
+                self.egress.set_extensions(stream, extensions);
+            }
+        }
         self.forget_streams();
+    }
+
+    /// Whether pictures have transport-wide numbers in a section.
+    pub(crate) fn is_numbered(&self, index: usize) -> bool {
+        let section = &self.sections[index];
+        let media = self.rtc.media(section.mid).filter(|_| section.kind == Kind::Video);
+        media.is_some_and(|media| media.remote_extmap().id_of(Extension::TransportSequenceNumber).is_some())
+    }
+
+    /// Identifiers of header extensions in a section.
+    pub(crate) fn extensions(&self, index: usize) -> Extensions {
+        let Some(media) = self.rtc.media(self.sections[index].mid) else { return Extensions::default() };
+        let map = media.remote_extmap();
+        Extensions {
+            audio_level: map.id_of(Extension::AudioLevel),
+            twcc: map.id_of(Extension::TransportSequenceNumber),
+            mid: map.id_of(Extension::RtpMid),
+            orientation: map.id_of(Extension::VideoOrientation),
+            dependency: None,
+        }
     }
 
     /// Incoming streams are looked up anew: what they belong to may have changed.
@@ -264,65 +327,33 @@ impl Transport {
         self.streams.clear();
     }
 
-    /// Codec and clock rate of an incoming payload type.
-    pub(crate) fn codec_of(&mut self, pt: Pt) -> Option<(Codec, u32)> {
+    /// What an incoming payload type means.
+    pub(crate) fn coding_of(&mut self, pt: Pt) -> Option<Coding> {
         if let Some(known) = self.codecs.get(&pt) {
             return Some(*known);
         }
-        let params = self.rtc.codec_config().params().iter().find(|p| p.pt() == pt)?;
-        let found = (params.spec().codec, params.spec().clock_rate.get());
+        let found = codec::coding(self.rtc.codec_config().params(), pt)?;
         self.codecs.insert(pt, found);
         Some(found)
     }
 
     /// Whether a codec can be sent in a section as it was negotiated.
     pub(crate) fn can_send(&mut self, section: usize, codec: Codec) -> bool {
-        self.payload_type(section, codec).is_some()
+        self.payload_types(section, codec).is_some()
     }
 
-    fn payload_type(&mut self, index: usize, codec: Codec) -> Option<Pt> {
+    /// Payload types of a codec in a section.
+    pub(crate) fn payload_types(&mut self, index: usize, codec: Codec) -> Option<Types> {
         let section = self.sections.get_mut(index)?;
-        if let Some((known, pt)) = section.payload_type
+        if let Some((known, types)) = section.payload_types
             && known == codec
         {
-            return Some(pt);
+            return Some(types);
         }
         let media = self.rtc.media(section.mid)?;
-        let pt = codec::payload_type(self.rtc.codec_config().params(), media.remote_pts(), codec)?;
-        section.payload_type = Some((codec, pt));
-        Some(pt)
-    }
-
-    /// Queues a packet in a section. It leaves with the next poll.
-    #[expect(clippy::too_many_arguments, reason = "the fields of one packet")]
-    pub(crate) fn write(
-        &mut self,
-        index: usize,
-        codec: Codec,
-        numbers: Outgoing,
-        wallclock: Instant,
-        marker: bool,
-        extensions: ExtensionValues,
-        payload: Arc<[u8]>,
-    ) -> bool {
-        let Some(pt) = self.payload_type(index, codec) else { return false };
-        let section = &mut self.sections[index];
-        let Some((ssrc, rtx)) = section.ssrc else { return false };
-        let mut api = self.rtc.direct_api();
-        if !section.declared {
-            api.declare_stream_tx(ssrc, rtx, section.mid, None);
-            section.declared = true;
-        }
-        let Some(stream) = api.stream_tx(&ssrc) else { return false };
-        let mut rtp = RtpWrite::new(pt, numbers.seq.into(), numbers.time, wallclock, payload)
-            .marker(marker)
-            .ext_vals(extensions)
-            .nackable(section.kind == Kind::Video);
-        if let Some(patch) = numbers.vp8 {
-            rtp = rtp.vp8_patch(patch);
-        }
-        stream.write_rtp(rtp);
-        true
+        let types = codec::payload_types(self.rtc.codec_config().params(), media.remote_pts(), codec)?;
+        section.payload_types = Some((codec, types));
+        Some(types)
     }
 
     /// Sends a data message; false when the channel is not open or full.

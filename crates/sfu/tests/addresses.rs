@@ -20,13 +20,7 @@ fn pair() -> (World, usize, usize, Mid) {
     let alice = world.join("alice", Duration::ZERO);
     let camera = world.publish(alice, "camera", Kind::Video, &[("", 640, 360)]);
     world.connect(alice);
-    let bob = world.join("bob", Duration::ZERO);
-    world.subscribe(bob, "camera");
-    world.offer(bob, |api| {
-        api.add_channel("_reliable".into());
-    });
-    world.connect(bob);
-    world.run_until("the track", |w| !w.clients[bob].mids.is_empty());
+    let bob = world.watch("bob", "camera");
     (world, alice, bob, camera)
 }
 

@@ -96,12 +96,33 @@ fn streams_that_were_never_written_are_not_reported() {
     let alice = world.join("alice", Duration::ZERO);
     world.publish(alice, "camera", Kind::Video, &[("", 640, 360)]);
     world.connect(alice);
+    let bob = world.watch("bob", "camera");
+    world.run(Duration::from_secs(5));
+    assert!(world.clients[bob].reports.is_empty());
+}
+
+#[test]
+fn a_report_made_at_a_packets_arrival_tells_its_time() {
+    let mut world = World::new();
+    // Unix times in microseconds, as floating point has them, are multiples of a quarter: this one is rounded up.
+    world.now += Duration::from_nanos(123_400);
+    let alice = world.join("alice", Duration::from_secs(50));
+    let mid = world.publish(alice, "alice-mic", Kind::Audio, &[]);
+    world.connect(alice);
     let bob = world.join("bob", Duration::ZERO);
-    world.subscribe(bob, "camera");
+    world.subscribe(bob, "alice-mic");
     world.offer(bob, |api| {
         api.add_channel("_reliable".into());
     });
     world.connect(bob);
-    world.run(Duration::from_secs(5));
-    assert!(world.clients[bob].reports.is_empty());
+    // Something arrives at every moment at which a report can be due, and each time as soon after its capture as ever.
+    for _ in 0..8000 {
+        world.send_at(alice, mid, None, Codec::Opus, true, 1, world.now);
+        world.run(MS);
+    }
+    let times: Vec<u64> = world.clients[bob].reports.iter().map(|r| r.sender_info.rtp_time.numer()).collect();
+    assert!(times.len() >= 8, "{times:?}");
+    assert!(times.iter().all(|time| *time != 0), "{times:?}");
+    let offsets = offsets(&world, bob, 3);
+    assert!(spread(&offsets) < 1.0, "{offsets:?}");
 }

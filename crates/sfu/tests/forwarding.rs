@@ -19,13 +19,7 @@ fn pair(codec: &str) -> (World, usize, usize, Mid) {
     let alice = world.join("alice", Duration::ZERO);
     let mid = world.publish_with(alice, "camera", Kind::Video, &[("", 1280, 720)], codec);
     world.connect(alice);
-    let bob = world.join("bob", Duration::ZERO);
-    world.subscribe(bob, "camera");
-    world.offer(bob, |api| {
-        api.add_channel("_reliable".into());
-    });
-    world.connect(bob);
-    world.run_until("bob has the track", |w| w.clients[bob].mids.values().any(|t| t.as_str() == "camera"));
+    let bob = world.watch("bob", "camera");
     (world, alice, bob, mid)
 }
 
@@ -187,12 +181,7 @@ fn layers_follow_the_wanted_size_at_keyframes() {
         let layers = [("q", 320, 180), ("h", 640, 360), ("f", 1280, 720)];
         let mid = world.publish_with(alice, "camera", Kind::Video, &layers, name);
         world.connect(alice);
-        let bob = world.join("bob", Duration::ZERO);
-        world.subscribe(bob, "camera");
-        world.offer(bob, |api| {
-            api.add_channel("_reliable".into());
-        });
-        world.connect(bob);
+        let bob = world.watch("bob", "camera");
         let all = |world: &mut World, key| {
             for (rid, ..) in layers {
                 world.send(alice, mid, Some(rid), codec, key, 2);
@@ -250,12 +239,7 @@ fn a_section_used_again_runs_on() {
     let second = world.publish(carol, "second", Kind::Video, &[("", 640, 360)]);
     world.connect(alice);
     world.connect(carol);
-    let bob = world.join("bob", Duration::ZERO);
-    world.subscribe(bob, "first");
-    world.offer(bob, |api| {
-        api.add_channel("_reliable".into());
-    });
-    world.connect(bob);
+    let bob = world.watch("bob", "first");
     for frame in 0..10 {
         world.send(alice, first, None, Codec::H264, frame < 2, 2);
         world.run(33 * MS);

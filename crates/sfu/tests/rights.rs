@@ -304,3 +304,36 @@ fn custom_commands_keep_to_their_limits_and_what_exceeds_is_told_once_a_second()
     world.run(300 * MS);
     assert_eq!(world.clients[carol].messages.len(), 32 + 51);
 }
+
+#[test]
+fn a_reliable_message_that_does_not_fit_any_more_is_counted_for_who_misses_it() {
+    let mut meeting = meeting(Rights::default());
+    let (bob, carol) = (meeting.bob, meeting.carol);
+    let world = &mut meeting.world;
+    let (from, until) = (world.now, world.now + Duration::from_secs(3));
+    world.cut(bob, from, until);
+    let (mut packet, size) = (vec![0x12], 32 * 1024u32);
+    // A user packet (field 2) with a payload (field 2) of so many bytes.
+    let varint = |n: u32| [n as u8 | 0x80, (n >> 7) as u8 | 0x80, (n >> 14) as u8];
+    packet.extend(varint(size + 4));
+    packet.push(0x12);
+    packet.extend(varint(size));
+    packet.resize(packet.len() + size as usize, 7);
+    for _ in 0..200 {
+        let packet = packet.clone();
+        world.command(Command::SendData { participants: vec![], reliable: true, packet });
+        world.run(10 * MS);
+    }
+    world.run(Duration::from_secs(8));
+    let mut missed = 0;
+    for event in &world.events {
+        if let Event::DataRefused { participant, reason, count } = event {
+            assert_eq!((participant.as_str(), *reason), ("bob", Refusal::Undelivered));
+            missed += count;
+        }
+    }
+    assert!((50..200).contains(&missed), "{missed} did not fit into 4 MiB");
+    let received = |client: usize| world.clients[client].messages.len() as u64;
+    assert_eq!(received(carol), 200, "nobody else misses anything");
+    assert!(received(bob) >= 200 - missed && received(bob) < 200, "{} of {missed}", received(bob));
+}

@@ -63,7 +63,8 @@ class ApplicationSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaul
     """What an operator may set per application, beside its callbacks (``callbacks.targets``).
 
     ``permission_control``: whether entering needs a PrivateMapKey. ``scenes``: which kinds of rooms may be opened.
-    ``relay_codec``: of the pictures that relays mix, from their start on.
+    ``relay_codec``: of the pictures that relays mix, from their start on. ``b_frames``: what becomes of pushed pictures
+    that have some, which no browser shows.
     """
 
     concurrent_recordings: Annotated[int, Meta(ge=0, le=100_000)] = 100
@@ -71,6 +72,7 @@ class ApplicationSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaul
     scenes: Annotated[tuple[Literal["rtc", "live"], ...], Meta(min_length=1, max_length=2)] = ("rtc", "live")
     auto_recording: AutoRecording | None = None
     relay_codec: Literal["h264", "h265"] = "h264"
+    b_frames: Literal["transcode", "refuse"] = "transcode"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from rtcloud.actions import cam, console, publishing, recording, room, secret, sts, watermark
+from rtcloud.actions import cam, console, ingest, publishing, recording, room, secret, sts, watermark
 from rtcloud.actions.context import Call, Nothing, Services
 
 
@@ -25,6 +25,7 @@ CLOUD: Mapping[str, Entry] = {
     "CreateCloudRecording": Entry(recording.CreateCloudRecordingRequest, recording.create_cloud_recording),
     "DeleteCloudRecording": Entry(recording.TaskRequest, recording.delete_cloud_recording),
     "DescribeCloudRecording": Entry(recording.TaskRequest, recording.describe_cloud_recording),
+    "DescribeStreamIngest": Entry(ingest.TaskRequest, ingest.describe_stream_ingest),
     "DismissRoom": Entry(room.DismissRoomRequest, room.dismiss_room),
     "DismissRoomByStrRoomId": Entry(room.DismissRoomByStrRoomIdRequest, room.dismiss_room_by_str_room_id),
     "ModifyCloudRecording": Entry(recording.ModifyCloudRecordingRequest, recording.modify_cloud_recording),
@@ -33,8 +34,11 @@ CLOUD: Mapping[str, Entry] = {
     "SetUserBlocked": Entry(room.SetUserBlockedRequest, room.set_user_blocked),
     "SetUserBlockedByStrRoomId": Entry(room.SetUserBlockedByStrRoomIdRequest, room.set_user_blocked_by_str_room_id),
     "StartPublishCdnStream": Entry(publishing.StartPublishCdnStreamRequest, publishing.start_publish_cdn_stream),
+    "StartStreamIngest": Entry(ingest.StartStreamIngestRequest, ingest.start_stream_ingest),
     "StopPublishCdnStream": Entry(publishing.TaskRequest, publishing.stop_publish_cdn_stream),
+    "StopStreamIngest": Entry(ingest.TaskRequest, ingest.stop_stream_ingest),
     "UpdatePublishCdnStream": Entry(publishing.UpdatePublishCdnStreamRequest, publishing.update_publish_cdn_stream),
+    "UpdateStreamIngest": Entry(ingest.UpdateStreamIngestRequest, ingest.update_stream_ingest),
 }
 
 CONSOLE: Mapping[str, Entry] = {

@@ -40,7 +40,7 @@ async def check_free(services: Services, call: Call, robots: Robots, within_s: f
     for (room, user_id), path in robots.items():
         while services.rooms.has_user(room, user_id):
             if tries <= 0 or not await services.tasks.has_leaving(room.sdk_app_id):
-                reason = f"is in room {room.room_id} already: a robot needs a name of its own"
+                reason = f"is in room {room.room_id} already: the task needs a name of its own there"
                 raise faults.invalid(call.action, path, reason)
             tries -= 1
             await asyncio.sleep(_LOOK_AGAIN_S)

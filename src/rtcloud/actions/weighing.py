@@ -6,6 +6,7 @@ keep its frame rate.
 
 from rtcloud.egress.publishing.request import RelayRequest
 from rtcloud.egress.recording.request import RecordingRequest
+from rtcloud.ingest import handling
 
 #: A mixed picture of 1280 × 720 at 30 per second: composed and encoded as H.264.
 PICTURE = 430
@@ -17,6 +18,8 @@ JOB = 50
 #: A job whose pictures go through untouched.
 SINGLE = 30
 FEEDBACK = 10  # each room
+#: What comes in fit for a room: its packets go through, its sound is encoded anew. Counted so until its job says more.
+COPIED = handling.COPIED
 #: Streams that a recording of single streams is counted for: how many will come is not known before, and most calls are
 #: of two.
 STREAMS = 2
@@ -43,6 +46,11 @@ def of_recording(request: RecordingRequest) -> int:
         return JOB
     form = request.mix_transcode_params.video_params
     return JOB + _picture(form.width, form.height, form.fps)
+
+
+def of_push() -> int:
+    """What is pushed is not known before it comes; whoever keeps to the documented settings is copied."""
+    return COPIED
 
 
 def _picture(width: int, height: int, fps: int) -> int:

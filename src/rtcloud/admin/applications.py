@@ -46,6 +46,7 @@ def _settings(settings: ApplicationSettings) -> dict[str, object]:
         "scenes": settings.scenes,
         "concurrent_recordings": settings.concurrent_recordings,
         "relay_codec": settings.relay_codec,
+        "b_frames": settings.b_frames,
         "auto_recording": _told(auto) if auto else "off",
     }
 
@@ -128,6 +129,10 @@ class ApplicationsSet(Command, tag="applications.set", kw_only=True):
     relay_codec: Annotated[
         Literal["h264", "h265"] | None, Flag("h264|h265", "of mixed pictures that are pushed to CDNs (default: h264)")
     ] = None
+    b_frames: Annotated[
+        Literal["transcode", "refuse"] | None,
+        Flag("transcode|refuse", "what becomes of RTMP pushes with B-frames (default: transcode)"),
+    ] = None
     auto_recording: Annotated[
         Literal["off", "mixed", "single"] | None,
         Flag("off|mixed|single", "recording of every room that is opened from now on"),
@@ -177,6 +182,8 @@ class ApplicationsSet(Command, tag="applications.set", kw_only=True):
             plain["concurrent_recordings"] = self.concurrent_recordings
         if self.relay_codec is not None:
             plain["relay_codec"] = self.relay_codec
+        if self.b_frames is not None:
+            plain["b_frames"] = self.b_frames
         auto = dict(plain.get("auto_recording") or {})
         for flag, member in AUTO_MEMBERS.items():
             if (value := getattr(self, flag)) is not None:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, NoReturn, Union, get_args, get_origi
 
 import msgspec
 
-from rtcloud.admin import recordings, tasks, vod
+from rtcloud.admin import ingest, media, recordings, tasks, vod
 from rtcloud.admin.command import Command, Flag, Word
 from rtcloud.admin.commands import COMMANDS, NOUNS
 
@@ -29,6 +29,7 @@ RECORDING_VERBS: dict[str, type[Command]] = {
     "rekey": recordings.RecordingsRekey,
 }
 
+INGEST_VERBS: dict[str, type[Command]] = {"ls": ingest.IngestList, "stop": ingest.IngestStop}
 VOD_VERBS: dict[str, type[Command]] = {"ls": vod.VodList, "show": vod.VodShow, "rm": vod.VodRemove}
 
 
@@ -62,6 +63,20 @@ def add_task_parsers(parser: argparse.ArgumentParser) -> dict[str, argparse.Argu
 def add_vod_parsers(parser: argparse.ArgumentParser) -> None:
     """``rtcloud vod``, likewise."""
     _add_short(parser, "vod", VOD_VERBS)
+
+
+def add_ingest_parsers(parser: argparse.ArgumentParser) -> None:
+    """``rtcloud ingest``, likewise."""
+    _add_short(parser, "ingest", INGEST_VERBS)
+
+
+def add_media_parsers(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """``rtcloud media``. Gives the parser of ``top``, which looks again and again."""
+    _add_common(parser, data="data", as_json=False)
+    kinds = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    _add_command(kinds, "top", media.MediaTop, example=f"{media.MediaTop.example}")
+    top: argparse.ArgumentParser = kinds.choices["top"]
+    return top
 
 
 def add_recording_parsers(

@@ -11,7 +11,7 @@ from rtcloud.callbacks import outbox, parking
 from rtcloud.callbacks.targets import GROUPS
 
 GroupsFlag = Annotated[
-    tuple[int, ...], Flag("GROUPS", "1 room, 2 media, 3 recording, 4 relay; comma-separated (default: all)")
+    tuple[int, ...], Flag("GROUPS", "1 room, 2 media, 3 recording, 4 relay, 7 ingest; comma-separated (default: all)")
 ]
 ApplicationFlag = Annotated[str | None, Flag("SDKAPPID", "of this application only")]
 

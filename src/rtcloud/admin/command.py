@@ -6,7 +6,7 @@ data, printed as JSON or as a table. A secret is in the answer of the command th
 else.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +21,7 @@ from rtcloud.rooms.service import RoomService
 from rtcloud.store.bus import Bus
 from rtcloud.store.database import Database
 from rtcloud.store.sealing import Sealer
+from rtcloud.whip.sessions import Publisher
 
 
 class AdminError(Exception):
@@ -48,6 +49,8 @@ class Site:
     sealer: Sealer | None = None
     #: where the addresses of files in the media library begin, when a server runs
     library_url: str = ""
+    #: who publishes by WHIP, when a server runs
+    publishers: Callable[[], Sequence[Publisher]] = tuple
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,21 @@ import msgspec
 
 from rtcloud.accounts.entities import AccountsError
 from rtcloud.accounts.policies import PolicyError
-from rtcloud.admin import accounts, applications, callbacks, keys, policies, recordings, roles, rooms, tasks, users, vod
+from rtcloud.admin import (
+    accounts,
+    applications,
+    callbacks,
+    ingest,
+    keys,
+    media,
+    policies,
+    recordings,
+    roles,
+    rooms,
+    tasks,
+    users,
+    vod,
+)
 from rtcloud.admin.command import AdminError, Command, Site
 from rtcloud.callbacks.targets import TargetError
 
@@ -23,7 +37,9 @@ NOUNS = {
     "roles": "What trusted users may become for a while.",
     "applications": "What holds rooms: SDKAppID, SDKSecretKey, settings.",
     "rooms": "What is open now, and who is there.",
-    "tasks": "Recordings and relays: which run, how they do, what they show.",
+    "media": "What goes through the media engine: rooms, tracks, threads.",
+    "tasks": "Recordings, relays, what comes in: which run, how they do, what they show.",
+    "ingest": "What comes into rooms: pushed by RTMP or WHIP, pulled from addresses.",
     "recordings": "What was recorded, and where its files lie.",
     "vod": "The media library: files that recordings sent to VOD.",
     "callbacks": "Where events go; events that could not be delivered.",
@@ -38,7 +54,9 @@ COMMANDS: tuple[type[Command], ...] = (
     *applications.COMMANDS,
     *callbacks.COMMANDS,
     *rooms.COMMANDS,
+    *media.COMMANDS,
     *tasks.COMMANDS,
+    *ingest.COMMANDS,
     *recordings.COMMANDS,
     *vod.COMMANDS,
 )

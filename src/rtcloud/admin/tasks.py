@@ -1,4 +1,4 @@
-"""``rtcloud admin tasks``, and ``rtcloud task``: which recordings and relays run, how they do, what they show.
+"""``rtcloud admin tasks``, and ``rtcloud task``: which tasks run, how they do, what they show.
 
 Addresses that are pushed to carry keys in their path and query, so only their scheme and host are shown.
 """
@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from rtcloud.admin import naming
 from rtcloud.admin.command import AdminError, Command, Flag, Site, Word, iso
+from rtcloud.ingest.push.request import KIND as PUSH
 from rtcloud.rooms.ids import AUTO_RECORDER
 from rtcloud.tasks import listing, records
 from rtcloud.tasks.lifecycle import Desired
@@ -25,7 +26,7 @@ TaskWord = Annotated[str, Word("TASK", "its TaskId, or the beginning of it that 
 
 
 class TasksList(Command, tag="tasks.list", kw_only=True):
-    """The tasks that have not ended, oldest first: recordings and relays, and how they do."""
+    """The tasks that have not ended, oldest first: recordings, relays, what comes in, and how they do."""
 
     example: ClassVar[str] = "tasks"
     all: Annotated[bool, Flag("", "ended ones too")] = False
@@ -34,21 +35,22 @@ class TasksList(Command, tag="tasks.list", kw_only=True):
     async def run(self, site: Site) -> object:
         app = None if self.app is None else naming.application(site, self.app).sdk_app_id
         found = await site.database.read(lambda c: listing.rows(c, ended=self.all, sdk_app_id=app))
-        return await asyncio.to_thread(lambda: [_line(row, _figures(site, row)) for row in found])
+        return await asyncio.to_thread(lambda: [line(row, figures(site, row)) for row in found])
 
 
 class TasksShow(Command, tag="tasks.show", kw_only=True):
-    """One task: where it is, how it does, and the state of each of its outputs."""
+    """One task: where it is, how it does, what comes in, and the state of each of its outputs."""
 
     example: ClassVar[str] = "tasks show 3f9a"
     task: TaskWord
 
     async def run(self, site: Site) -> object:
-        row = await _find(site, self.task)
-        said = await asyncio.to_thread(_figures, site, row)
+        row = await find(site, self.task)
+        said = await asyncio.to_thread(figures, site, row)
         return {
-            **_line(row, said),
+            **line(row, said),
             "outputs": [] if said is None else _outputs(said),
+            "streams": [] if said is None else [{"kind": kind, "handling": it} for kind, it in said.streams.items()],
             "inputs": None if said is None else said.inputs,
             "ended": iso(row.ended_ms or 0),
             "leave_code": row.leave_code,
@@ -64,13 +66,7 @@ class TasksStop(Command, tag="tasks.stop", kw_only=True):
     task: TaskWord
 
     async def run(self, site: Site) -> object:
-        row = await _find(site, self.task)
-        if not row.is_live or row.leave_code is not None:
-            raise AdminError(f"task {row.task_id} has ended")
-        now_ms = site.clock.now_ms()
-        await site.database.write(lambda connection: records.stop(connection, row.task_id, 0, now_ms))
-        site.bus.publish(records.TOPIC, row.task_id)
-        return {"task_id": row.task_id, "state": "stopping"}
+        return await stop(site, await find(site, self.task))
 
 
 class TasksPreview(Command, tag="tasks.preview", kw_only=True):
@@ -81,7 +77,7 @@ class TasksPreview(Command, tag="tasks.preview", kw_only=True):
     task: TaskWord
 
     async def run(self, site: Site) -> object:
-        row = await _find(site, self.task)
+        row = await find(site, self.task)
         if site.directory is None:
             raise AdminError("there is no data directory here")
         try:
@@ -91,26 +87,35 @@ class TasksPreview(Command, tag="tasks.preview", kw_only=True):
         return {"task_id": row.task_id, "picture": base64.b64encode(picture).decode()}
 
 
-async def _find(site: Site, given: str) -> TaskRow:
+async def stop(site: Site, row: TaskRow) -> dict[str, object]:
+    if not row.is_live or row.leave_code is not None:
+        raise AdminError(f"task {row.task_id} has ended")
+    now_ms = site.clock.now_ms()
+    await site.database.write(lambda connection: records.stop(connection, row.task_id, 0, now_ms))
+    site.bus.publish(records.TOPIC, row.task_id)
+    return {"task_id": row.task_id, "state": "stopping"}
+
+
+async def find(site: Site, given: str) -> TaskRow:
     try:
         return await site.database.read(lambda connection: listing.find(connection, given))
     except listing.TaskChoiceError as error:
         raise AdminError(str(error)) from error
 
 
-def _figures(site: Site, row: TaskRow) -> Figures | None:
+def figures(site: Site, row: TaskRow) -> Figures | None:
     if site.directory is None:
         return None
     return listing.figures(row, site.directory / SPOOL, site.clock.now_ms())
 
 
-def _line(row: TaskRow, said: Figures | None) -> dict[str, object]:
+def line(row: TaskRow, said: Figures | None) -> dict[str, object]:
     stopping = row.is_live and row.leave_code is None and row.desired is Desired.STOPPED
     counted = Counter(map(_status, said.outputs.values())) if said is not None else {}
     return {
         "task_id": row.task_id,
         "kind": row.kind,
-        "by": "auto" if row.user_id == AUTO_RECORDER else "api",
+        "by": "auto" if row.user_id == AUTO_RECORDER else "client" if row.kind == PUSH else "api",
         "application": row.ref.sdk_app_id,
         "room": row.ref.room_id,
         "robot": row.user_id,
@@ -121,6 +126,7 @@ def _line(row: TaskRow, said: Figures | None) -> dict[str, object]:
         "fps": None if said is None or said.fps is None else round(said.fps, 1),
         "kbit/s": None if said is None or said.bitrate is None else round(said.bitrate / 1000),
         "delay ms": None if said is None else said.delay_ms,
+        "streams": "" if said is None else "; ".join(said.streams.values()),
         "outputs": ", ".join(f"{number} {status}" for status, number in counted.items()),
     }
 

@@ -136,9 +136,11 @@ def build_model(data: Mapping[str, Any]) -> Model:
     rules = msgspec.convert(data["rules"], dict[str, Rule])
     objects = {name: _members(name, entries, rules) for name, entries in data["objects"].items()}
     unscoped = frozenset(data.get("not_resource_level", ()))
-    more = data.get("more_errors", {})
+    errors, regions = data.get("more_errors", {}), data.get("more_regions", {})
     actions = {
-        name: _action(data["service"], name, entry, rules, name in unscoped, more.get(name, ()))
+        name: _action(
+            data["service"], name, entry, rules, name in unscoped, errors.get(name, ()), regions.get(name, ())
+        )
         for name, entry in data["actions"].items()
     }
     return Model(
@@ -160,6 +162,7 @@ def _action(
     rules: Mapping[str, Rule],
     unscoped: bool,
     more_errors: Iterable[str],
+    more_regions: Iterable[str],
 ) -> Action:
     taken = _members(name, entry["input"], rules)
     scope: Scope = "none"
@@ -172,7 +175,7 @@ def _action(
         input=taken,
         output=_members(name, entry["output"], {}),
         errors=frozenset(entry["errors"]).union(more_errors),
-        regions=frozenset(entry["regions"]),
+        regions=frozenset(entry["regions"]).union(more_regions),
         requests_per_second=entry.get("requests_per_second"),
         seconds_per_request=entry.get("seconds_per_request"),
         scope=scope,

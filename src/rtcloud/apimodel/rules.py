@@ -213,7 +213,7 @@ def _is_image_url(text: str) -> bool:
 
 
 _DAY, _MINUTE = "[0-9]{4}-[0-9]{2}-[0-9]{2}", "[0-9]{2}:[0-9]{2}"
-_PULLED = ("http", "https", "rtmp", "rtmps", "rtsp", "rtsps", "srt")
+_PULLED = ("http", "https", "rtmp", "rtmps", "rtsp", "rtsps")
 _PUSHED = ("rtmp", "rtmps")
 _FORMS: dict[Form, tuple[Callable[[str], bool], str]] = {
     "date": (_is_time(_DAY), "must be a date as 2024-05-31"),

@@ -1,8 +1,8 @@
 """The events of the documents as values: which fields each type has, in the documented order. Pure.
 
-``CallbackEvent.info`` is the EventInfo object; the envelope round it is made at sending (``sender``), because
-CallbackTs is the time of sending. A field given for a type that does not document it is a mistake of the caller and
-raises; so does a missing one.
+``CallbackEvent.info`` is the EventInfo object; the envelope round it (``body``) is made at sending, because it tells
+the time of that. A field given for a type that does not document it is a mistake of the caller and raises; so does a
+missing one.
 """
 
 from collections.abc import Mapping
@@ -19,6 +19,11 @@ GROUP_ROOM = 1
 GROUP_MEDIA = 2
 GROUP_RECORDING = 3
 GROUP_RELAY = 4
+GROUP_INGEST = 7
+
+#: What the envelope calls the time of sending.
+_SENT_AS = {GROUP_INGEST: "CallbackMsTs"}
+_SENT_AS_OTHERWISE = "CallbackTs"
 
 
 class RoomEvent(IntEnum):
@@ -63,6 +68,19 @@ class CdnStatus(IntEnum):
     RECOVERING = 3
     FAILURE = 4
     DISCONNECTING = 5
+
+
+class IngestEvent(IntEnum):
+    START = 701
+    STOP = 702
+
+
+class IngestStart(IntEnum):
+    """What 701 says of a source; 702 knows only its own 0."""
+
+    SUCCESS = 0
+    FAILURE = 1
+    AGAIN = 2
 
 
 class Origin(Enum):
@@ -200,6 +218,27 @@ def publishing_event(
         "Payload": {"Url": url, "Status": int(CdnStatus(status)), "ErrorCode": code, "ErrorMsg": message},
     }
     return CallbackEvent(ref, GROUP_RELAY, int(RelayEvent.CDN_STATUS), info)
+
+
+def ingest_event(ref: RoomRef, event_type: int, now_ms: int, *, task_id: str, status: int = 0) -> CallbackEvent:
+    """An event of group 7. The room is what it is ordered by; it is not told. EventMsTs is a number, as the documented
+    body has it, though the table there says text."""
+    kind = IngestEvent(event_type)
+    if kind is IngestEvent.STOP and status:
+        raise ValueError("event 702 has only the status 0")
+    info = {"EventMsTs": now_ms, "TaskId": task_id, "Status": int(IngestStart(status))}
+    return CallbackEvent(ref, GROUP_INGEST, int(kind), info)
+
+
+def body(group: int, event_type: int, sent_ms: int, info_json: str) -> bytes:
+    """What is sent and signed: the envelope, keys in the documented order."""
+    envelope = {
+        "EventGroupId": group,
+        "EventType": event_type,
+        _SENT_AS.get(group, _SENT_AS_OTHERWISE): sent_ms,
+        "EventInfo": msgspec.Raw(info_json.encode()),
+    }
+    return msgspec.json.encode(envelope)
 
 
 def is_sent(event_type: RecordingEvent, origin: Origin, storage: Storage) -> bool:

@@ -16,10 +16,10 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
-import msgspec
 from sqlalchemy.exc import OperationalError
 
 from rtcloud.callbacks import housekeeping, outbox
+from rtcloud.callbacks.events import body as make_body
 from rtcloud.callbacks.outbox import Address, Backlog, Due, Outcome
 from rtcloud.callbacks.posting import Answer, HttpPoster, Poster
 from rtcloud.callbacks.receiver import FIRST_PLACES, Receiver
@@ -44,15 +44,6 @@ TOLD_ONE_BY_ONE = 20
 _UNREACHABLE = Answer(None, "not tried: the receiver did not answer the attempts before")
 
 _log = logging.getLogger(__name__)
-
-
-class Envelope(msgspec.Struct, rename="pascal"):
-    """The body, keys in the documented order."""
-
-    event_group_id: int
-    event_type: int
-    callback_ts: int
-    event_info: msgspec.Raw
 
 
 @dataclass(slots=True)
@@ -213,10 +204,7 @@ class Sender:
             key = self._key(callback.key_sealed)
         except SealError as error:
             return Answer(0, str(error))  # ours alone: says nothing of the receiver
-        envelope = Envelope(
-            callback.event_group, callback.event_type, self._clock.now_ms(), msgspec.Raw(callback.event_info.encode())
-        )
-        body = msgspec.json.encode(envelope)
+        body = make_body(callback.event_group, callback.event_type, self._clock.now_ms(), callback.event_info)
         headers = {"Content-Type": "application/json", "SdkAppId": str(callback.sdk_app_id)}
         if key:
             headers["Sign"] = sign(key, body)

@@ -13,10 +13,12 @@ from urllib.parse import urlsplit
 from sqlalchemy import Connection, delete, insert, select
 
 from rtcloud.callbacks.events import (
+    GROUP_INGEST,
     GROUP_MEDIA,
     GROUP_RECORDING,
     GROUP_RELAY,
     GROUP_ROOM,
+    IngestEvent,
     RecordingEvent,
     RelayEvent,
     RoomEvent,
@@ -25,12 +27,13 @@ from rtcloud.callbacks.parking import park_unaddressed
 from rtcloud.store.sealing import Sealer
 from rtcloud.store.tables import callback_targets
 
-GROUPS = (1, 2, 3, 4)
+GROUPS = (1, 2, 3, 4, 7)
 EVENTS: Mapping[int, frozenset[int]] = {
     GROUP_ROOM: frozenset(event for event in RoomEvent if event < RoomEvent.START_VIDEO),
     GROUP_MEDIA: frozenset(event for event in RoomEvent if event >= RoomEvent.START_VIDEO),
     GROUP_RECORDING: frozenset(RecordingEvent),
     GROUP_RELAY: frozenset(RelayEvent),
+    GROUP_INGEST: frozenset(IngestEvent),
 }
 PURPOSE = "callback key"
 _KEY = re.compile(r"[0-9A-Za-z]{0,32}")

@@ -164,7 +164,8 @@ class Room:
         accepted = self._accepted[cid] = asyncio.get_running_loop().create_future()
         self.apply(self.session.publish(state))
         try:
-            await asyncio.wait_for(accepted, PUBLISH_S)
+            async with asyncio.timeout(PUBLISH_S):
+                await accepted
         except BaseException as error:
             self.apply(self.session.unpublish(cid))
             if isinstance(error, TimeoutError):
@@ -208,7 +209,8 @@ class Room:
         if connection is not None:
             # The goodbye goes out with what still waits; a server that does not take it is left alone.
             with contextlib.suppress(TimeoutError, asyncio.CancelledError):
-                await asyncio.wait_for(connection, SAY_GOODBYE_S)
+                async with asyncio.timeout(SAY_GOODBYE_S):
+                    await connection
 
     def _check(self) -> None:
         if self._over.is_set():

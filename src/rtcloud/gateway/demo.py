@@ -64,6 +64,9 @@ def demo_routes(credentials: Callable[[], Credentials], files: Path, clock: Cloc
     async def page(request: Request) -> Response:
         return _file(PAGE, "index.html", "no-cache")
 
+    async def whep(request: Request) -> Response:
+        return _file(PAGE, "whep.html", "no-cache")
+
     async def static(request: Request) -> Response:
         return _file(PAGE, request.path_params["path"], "no-cache")
 
@@ -94,6 +97,7 @@ def demo_routes(credentials: Callable[[], Credentials], files: Path, clock: Cloc
     return [
         Route("/demo", page),
         Route("/demo/", page),
+        Route("/demo/whep", whep),
         Route("/demo/static/{path:path}", static),
         Route("/demo/files/{path:path}", _answering(stored)),
         Route("/demo/api/user-sig", _answering(user_sig), methods=["POST"]),

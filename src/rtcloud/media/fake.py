@@ -3,23 +3,19 @@
 import asyncio
 from collections.abc import Sequence
 
-from rtcloud.media.node import (
-    Answered,
-    AnyCommand,
-    AnyEvent,
-    NodeStatus,
-    Offer,
-    QueueFullError,
-)
+from rtcloud.media.figures import NodeStatus
+from rtcloud.media.node import Answered, AnyCommand, AnyEvent, Offer, Overload, QueueFullError
 
 
 class FakeNode:
-    """``commands`` holds all that was sent. ``say`` queues events; ``full`` makes ``send`` refuse."""
+    """``commands`` holds all that was sent. ``say`` queues events; ``full`` makes ``send`` refuse;
+    ``overloaded`` is what ``overload`` says of every room."""
 
     def __init__(self) -> None:
         self.commands: list[AnyCommand] = []
         self.full = False
         self.closed = False
+        self.overloaded: Overload = ""
         self._events: asyncio.Queue[AnyEvent] = asyncio.Queue()
 
     def send(self, *commands: AnyCommand) -> None:
@@ -66,6 +62,9 @@ class FakeNode:
             rooms_failed=0,
             threads_cpu_ms=0,
         )
+
+    def overload(self, room: str) -> Overload:
+        return self.overloaded
 
     async def close(self) -> None:
         self.closed = True

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import msgspec
 
 from rtcloud import __version__, _native
-from rtcloud.media.node import AnyCommand, AnyEvent, NodeConfig, NodeStatus, QueueFullError
+from rtcloud.media.figures import NodeStatus
+from rtcloud.media.node import AnyCommand, AnyEvent, NodeConfig, Overload, QueueFullError
 
 if _native.__version__ != __version__:
     raise ImportError(f"rtcloud {__version__} cannot use the engine of {_native.__version__}: build it again")
@@ -73,6 +74,9 @@ class NativeNode:
         if self._last_status is not None:
             return self._last_status
         return self._status.decode(self._node.status())
+
+    def overload(self, room: str) -> Overload:
+        return "" if self._closed else self._node.overload(room)
 
     async def close(self) -> None:
         if self._closed:

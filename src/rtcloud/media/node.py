@@ -17,19 +17,29 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from rtcloud.media.figures import NodeStatus, ParticipantStats, SubscriptionStats, TrackStats
+
 Kind = Literal["audio", "video"]
 #: Which right a track needs; "" as its kind says. ``aux`` is a shared screen's pictures; its sound counts as audio.
 Stream = Literal["", "audio", "video", "aux"]
 #: Why a data message was dropped: it cannot be read; a kind or command that clients may not send; more than 64 KiB, or
-#: 1000 bytes of a command; more than the sender's allowance; no right to send any.
-RefusalReason = Literal["malformed", "forbidden", "too_large", "too_many", "no_right"]
+#: 1000 bytes of a command; more than the sender's allowance; no right to send any; undelivered: a
+#: reliable one for this participant, which takes nothing, did not fit into the 4 MiB that may wait for it.
+RefusalReason = Literal["malformed", "forbidden", "too_large", "too_many", "no_right", "undelivered"]
+#: Why a subscriber is sent nothing of a track.
+SubscriptionRefusal = Literal["codec"]
 #: Which peer connection an SDP message is about. ``single`` is the one connection of /rtc/v1.
 Target = Literal["single", "publisher", "subscriber"]
 
 
+#: What there is too little of.
+Overload = Literal["", "cpu", "bandwidth"]
+
+
 class NodeConfig(msgspec.Struct, kw_only=True):
-    """``listen`` is the UDP address (``0.0.0.0:7882``); ``advertise`` the IPs put into ICE candidates (each with the
-    listen port; never empty). ``shards`` 0 means one per core less one, at least one."""
+    """``listen`` is the address (``0.0.0.0:7882``), or several with commas between them; ``[::]`` takes IPv4 too, and
+    ``advertise`` the IPs put into ICE candidates (each with the port of what listens for it; never empty). ``shards`` 0
+    means one per core less one, at least one."""
 
     listen: str
     advertise: list[str]
@@ -38,6 +48,16 @@ class NodeConfig(msgspec.Struct, kw_only=True):
     video_codecs: list[str] = msgspec.field(default_factory=lambda: ["h264", "vp8", "vp9", "av1"])
     #: entries in each bounded queue (commands; the rest is derived)
     queue_size: int = 16384
+    #: connections are taken too, at the same addresses (ICE over TCP, passive)
+    tcp: bool = False
+    #: share of a core, over 5 s, at which a shard takes nobody else, and bit/s sent at which none does; 0: no limit
+    cpu_limit: float = 0.0
+    bitrate_limit: int = 0
+    #: packets of one size for one subscriber leave together; a picture's are padded so that they are; how long they
+    #: may wait for that
+    egress_gso: bool = True
+    egress_padding: bool = True
+    egress_hold_ms: int = 5
 
 
 # Commands ---------------------------------------------------------------------------------------------------------
@@ -60,11 +80,22 @@ class Rights(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class AddParticipant(Command, tag="add_participant"):
-    """A room comes to be with its first participant. ``identity`` is the user id that data packets will carry."""
+    """A room comes to be with its first participant. ``identity`` is the user id that data packets will carry.
+
+    ``fixed``, with ``single``, is for who offers once and is told nothing afterwards (WHEP): every receive section of
+    its offer sends from the first answer on, with an ``a=msid`` of its own (``stream0 audio0``, ``stream0 video0``,
+    ``stream1 …``). Subscriptions take free sections in the order they were made, and leave them to the next when they
+    end; the sound and pictures of a publisher go together if they can. What the offer has no codec for, or rights
+    forbid, is passed over. ``SectionsNeeded`` is never said, and a new offer serves for an ICE restart alone.
+
+    ``adaptive`` participants get the pictures that their network carries. Others (recorders, relays) always get what
+    they ask for."""
 
     participant: str
     identity: str
     single: bool  # True: /rtc/v1, one connection; False: /rtc, two
+    fixed: bool = False
+    adaptive: bool = True
     rights: Rights = Rights()
 
 
@@ -98,7 +129,8 @@ class Layer(msgspec.Struct, kw_only=True):
 
 class PublishTrack(Command, tag="publish_track"):
     """Announces a track before the offer that carries it. ``cid`` is the second token of the offer's ``a=msid``.
-    ``codec`` (lower case: h264, vp8, vp9, av1, opus) is what the publisher prefers, "" for the node's preference."""
+    ``codec`` (lower case: h264, vp8, vp9, av1, opus, or red for Opus with redundancy) is what the publisher prefers, ""
+    for the node's preference. ``layers`` of a publisher that sends one stream are those within it (SVC), by size."""
 
     participant: str
     track: str
@@ -169,8 +201,9 @@ class Unsubscribe(Command, tag="unsubscribe"):
 
 
 class SetSubscription(Command, tag="set_subscription"):
-    """What the subscriber wants of a track: paused, or the size it shows (0 = the largest). The forwarder takes the
-    smallest layer that is at least that size, switching at keyframes."""
+    """What the subscriber wants of a track: paused, or the size it shows (0 = the largest), and how many pictures a
+    second (0 = all). The forwarder takes the smallest layer that is at least that size, switching at keyframes, and
+    leaves out pictures that others do not need (temporal layers) down to ``fps``."""
 
     participant: str
     track: str
@@ -242,7 +275,8 @@ class TransportChanged(Event, tag="transport_changed"):
 
 
 class TrackStarted(Event, tag="track_started"):
-    """The first media packet of a published track arrived, once per publication. ``codec`` as in PublishTrack."""
+    """The first media packet of a published track arrived, once per publication. ``codec`` as in PublishTrack, but
+    opus whether it comes with redundancy or not."""
 
     participant: str
     track: str
@@ -298,29 +332,57 @@ class Receiving(Event, tag="receiving"):
     height: int
 
 
+class SubscriptionRefused(Event, tag="subscription_refused"):
+    """A subscriber cannot decode what the track is encoded with; it gets nothing of it. Told once, when both are known,
+    and again if it was sent something in between. The subscription stays: a publisher may change its codec."""
+
+    participant: str
+    track: str
+    reason: SubscriptionRefusal
+
+
+class Stats(Event, tag="stats"):
+    """The figures of a room over about 2 s, in ``parts`` of at most 512 rows of each kind. Of what waits only the
+    newest is kept: a part may be missing."""
+
+    serial: int
+    part: int
+    parts: int
+    period_ms: int
+    tracks: list[TrackStats]
+    subscriptions: list[SubscriptionStats]
+    participants: list[ParticipantStats]
+
+
+class SubscriptionShed(Event, tag="subscription_shed"):
+    """The subscriber's network began (``shed``) or ceased to carry nothing of a track. Goes with ``Receiving`` 0×0."""
+
+    participant: str
+    publisher: str
+    track: str
+    shed: bool
+
+
+class LayerWanted(msgspec.Struct, kw_only=True):
+    rid: str
+    wanted: bool
+
+
+class LayersWanted(Event, tag="layers_wanted"):
+    """Which layers of its track a publisher need send, of all that it announced, from small to large. A layer is wanted
+    with all smaller ones as soon as somebody asks for its size, and unwanted when nobody did for 5 s; before this is
+    said for the first time all are wanted. ``codec`` as in ``TrackStarted``."""
+
+    participant: str
+    track: str
+    codec: str
+    layers: list[LayerWanted]
+
+
 class RoomFailed(Event, tag="room_failed"):
     """A panic was caught in this room's step; the room and all its transports are gone."""
 
     reason: str
-
-
-class NodeStatus(msgspec.Struct, kw_only=True):
-    """Counters since the start, for /metrics."""
-
-    rooms: int
-    participants: int
-    packets_received: int
-    packets_sent: int
-    bytes_received: int
-    bytes_sent: int
-    packets_dropped: int  # for whatever reason, ours included
-    commands_refused: int
-    rooms_failed: int
-    threads_cpu_ms: int
-    #: what was dropped, by reason: ``packet_`` stranger, oversize, flood (one source beyond its share), queue_full,
-    #: refused (not understood by its transport), unsent (ours, the system did not take it); ``data_`` and each
-    #: ``RefusalReason``
-    refused: dict[str, int] = msgspec.field(default_factory=dict)
 
 
 AnyCommand = (
@@ -352,6 +414,10 @@ AnyEvent = (
     | Quality
     | DataRefused
     | Receiving
+    | SubscriptionRefused
+    | Stats
+    | SubscriptionShed
+    | LayersWanted
     | RoomFailed
 )
 
@@ -372,6 +438,10 @@ class MediaNode(Protocol):
         ...
 
     def status(self) -> NodeStatus: ...
+
+    def overload(self, room: str) -> Overload:
+        """Why nobody else may enter a room; "" when they may. A room that is not there yet may be any shard's."""
+        ...
 
     async def close(self) -> None:
         """Stop the threads and join them; all transports are closed."""

@@ -21,6 +21,12 @@ from rtcloud.mixer.timeline import RATE, Samples
 #: ticks of a packet's times, as in MPEG
 TICKS = 90_000
 AAC_FRAME = 1024
+#: Half of a piece of sound: one that begins sooner after the last says the same again, where sound begins anew or
+#: another source goes on.
+SAME_PIECE = TICKS // 100
+#: From this bitrate on FFmpeg's fast coder is the better one by its own documentation, mostly at a third of the work.
+#: The other sometimes takes several steady tones for something abrupt, and loses 4 dB of the highest.
+AAC_FAST_FROM = 64_000
 #: what Opus takes per channel, as H.264's senders in a room do
 OPUS_BITRATES = (16_000, 160_000)
 
@@ -137,7 +143,7 @@ class AacEncoder:
         context.format = "fltp"
         context.bit_rate = bitrate
         context.time_base = Fraction(1, rate)
-        if fast:
+        if fast or bitrate >= AAC_FAST_FROM:
             context.options = {"aac_coder": "fast"}
         self._context = context
         self._rate = rate

@@ -21,8 +21,8 @@ class InputFrame(Encoded, Protocol):
 class MixFormat:
     """Width and height are even. A keyframe stands every ``gop_seconds``, and at each ``segment_seconds`` so that files
     can be cut there. Each named codec is made, all from the same picture or sound; ``profile`` is H.264's. Opus comes
-    in 20 ms packets of 48 kHz whatever ``sample_rate`` says. ``fast_audio``: AAC costs much less, for where there are
-    many sounds at once."""
+    in 20 ms packets of 48 kHz whatever ``sample_rate`` says. ``fast_audio``: AAC of low bitrates costs less too,
+    for where there are many sounds at once."""
 
     width: int
     height: int

@@ -16,6 +16,7 @@ LeaveCause = Literal[
     "timed_out",
     "key_expired",
     "full",
+    "busy",
     "may_not_create",
     "failed",
     "shutdown",

@@ -71,6 +71,8 @@ def enter(state: RoomState, fact: facts.Entered, now_ms: int) -> Iterator[Comman
             identity=fact.user_id,
             single=fact.single,
             rights=participant.rights(),
+            fixed=fact.fixed,
+            adaptive=not participant.robot,
         )
     )
     others = state.others(participant)

@@ -23,6 +23,8 @@ class Entered:
     hidden: bool = False
     #: whether a room may come to be with it
     may_create: bool = True
+    #: it offers once, and what it receives comes and goes without a word (``AddParticipant.fixed``)
+    fixed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,12 @@
 """How a room is named. Numeric and string rooms are separate namespaces: 123 and "123" are two rooms."""
 
+import re
 from dataclasses import dataclass
 
 #: The robot of automatic recordings. Reserved: no other task and no person may be in a room under this name.
 AUTO_RECORDER = "rtcloud_auto_recorder"
+#: The documented names of string rooms (trtc-facts §10.5).
+STRING_ROOM = re.compile(r"[A-Za-z0-9 !#$%&()+\-:;<=.>?@\[\]^_{}|~,]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)

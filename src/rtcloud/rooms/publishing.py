@@ -44,7 +44,7 @@ def add(state: RoomState, participant: Participant, track: Track, now_ms: int) -
             cid=track.cid,
             kind=track.kind,
             stream=track.right,
-            codec=track.codec,
+            codec=_preferred(track),
             layers=layers,
             muted=track.muted,
         )
@@ -138,6 +138,11 @@ def stop_absent(participant: Participant) -> Iterator[Command]:
     participant.return_deadline_ms = None
     for stream in sorted(participant.sending):
         yield from report(participant, stream)
+
+
+def _preferred(track: Track) -> str:
+    """Sound is asked for with redundancy, unless its publisher will not send any."""
+    return "red" if track.codec == "opus" and not track.disable_red else track.codec
 
 
 def _refusal(state: RoomState, participant: Participant, track: Track) -> Refusal | None:

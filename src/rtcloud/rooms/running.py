@@ -20,6 +20,7 @@ from rtcloud.clock import Clock
 from rtcloud.media import node as media
 from rtcloud.rooms import commands, facts, store
 from rtcloud.rooms.ids import RoomRef
+from rtcloud.rooms.measuring import Period
 from rtcloud.rooms.room import Room
 from rtcloud.rooms.scenes import Limits, rules_of
 from rtcloud.store.bus import Bus
@@ -46,6 +47,10 @@ class Observer(Protocol):
     def handled(self, room: Room, fact: facts.Fact, ordered: Sequence[commands.Command], now_ms: int) -> None: ...
 
     def told(self, room: Room, event: media.AnyEvent, now_ms: int) -> None: ...
+
+    def measured(self, room: Room, period: Period, now_ms: int) -> None: ...
+
+    def ended(self, room: Room) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,11 @@ from rtcloud.aio import spawn
 from rtcloud.clock import Clock
 from rtcloud.errors import ServiceError
 from rtcloud.media import node as media
+from rtcloud.media.figures import NodeStatus
 from rtcloud.rooms import commands, facts, store
 from rtcloud.rooms.commands import LeaveCause
 from rtcloud.rooms.ids import RoomRef
+from rtcloud.rooms.measuring import Measurements, Period
 from rtcloud.rooms.participant import Kind, Role
 from rtcloud.rooms.room import Room
 from rtcloud.rooms.running import Deliver, Ground, LiveRoom, Observer, Pass
@@ -52,6 +54,7 @@ class RoomService:
         self._rooms: dict[RoomRef, LiveRoom] = {}
         self._by_sid: dict[str, LiveRoom] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self.measurements = Measurements()
 
     @property
     def healthy(self) -> bool:
@@ -78,6 +81,16 @@ class RoomService:
     def is_open(self, ref: RoomRef) -> bool:
         live = self._rooms.get(ref)
         return live is not None and not live.room.destroyed
+
+    def scene(self, ref: RoomRef) -> str | None:
+        """Of an open room."""
+        live = self._rooms.get(ref)
+        return live.scene if live is not None and not live.room.destroyed else None
+
+    def is_sending(self, ref: RoomRef) -> bool:
+        """Whether anybody there sends anything, robots included."""
+        live = self._rooms.get(ref)
+        return live is not None and any(who.sending for who in live.room.participants.values())
 
     def has_user(self, ref: RoomRef, user_id: str) -> bool:
         """Whether that user is in the room, be it between two connections."""
@@ -123,8 +136,12 @@ class RoomService:
     ) -> LeaveCause | None:
         """Why that user would not get in now; ``enter`` asks again when it is durable."""
         live = self._rooms.get(ref)
-        room = live.room if live is not None and not live.room.destroyed else self._new_room(scene)
-        return room.refusal(user_id, role, robot=robot, may_create=may_create)
+        is_open = live is not None and not live.room.destroyed
+        room = live.room if live is not None and is_open else self._new_room(scene)
+        cause = room.refusal(user_id, role, robot=robot, may_create=may_create)
+        # Who is in keeps its place, and a robot serves those who are.
+        enters = cause is None and not robot and user_id not in room.participants
+        return "busy" if enters and self._ground.node.overload(room.sid if is_open else "") else cause
 
     def resume(self, participant_id: str, deliver: Deliver) -> bool:
         """A new socket for a session. False: there is no such session."""
@@ -211,6 +228,9 @@ class RoomService:
     async def _run(self, live: LiveRoom) -> None:
         await live.run()
         self._by_sid.pop(live.room.sid, None)
+        self.measurements.forget(live.room.sid)
+        if self._ground.observer is not None:
+            self._ground.observer.ended(live.room)
         if self._rooms.get(live.ref) is live:
             del self._rooms[live.ref]
         live.close()
@@ -221,10 +241,21 @@ class RoomService:
         while True:
             for event in await self._ground.node.events():
                 live = self._by_sid.get(event.room)
+                if isinstance(event, media.Stats):
+                    self._measure(live, event)
+                    continue
                 if live is not None and self._ground.observer is not None:
                     self._ground.observer.told(live.room, event, self._ground.clock.now_ms())
                 if live is not None and not live.post(_fact_of(event)):
                     _log.error("room inbox full: media event dropped", extra={"room": event.room})
+
+    def _measure(self, live: LiveRoom | None, event: media.Stats) -> None:
+        """Figures are for those who look: the room itself does nothing with them."""
+        if live is None:
+            return
+        period = self.measurements.take(event)
+        if period is not None and self._ground.observer is not None:
+            self._ground.observer.measured(live.room, period, self._ground.clock.now_ms())
 
     # for /metrics -------------------------------------------------------------------------------------------------
 
@@ -239,6 +270,13 @@ class RoomService:
             }
             for live in self._rooms.values()
         ]
+
+    def media_status(self) -> NodeStatus:
+        return self._ground.node.status()
+
+    def measured(self) -> list[tuple[RoomRef, Room, Period | None]]:
+        """The open rooms, and the newest figures of what goes through them."""
+        return [(live.ref, live.room, self.measurements.of(live.room.sid)) for live in self._rooms.values()]
 
     def people(self, ref: RoomRef) -> list[dict[str, object]]:
         """Who is in a room, for an operator. Raises for an unknown one."""
@@ -276,6 +314,8 @@ def _has_sender(room: Room) -> bool:
 
 def _fact_of(event: media.AnyEvent) -> facts.Fact | Pass:
     match event:
+        case media.Stats():  # for those who look, not for the room
+            return Pass(None, event)
         case media.TrackStarted():
             return facts.MediaStarted(event.participant, event.track, event.codec)
         case media.TrackEnded():

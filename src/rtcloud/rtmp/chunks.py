@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from rtcloud.rtmp.errors import RtmpError
 
 SET_CHUNK_SIZE, ABORT, ACKNOWLEDGEMENT, USER_CONTROL, WINDOW_SIZE, PEER_BANDWIDTH = 1, 2, 3, 4, 5, 6
-AUDIO, VIDEO, DATA, COMMAND = 8, 9, 18, 20
+AUDIO, VIDEO, DATA, COMMAND, AGGREGATE = 8, 9, 18, 20, 22
+DATA_AMF3, COMMAND_AMF3 = 15, 17  # AMF0 after a byte, in practice
 
 FIRST_CHUNK_SIZE = 128
 LARGEST_CHUNK_SIZE = 16 << 20

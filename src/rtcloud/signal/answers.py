@@ -16,6 +16,7 @@ _LEAVES: Mapping[LeaveCause, tuple[Any, Any]] = {
     "dismissed": (_Reason.ROOM_DELETED, _Action.DISCONNECT),
     "key_expired": (_Reason.PARTICIPANT_REMOVED, _Action.DISCONNECT),
     "full": (_Reason.JOIN_FAILURE, _Action.DISCONNECT),
+    "busy": (_Reason.JOIN_FAILURE, _Action.DISCONNECT),
     "may_not_create": (_Reason.JOIN_FAILURE, _Action.DISCONNECT),
     "timed_out": (_Reason.CONNECTION_TIMEOUT, _Action.RECONNECT),
     "failed": (_Reason.MEDIA_FAILURE, _Action.RECONNECT),
@@ -62,6 +63,12 @@ def unsupported(data_track: rtc.PublishDataTrackRequest | None = None) -> rtc.Si
     if data_track is not None:
         response.publish_data_track.CopyFrom(data_track)
     return rtc.SignalResponse(request_response=response)
+
+
+def undecodable(track_id: str) -> rtc.SignalResponse:
+    """The client has no codec for a track that it subscribed."""
+    response = rtc.SubscriptionResponse(track_sid=track_id, err=models.SubscriptionError.SE_CODEC_UNSUPPORTED)
+    return rtc.SignalResponse(subscription_response=response)
 
 
 def granted(request_id: int) -> rtc.SignalResponse:

@@ -9,6 +9,7 @@ import json
 import re
 import uuid
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Literal, Protocol
 
 import msgspec
@@ -22,7 +23,7 @@ from rtcloud.accounts.tokens import JoinGrant, make_join_token
 from rtcloud.accounts.usersig import UserSigError, verify_user_sig
 from rtcloud.clock import Clock
 from rtcloud.rooms.commands import LeaveCause
-from rtcloud.rooms.ids import AUTO_RECORDER, RoomRef
+from rtcloud.rooms.ids import AUTO_RECORDER, STRING_ROOM, RoomRef
 from rtcloud.rooms.participant import Role
 
 #: The token only has to live until the socket is open; a connected client gets new ones.
@@ -32,6 +33,9 @@ BODY_SECONDS = 10.0
 MAX_ROOM_NUMBER = 4294967294
 
 UNKNOWN_APPLICATION = -8
+#: No server can be found that takes one more.
+BUSY = -100002
+BUSY_RETRY_S = 10
 BAD_ROOM = -10012
 BAD_PRIVATE_MAP_KEY = -100006
 NOT_ENABLED = -100024
@@ -42,13 +46,13 @@ BAD_PARAMETER = -102023
 #: Why a room does not admit somebody, as the documented number and in words.
 REFUSALS: dict[LeaveCause, tuple[int, str]] = {
     "full": (ROOM_FULL, "the room is full"),
+    "busy": (BUSY, "the server has as much to do as it can: try again later"),
     "may_not_create": (
         MAY_NOT_CREATE,
         "the room is not open, and the privateMapKey does not allow to create it",
     ),
 }
 
-_STRING_ROOM = re.compile(r"[A-Za-z0-9 !#$%&()+\-:;<=.>?@\[\]^_{}|~,]{1,64}")
 _USER = re.compile(r"[!-~]{1,64}")
 _ROLES = {"anchor": Role.ANCHOR, "audience": Role.AUDIENCE, 20: Role.ANCHOR, 21: Role.AUDIENCE}
 
@@ -115,8 +119,8 @@ class JoinService:
     def routes(self) -> list[BaseRoute]:
         return [Route("/v1/join", self._post, methods=["POST", "OPTIONS"])]
 
-    def admit(self, body: JoinBody, url: str) -> JoinResult:
-        """Verify and grant. Raises JoinError. ``url`` is where the client connects (``ws://host:port``)."""
+    def grant(self, body: JoinBody) -> JoinGrant:
+        """What whoever sent this may do in that room. Raises JoinError."""
         application = self._application(body.sdk_app_id)
         if application is None:
             raise JoinError(404, UNKNOWN_APPLICATION, "sdkAppId: there is no such application")
@@ -152,10 +156,23 @@ class JoinService:
         cause = self._refusal(ref, body.scene, body.user_id, role, may_create=grant.can_create)
         if cause is not None:
             code, reason = REFUSALS[cause]
-            raise JoinError(403, code, reason)
-        token = make_join_token(grant, secret_key=application.secret_key, now_ms=now_ms)
+            raise JoinError(503 if cause == "busy" else 403, code, reason)
+        return grant
+
+    def token(self, grant: JoinGrant) -> str:
+        """Raises JoinError when the application is gone."""
+        application = self._application(grant.room.sdk_app_id)
+        if application is None:
+            raise JoinError(404, UNKNOWN_APPLICATION, "sdkAppId: there is no such application")
+        return make_join_token(grant, secret_key=application.secret_key, now_ms=self._clock.now_ms())
+
+    def admit(self, body: JoinBody, url: str) -> JoinResult:
+        """Verify and grant. Raises JoinError. ``url`` is where the client connects (``ws://host:port``)."""
+        grant = self.grant(body)
+        token, ref = self.token(grant), grant.room
         room: dict[str, int | str] = {"sdkAppId": ref.sdk_app_id}
         room["roomId" if ref.numeric else "strRoomId"] = ref.api_room_id
+        role = Role(grant.role)
         anchor = role == Role.ANCHOR
         granted = {
             "subscribe": grant.can_subscribe,
@@ -200,7 +217,10 @@ class JoinService:
         except JoinError as error:
             if body is not None and error.code != UNKNOWN_APPLICATION:
                 self._refused(_named(body), body.user_id, error.code, self._clock.now_ms())
-            return _json(error.status, {"error": _error(error)})
+            response = _json(error.status, {"error": _error(error)})
+            if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
+                response.headers["Retry-After"] = str(BUSY_RETRY_S)
+            return response
         return _json(200, msgspec.to_builtins(result))
 
 
@@ -246,6 +266,6 @@ def _room(body: JoinBody) -> RoomRef:
         return RoomRef(body.sdk_app_id, True, str(body.room_id))
     if body.str_room_id is None:
         raise JoinError(400, BAD_ROOM, "roomId or strRoomId is missing")
-    if _STRING_ROOM.fullmatch(body.str_room_id) is None:
+    if STRING_ROOM.fullmatch(body.str_room_id) is None:
         raise JoinError(400, BAD_ROOM, "strRoomId: 1 to 64 of the documented characters")
     return RoomRef(body.sdk_app_id, False, body.str_room_id)

@@ -1,12 +1,13 @@
 """Our notions in the protocol's messages, and back. Pure; it alone, with ``answers``, knows both vocabularies."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
 from livekit.protocol import models, rtc
 
 import rtcloud
+from rtcloud.ice import IceServer
 from rtcloud.media import node as media
 from rtcloud.rooms import commands
 from rtcloud.rooms.ids import RoomRef
@@ -20,6 +21,8 @@ PING_INTERVAL_S = 5
 PING_TIMEOUT_S = 15
 
 _CODECS = ("video/H264", "video/VP8", "video/VP9", "video/AV1", "audio/opus")
+
+_QUALITIES = (("q", models.VideoQuality.LOW), ("h", models.VideoQuality.MEDIUM), ("f", models.VideoQuality.HIGH))
 
 _SOURCES: Mapping[Source, Any] = {
     "unknown": models.TrackSource.UNKNOWN,
@@ -120,7 +123,7 @@ def track_info(track: Track, *, muted: bool | None = None) -> models.TrackInfo:
         layers=layers,
         mime_type=mime,
         stereo=track.stereo,
-        disable_red=True,
+        disable_red=track.disable_red,
         encryption=track.encryption,  # type: ignore[arg-type]  # an open enum
         stream=track.stream,
         audio_features=track.features,  # type: ignore[arg-type]  # an open enum
@@ -176,7 +179,9 @@ def _source_of(request: rtc.AddTrackRequest, *, video: bool) -> Source:
 _RIDS = {0: "q", 1: "h", 2: "f"}
 
 
-def join_response(ref: RoomRef, welcome: commands.Welcome, *, single: bool) -> rtc.SignalResponse:
+def join_response(
+    ref: RoomRef, welcome: commands.Welcome, servers: Iterable[IceServer] = (), *, single: bool
+) -> rtc.SignalResponse:
     participant = welcome.participant
     shown = [participant_info(other) for other in welcome.others]
     response = rtc.JoinResponse(
@@ -185,6 +190,7 @@ def join_response(ref: RoomRef, welcome: commands.Welcome, *, single: bool) -> r
         other_participants=shown,
         server_version=SERVER_VERSION,
         subscriber_primary=not single,
+        ice_servers=_ice_servers(servers),
         ping_interval=PING_INTERVAL_S,
         ping_timeout=PING_TIMEOUT_S,
         server_info=server_info(),
@@ -203,8 +209,13 @@ def server_info() -> models.ServerInfo:
     )
 
 
-def reconnect_response() -> rtc.SignalResponse:
-    return rtc.SignalResponse(reconnect=rtc.ReconnectResponse(server_info=server_info()))
+def reconnect_response(servers: Iterable[IceServer] = ()) -> rtc.SignalResponse:
+    response = rtc.ReconnectResponse(server_info=server_info(), ice_servers=_ice_servers(servers))
+    return rtc.SignalResponse(reconnect=response)
+
+
+def _ice_servers(servers: Iterable[IceServer]) -> list[rtc.ICEServer]:
+    return [rtc.ICEServer(urls=[s.uri], username=s.username, credential=s.credential) for s in servers]
 
 
 def description(kind: str, sdp: str, request: int, mid_to_track: Mapping[str, str]) -> rtc.SignalResponse:
@@ -251,6 +262,30 @@ def _quality(notice: commands.ShowQuality) -> rtc.SignalResponse:
 
 
 participants = Shared(_participants)
+
+
+def stream_state(event: media.SubscriptionShed) -> rtc.SignalResponse:
+    """Whether the subscriber's network carries a track."""
+    state = rtc.StreamState.PAUSED if event.shed else rtc.StreamState.ACTIVE
+    info = rtc.StreamStateInfo(participant_sid=event.publisher, track_sid=event.track, state=state)
+    return rtc.SignalResponse(stream_state_update=rtc.StreamStateUpdate(stream_states=[info]))
+
+
+def wanted_qualities(event: media.LayersWanted) -> rtc.SignalResponse:
+    """What a publisher need send. Layers are named q, h and f, or count from the smallest on. The only layer is known
+    to clients as the lowest quality, and to some as the highest: it is all three."""
+    wanted = {layer.rid or _QUALITIES[min(n, 2)][0]: layer.wanted for n, layer in enumerate(event.layers)}
+    if len(wanted) == 1:
+        wanted = dict.fromkeys("qhf", *wanted.values())
+    qualities = [rtc.SubscribedQuality(quality=quality, enabled=wanted.get(rid, False)) for rid, quality in _QUALITIES]
+    update = rtc.SubscribedQualityUpdate(
+        track_sid=event.track,
+        subscribed_qualities=qualities,
+        subscribed_codecs=[rtc.SubscribedCodec(codec=event.codec, qualities=qualities)],
+    )
+    return rtc.SignalResponse(subscribed_quality_update=update)
+
+
 speakers = Shared(_speakers)
 quality = Shared(_quality)
 

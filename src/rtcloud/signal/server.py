@@ -20,13 +20,15 @@ from rtcloud.accounts.tokens import JoinGrant, TokenError, verify_join_token
 from rtcloud.aio import spawn
 from rtcloud.clock import Clock
 from rtcloud.errors import ServiceError
+from rtcloud.ice import IceServers
 from rtcloud.rooms import facts
+from rtcloud.rooms.commands import LeaveCause
 from rtcloud.rooms.ids import AUTO_RECORDER
 from rtcloud.rooms.service import RoomService
 from rtcloud.signal import answers, joining, messages
 from rtcloud.signal.admission import Admission
 from rtcloud.signal.connection import Connection
-from rtcloud.signal.join import REFUSALS
+from rtcloud.signal.join import BUSY_RETRY_S, REFUSALS
 from rtcloud.signal.outputs import Hangup, Post, Send
 from rtcloud.signal.session import TOKEN_LIFE_S, Session
 
@@ -39,11 +41,14 @@ SILENCE_S = 30.0
 
 CORS = {"Access-Control-Allow-Origin": "*"}
 
+_NO_SERVERS = IceServers()
+
 Parse = Callable[[Mapping[str, str]], joining.JoinAttempt]
 
 
 class SignalServer:
-    """``application(sdk_app_id)`` finds an application; ``new_id(prefix)`` makes ids."""
+    """``application(sdk_app_id)`` finds an application; ``new_id(prefix)`` makes ids; clients are told of
+    ``ice_servers``."""
 
     def __init__(
         self,
@@ -51,7 +56,10 @@ class SignalServer:
         application: Callable[[int], Application | None],
         clock: Clock,
         new_id: Callable[[str], str],
+        *,
+        ice_servers: IceServers = _NO_SERVERS,
     ) -> None:
+        self._ice_servers = ice_servers
         self.rooms = rooms
         self.clock = clock
         self._application = application
@@ -100,8 +108,10 @@ class SignalServer:
         except joining.JoinRequestError as error:
             return PlainTextResponse(str(error), 400, headers=CORS)
         admission = Admission(grant, self._secret_keys)
-        if not attempt.resumes and (refused := self._refusal(admission)):
-            return PlainTextResponse(refused, 403, headers=CORS)
+        if not attempt.resumes and (cause := self._refusal(admission)):
+            status, headers = (503, {"Retry-After": str(BUSY_RETRY_S)}) if cause == "busy" else (403, {})
+            code, reason = REFUSALS[cause]
+            return PlainTextResponse(f"{code}: {reason}", status, headers=CORS | headers)
         return admission, attempt
 
     def _grant(self, query_token: str, authorization: str) -> JoinGrant:
@@ -118,13 +128,12 @@ class SignalServer:
         application = self._application(sdk_app_id)
         return application.secret_keys(self.clock.now_ms()) if application is not None else ()
 
-    def _refusal(self, admission: Admission) -> str:
+    def _refusal(self, admission: Admission) -> LeaveCause | None:
         """Why the room does not admit the user now, or nothing."""
         grant = admission.grant
-        cause = self.rooms.refusal(
+        return self.rooms.refusal(
             grant.room, grant.scene, grant.user_id, admission.role, robot=grant.robot, may_create=grant.can_create
         )
-        return f"{REFUSALS[cause][0]}: {REFUSALS[cause][1]}" if cause is not None else ""
 
     # sockets ------------------------------------------------------------------------------------------------------
 
@@ -150,7 +159,9 @@ class SignalServer:
             if not self.rooms.resume(connection.session.participant_id, connection.deliver):
                 connection.execute([Send(answers.leave("overload")), Hangup("the session cannot be resumed now")])
         else:
-            session = Session(admission.grant.room, self._new_id("PA"), attempt, self._new_id, admission)
+            session = Session(
+                admission.grant.room, self._new_id("PA"), attempt, self._new_id, admission, self._ice_servers
+            )
             connection = Connection(session, self.rooms, self.clock, self.encoded, self.forget)
             outbox = connection.attach()
             self._connections[session.participant_id] = connection

@@ -12,6 +12,7 @@ import msgspec
 from google.protobuf.message import DecodeError
 from livekit.protocol import rtc
 
+from rtcloud.ice import IceServer, IceServers
 from rtcloud.media import node as media
 from rtcloud.rooms import commands, facts
 from rtcloud.rooms.ids import RoomRef
@@ -43,6 +44,7 @@ class Session:
     attempt: JoinAttempt
     new_id: Callable[[str], str]
     admission: Admission
+    ice_servers: IceServers = IceServers()
     room_sid: str = ""
     created_ms: int = 0
     joined: bool = False
@@ -198,7 +200,7 @@ class Session:
             case commands.Welcome():
                 yield from self._welcome(notice, now_ms)
             case commands.Confirm():
-                yield Send(messages.reconnect_response())
+                yield Send(messages.reconnect_response(self._given(now_ms)))
                 self._know(notice.others)
                 participants = [self.profile.own(notice.participant), *map(messages.participant_info, notice.others)]
                 yield Send(rtc.SignalResponse(update=rtc.ParticipantUpdate(participants=participants)))
@@ -260,6 +262,12 @@ class Session:
                 yield Send(rtc.SignalResponse(media_sections_requirement=needed))
             case media.Speakers():
                 yield Send(messages.speakers(event))
+            case media.SubscriptionRefused(track=track_id):
+                yield Send(answers.undecodable(track_id))
+            case media.SubscriptionShed():
+                yield Send(messages.stream_state(event))
+            case media.LayersWanted():
+                yield Send(messages.wanted_qualities(event))
             case media.SdpRejected():
                 yield from self._give_up(f"unusable SDP: {event.reason}")
             case _:  # transport states: the client sees them itself
@@ -269,7 +277,7 @@ class Session:
         self.joined = True
         self.room_sid, self.created_ms = welcome.sid, welcome.created_ms
         self._know(welcome.others)
-        yield Send(messages.join_response(self.ref, welcome, single=self.single))
+        yield Send(messages.join_response(self.ref, welcome, self._given(now_ms), single=self.single))
         for request in self.attempt.add_tracks[:MAX_TRACKS]:
             yield from self._add_track(request)
         if self.attempt.offer is not None:
@@ -277,6 +285,9 @@ class Session:
         early, self.early = self.early, []
         for raw in early:
             yield from self.receive(raw, now_ms)
+
+    def _given(self, now_ms: int) -> tuple[IceServer, ...]:
+        return self.ice_servers.given(self.admission.grant.user_id, now_ms)
 
     def _know(self, participants: Iterable[Participant]) -> None:
         self.users.update((p.participant_id, p.user_id) for p in participants)

@@ -5,13 +5,16 @@ told when it is decided: in the second in which the database fails it may tell o
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from rtcloud.media import node as media
 from rtcloud.rooms import commands, facts
 from rtcloud.rooms.ids import RoomRef
+from rtcloud.rooms.measuring import Period
 from rtcloud.rooms.participant import Participant, Track
 from rtcloud.rooms.room import Room
+from rtcloud.stats import sampling
 from rtcloud.stats.events import EventId, RefusedEntry, UserEvent, mute_event, stream_of
 from rtcloud.stats.recorder import Recorder
 from rtcloud.stats.samples import Sample
@@ -32,6 +35,8 @@ class Observer:
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
+        #: by room and participant, what it sends, as of the newest period: it goes with its next sample
+        self._sent: dict[str, dict[str, dict[str, float]]] = {}
 
     def handled(self, room: Room, fact: facts.Fact, ordered: Sequence[commands.Command], now_ms: int) -> None:
         """The room has handled ``fact``, and asks for what is ``ordered``."""
@@ -53,7 +58,8 @@ class Observer:
             case media.Quality():
                 participant = room.sessions.get(event.participant)
                 if participant is not None:
-                    self._recorder.sample(participant.presence, sample_of(participant, event, now_ms))
+                    sent = self._sent.get(room.sid, {}).pop(event.participant, {})
+                    self._recorder.sample(participant.presence, sample_of(participant, event, now_ms, sent))
             case media.TransportChanged():
                 event_id = EventId.MEDIA_UP if event.state == "connected" else EventId.MEDIA_DOWN
                 self._note(room, event.participant, now_ms, event_id, detail=f"{event.target} {event.state}")
@@ -61,6 +67,27 @@ class Observer:
                 self._note(room, event.participant, now_ms, EventId.DATA_REFUSED, event.count, detail=event.reason)
             case _:
                 pass
+
+    def measured(self, room: Room, period: Period, now_ms: int) -> None:
+        """A period of a room is over."""
+        try:
+            self._measured(room, period, now_ms)
+        except Exception:
+            _log.exception("what the media node measured could not be remembered")
+
+    def ended(self, room: Room) -> None:
+        self._sent.pop(room.sid, None)
+
+    def _measured(self, room: Room, period: Period, now_ms: int) -> None:
+        def find(track_id: str) -> tuple[str, str] | None:
+            owner, track = room.state.find(track_id)
+            return None if owner is None or track is None else (owner.user_id, track.right)
+
+        self._sent[room.sid] = sampling.sent(period, find)
+        for session, peer, sample in sampling.received(period, find, now_ms):
+            participant = room.sessions.get(session)
+            if participant is not None:
+                self._recorder.sample(participant.presence, sample, peer)
 
     def refused(self, ref: RoomRef, user_id: str, code: int, now_ms: int) -> None:
         """Somebody did not get into a room of an application that exists."""
@@ -96,9 +123,11 @@ def events_of(room: Room, fact: facts.Fact, ordered: Sequence[commands.Command],
         yield from _of_command(room, command, now_ms)
 
 
-def sample_of(participant: Participant, event: media.Quality, now_ms: int) -> Sample:
-    """Its connection as it was measured, and the size of what it sends as it says itself."""
-    sizes: dict[str, int] = {}
+def sample_of(
+    participant: Participant, event: media.Quality, now_ms: int, sent: Mapping[str, float] = MappingProxyType({})
+) -> Sample:
+    """Its connection and what it sends as they were measured; sizes as it says itself where nothing tells."""
+    sizes: dict[str, float] = {}
     for track in participant.tracks.values():
         if track.kind == "video" and track.width and track.started and not participant.is_silenced(track):
             sizes |= {f"{track.right}_width": track.width, f"{track.right}_height": track.height}
@@ -109,7 +138,7 @@ def sample_of(participant: Participant, event: media.Quality, now_ms: int) -> Sa
         rtt_ms=event.rtt_ms,
         uplink_bitrate=event.uplink_bitrate,
         downlink_bitrate=event.downlink_bitrate,
-        **sizes,
+        **(sizes | dict(sent)),  # type: ignore[arg-type]  # each as its field is
     )
 
 

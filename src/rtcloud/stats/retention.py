@@ -2,7 +2,8 @@
 
 A row goes when what it tells of ended before the limit. Publications and subscriptions have no index of their end:
 their ids grow with time, so they are walked from the oldest on. A stay goes after its parts, and a room after its
-stays. Pages that become free are used again; the file does not shrink.
+stays. Of tasks only those go that brought media in: they have no files, and with every connection of a client that
+pushes there is another one. Pages that become free are used again; the file does not shrink.
 """
 
 import asyncio
@@ -16,6 +17,9 @@ from rtcloud.store.database import Database
 
 AT_ONCE = 500  # rows of one transaction
 PAUSE_SECONDS = 0.1
+
+_INCOMING = ("ingest", "push")  # kinds of tasks
+_ROWS_OF_TASK = 4
 
 Step = Callable[[Connection, int], int]
 
@@ -105,4 +109,22 @@ def _rooms(connection: Connection, before_ms: int) -> int:
     return connection.execute(delete(rooms).where(rooms.c.id.in_(old))).rowcount
 
 
-_SIMPLE: dict[str, Step] = {"user_events": _events, "refused_entries": _refused, "quality_minutes": _minutes}
+def _tasks(connection: Connection, before_ms: int) -> int:
+    """With what belongs to them."""
+    tasks = tables.tasks
+    ended = select(tasks.c.task_id).where(tasks.c.state == "ended", tasks.c.kind.in_(_INCOMING))
+    wanted = ended.where(tasks.c.ended_ms < before_ms).order_by(tasks.c.ended_ms).limit(AT_ONCE // _ROWS_OF_TASK)
+    old = list(connection.scalars(wanted))
+    if not old:
+        return 0
+    for part in (tables.task_outputs, tables.task_rooms, tables.task_events):
+        connection.execute(delete(part).where(part.c.task_id.in_(old)))
+    return connection.execute(delete(tasks).where(tasks.c.task_id.in_(old))).rowcount
+
+
+_SIMPLE: dict[str, Step] = {
+    "user_events": _events,
+    "refused_entries": _refused,
+    "quality_minutes": _minutes,
+    "tasks": _tasks,
+}

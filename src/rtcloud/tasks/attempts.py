@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rtcloud.clock import Clock
 from rtcloud.store.objects import safe_segment
-from rtcloud.tasks.protocol import LOCK, AnyJobEvent, FileClosed, FileOpened, OutputChanged
+from rtcloud.tasks.protocol import LOCK, AnyJobEvent, FileClosed, FileOpened, OutputChanged, SourceChanged
 
 PID = "job.pid"
 _POLL_SECONDS = 0.05
@@ -86,6 +86,8 @@ def is_sound(event: AnyJobEvent) -> bool:
             and 0 <= event.code < 1 << 31
             and len(event.message) <= _MESSAGE_CHARACTERS
         )
+    if isinstance(event, SourceChanged):
+        return len(event.message) <= _MESSAGE_CHARACTERS and event.message.isprintable()
     return True
 
 

@@ -1,5 +1,6 @@
 """What every part of a worker uses: its name, the services under it, its patience and its figures."""
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,8 +26,12 @@ class Timing:
     closing: float = 10.0  # from EOF on its stdin
     orphan: float = 6.0  # for the job of a dead worker, which saw EOF when that died
     token: float = 240.0  # between two robot tokens
-    steady: float = 60.0  # a job that ran so long starts the count of its kind's restarts anew, if that has no limit
+    steady: float = 60.0  # a job that ran so long did well
     again: float = 1.0  # after an unexpected failure of ours
+
+
+#: kinds of notes that are counted: jobs know few
+NOTES = 64
 
 
 @dataclass(slots=True)
@@ -38,6 +43,11 @@ class Counters:
     jobs_killed_silent: int = 0
     jobs_killed_broken: int = 0
     running: int = 0  # goes up and down
+    noted: Counter[str] = field(default_factory=Counter)  # by ``Noted.code``
+
+    def note(self, code: str) -> None:
+        if code in self.noted or len(self.noted) < NOTES:
+            self.noted[code] += 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,12 @@ MAX_WAITING = 100
 AGAIN_S = 1.0
 MAX_LINE = 4 << 20
 #: kind of order → "module:coroutine function", which gets the shell and returns the exit status
-KINDS = {"recording": "rtcloud.egress.recording.job:run", "relay": "rtcloud.egress.publishing.job:run"}
+KINDS = {
+    "recording": "rtcloud.egress.recording.job:run",
+    "relay": "rtcloud.egress.publishing.job:run",
+    "push": "rtcloud.ingest.push.job:run",
+    "ingest": "rtcloud.ingest.pull.job:run",
+}
 #: what every kind loads later beside its own module
 ENGINE = "rtcloud.client.native"
 

@@ -23,6 +23,8 @@ class Reaction:
     callbacks: Sequence[CallbackEvent] = ()
     entries: Sequence[Entry] = ()
     """Files that are in the media library now; the callbacks tell of them."""
+    load: int | None = None
+    """What the task is known to take from now on, in thousandths of a core; None: as before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,12 @@ class TaskKind(Protocol):
 
     max_restarts: int | None
     """After so many a task is given up; None: never."""
+
+    forgets_restarts: bool
+    """Whether those before a job that did well do not count."""
+
+    is_robot: bool
+    """Whether the rooms' limits of people do not count its user, who is one of the server's own."""
 
     def passes(self, task: Task) -> Sequence[Identity]:
         """Who else the job is, beside the robot in the task's room: the robot in other rooms, and further robots."""

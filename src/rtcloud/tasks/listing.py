@@ -6,6 +6,7 @@ A job's figures are a file in its attempt's directory (``protocol.FIGURES``); so
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,13 +59,18 @@ class TaskRow:
         return spool / safe_segment(self.task_id) / str(max(0, self.attempts - 1))
 
 
-def rows(connection: Connection, *, ended: bool = False, sdk_app_id: int | None = None) -> list[TaskRow]:
-    """The newest last, at most ``MOST_LISTED``; those that have ended only on request."""
+def rows(
+    connection: Connection, *, ended: bool = False, sdk_app_id: int | None = None, kinds: Sequence[str] = ()
+) -> list[TaskRow]:
+    """The newest last, at most ``MOST_LISTED``; those that have ended only on request. ``kinds`` empty: of every
+    kind."""
     statement = _ROWS.order_by(tasks.c.created_ms.desc(), tasks.c.task_id).limit(MOST_LISTED)
     if not ended:
         statement = statement.where(tasks.c.state.in_(LIVE_STATES))
     if sdk_app_id is not None:
         statement = statement.where(tasks.c.sdk_app_id == sdk_app_id)
+    if kinds:
+        statement = statement.where(tasks.c.kind.in_(kinds))
     return _read(connection, statement)[::-1]
 
 

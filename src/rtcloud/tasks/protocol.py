@@ -12,6 +12,8 @@ The directories of earlier attempts lie beside its own and stay until the task h
 from there once it is uploaded.
 """
 
+from typing import Literal
+
 import msgspec
 
 JOURNAL = "journal.jsonl"
@@ -45,11 +47,12 @@ class Figures(msgspec.Struct, kw_only=True):
     delay_ms: int | None = None  # from capture to output
     inputs: int | None = None  # tracks received
     outputs: dict[str, int] = {}  # where it goes → status
+    streams: dict[str, str] = {}  # of an ingest: video, audio → what comes and what becomes of it
 
 
 class Order(msgspec.Struct, kw_only=True):
     task_id: str
-    kind: str  # recording, relay
+    kind: str  # recording, relay, ingest, push
     attempt: int  # 0, then n for ``han``
     sdk_app_id: int
     numeric: bool
@@ -150,6 +153,14 @@ class OutputChanged(JobEvent, tag="output_changed"):
     message: str = ""
 
 
+class SourceChanged(JobEvent, tag="source_changed"):
+    """Of an ingest that pulls: its source gives media (``running``), is tried once more (``again``), or an attempt
+    failed (``failed``). ``message`` names no address."""
+
+    state: Literal["running", "again", "failed"]
+    message: str = ""
+
+
 class Left(JobEvent, tag="left"):
     """The job is done with the room; files may still follow. ``leave_code`` as in callback 302."""
 
@@ -161,4 +172,6 @@ class Ended(JobEvent, tag="ended"):
 
 
 AnyInstruction = Update | Token | Stop
-AnyJobEvent = Heartbeat | Started | FileOpened | FileClosed | Noted | ImageMissing | OutputChanged | Left | Ended
+AnyJobEvent = (
+    Heartbeat | Started | FileOpened | FileClosed | Noted | ImageMissing | OutputChanged | SourceChanged | Left | Ended
+)

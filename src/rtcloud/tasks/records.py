@@ -4,23 +4,17 @@ Fencing: what a worker writes names the worker, and ``LeaseLostError`` is raised
 journal entry is applied once (``task_events``), whoever reads it and how often.
 """
 
-import functools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
     Row,
-    Select,
-    and_,
     bindparam,
     delete,
     func,
     insert,
-    literal_column,
-    or_,
     select,
     update,
 )
@@ -29,8 +23,8 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from rtcloud.callbacks import outbox
 from rtcloud.rooms.ids import RoomRef
 from rtcloud.store.sealing import Sealer
-from rtcloud.store.tables import nodes, task_events, task_files, task_outputs, task_rooms, tasks
-from rtcloud.tasks import lifecycle
+from rtcloud.store.tables import nodes, task_events, task_outputs, task_rooms, tasks
+from rtcloud.tasks import files, lifecycle
 from rtcloud.tasks.kinds import Reaction, Refusal, TaskKind
 from rtcloud.tasks.lifecycle import LIVE_STATES, OPEN_STATES, Desired, State, Task, TaskFile
 from rtcloud.tasks.protocol import AnyJobEvent, Ended, FileClosed, FileOpened, Left
@@ -42,8 +36,6 @@ PURPOSE = "task"
 TOPIC = "tasks"  # of the bus: a task was accepted, changed or stopped
 FILES_TOPIC = "files"  # a file was closed
 KEYS_TOPIC = "keys"  # a task's store has other keys, or (without a task) all may have
-
-_FILE_COLUMNS = [task_files.c[name] for name in TaskFile.__dataclass_fields__]
 
 
 class LeaseLostError(Exception):
@@ -88,7 +80,7 @@ def view(connection: Connection, task_id: str, sdk_app_id: int, kinds: Sequence[
     row = connection.execute(_VIEW, {"task_id": task_id, "sdk_app_id": sdk_app_id}).one_or_none()
     if row is None:
         return None
-    shown = connection.execute(_viewed_files(tuple(kinds)), {"task_id": task_id}) if row.lists_files else ()
+    shown = connection.execute(files.viewed(tuple(kinds)), {"task_id": task_id}) if row.lists_files else ()
     return TaskView(task_id, *row[:-1], tuple(ViewedFile(*file) for file in shown))
 
 
@@ -96,29 +88,6 @@ def view(connection: Connection, task_id: str, sdk_app_id: int, kinds: Sequence[
 _VIEW = select(tasks.c.kind, tasks.c.state, tasks.c.desired_state, tasks.c.expires_ms, tasks.c.lists_files).where(
     tasks.c.task_id == bindparam("task_id"), tasks.c.sdk_app_id == bindparam("sdk_app_id")
 )
-
-
-@functools.cache
-def _viewed_files(kinds: tuple[str, ...]) -> Select[Any]:
-    """Closed files that go to the store, in the order of ``files``."""
-    columns = [task_files.c[name] for name in ("name", "kind", "user_id", "track_type", "begin_ms")]
-    chosen = or_(*[task_files.c.kind == kind for kind in kinds])
-    statement = select(*columns).where(task_files.c.task_id == bindparam("task_id"), chosen)
-    ordered = statement.order_by(task_files.c.attempt, task_files.c.begin_ms, task_files.c.name)
-    return ordered.where(task_files.c.end_ms.is_not(None), task_files.c.wanted)
-
-
-def files(connection: Connection, task_id: str, *, kinds: Sequence[str] | None = None) -> list[TaskFile]:
-    statement = select(*_FILE_COLUMNS).where(task_files.c.task_id == task_id)
-    if kinds is not None:
-        statement = statement.where(task_files.c.kind.in_(kinds))
-        if "segment" not in kinds:
-            statement = statement.where(task_files.c.kind != literal_column("'segment'"))  # as the index has it
-    return [TaskFile(**row._mapping) for row in connection.execute(statement.order_by("attempt", "begin_ms", "name"))]
-
-
-def count_files(connection: Connection, task_id: str) -> dict[str, int]:
-    return _count(connection, task_files.c.task_id == task_id)
 
 
 def signal_url(connection: Connection) -> str | None:
@@ -157,7 +126,9 @@ def revise(
     if before is None:
         return None
     after, output, load = change(before)
-    values = {"params_sealed": sealer.seal(after, purpose=PURPOSE), "load": load, "revision": tasks.c.revision + 1}
+    values: dict[str, Any] = {"params_sealed": sealer.seal(after, purpose=PURPOSE), "revision": tasks.c.revision + 1}
+    if load is not None:
+        values["load"] = load
     connection.execute(update(tasks).where(tasks.c.task_id == task_id).values(values))
     if output is not None and output != _last_output(connection, task_id):
         _note_output(connection, task_id, output, now_ms)
@@ -296,36 +267,10 @@ def leave(
 def close_files(connection: Connection, sealer: Sealer, kind: TaskKind, task_id: str, worker: str, now_ms: int) -> None:
     """The worker says for the job that no more files will come. What is still open cannot be had any more."""
     task = load_mine(connection, sealer, task_id, worker)
-    is_open = (task_files.c.task_id == task_id) & task_files.c.end_ms.is_(None)
-    connection.execute(delete(task_files).where(is_open))
+    files.drop_open(connection, task_id)
     event = Ended(at_ms=now_ms)
     if lifecycle.counts(task, event):
         _apply(connection, kind, task, max(0, task.attempts - 1), event, now_ms)
-
-
-def pending_tasks(connection: Connection, worker: str, *, limit: int, without: Sequence[str] = ()) -> list[str]:
-    """Tasks of ``worker`` with files to upload: the one that waits longest first; not those ``without``."""
-    wanted = (
-        select(task_files.c.task_id)
-        .join(tasks, tasks.c.task_id == task_files.c.task_id)
-        .where(tasks.c.worker == worker, tasks.c.state.in_(LIVE_STATES), _is_pending())
-        .where(tasks.c.task_id.not_in(list(without)))
-        .group_by(task_files.c.task_id)
-        .order_by(func.min(task_files.c.end_ms), task_files.c.task_id)
-        .limit(limit)
-    )
-    return list(connection.execute(wanted).scalars())
-
-
-def pending_files(connection: Connection, task_id: str, *, limit: int) -> list[TaskFile]:
-    """What is to be uploaded of a task, in the order of closing."""
-    wanted = (
-        select(*_FILE_COLUMNS)
-        .where(task_files.c.task_id == task_id, _is_pending())
-        .order_by(task_files.c.attempt, task_files.c.sequence, task_files.c.name)
-        .limit(limit)
-    )
-    return [TaskFile(**row._mapping) for row in connection.execute(wanted)]
 
 
 def running(connection: Connection, worker: str) -> set[str]:
@@ -348,13 +293,7 @@ def mark_uploaded(
 ) -> bool:
     """The file is in its place. False when it was rewritten meanwhile and must go again."""
     task = load_mine(connection, sealer, file.task_id, worker)
-    same = and_(
-        task_files.c.task_id == file.task_id,
-        task_files.c.name == file.name,
-        task_files.c.attempt == file.attempt,
-        task_files.c.sequence == file.sequence,
-    )
-    is_current = bool(connection.execute(update(task_files).where(same).values(uploaded_ms=now_ms)).rowcount)
+    is_current = files.store(connection, file, now_ms)
     task = _react(connection, task, kind.on_uploaded(task, file, now_ms), now_ms)
     _settle(connection, kind, task, now_ms)
     return is_current
@@ -363,8 +302,7 @@ def mark_uploaded(
 def mark_lost(connection: Connection, sealer: Sealer, kind: TaskKind, file: TaskFile, worker: str, now_ms: int) -> None:
     """The spool does not hold the file any more: there is nothing to upload."""
     task = load_mine(connection, sealer, file.task_id, worker)
-    same = (task_files.c.task_id == file.task_id) & (task_files.c.name == file.name)
-    connection.execute(delete(task_files).where(same, task_files.c.sequence == file.sequence))
+    files.drop(connection, file)
     _settle(connection, kind, task, now_ms)
 
 
@@ -389,33 +327,11 @@ def _apply(connection: Connection, kind: TaskKind, task: Task, attempt: int, eve
     if values:
         connection.execute(update(tasks).where(tasks.c.task_id == task.task_id).values(values))
     if isinstance(event, FileOpened | FileClosed):
-        _write_file(connection, kind, task, attempt, event)
+        files.write(connection, task.task_id, attempt, event, wanted=kind.is_uploaded(task, event.kind))
     task = _react(connection, task, kind.on_event(task, attempt, event), now_ms)
     if change.state is not None:
         task = replace(task, state=change.state)
     _settle(connection, kind, task, now_ms)
-
-
-def _write_file(
-    connection: Connection, kind: TaskKind, task: Task, attempt: int, event: FileOpened | FileClosed
-) -> None:
-    values: dict[str, Any] = {
-        "kind": event.kind,
-        "attempt": attempt,
-        "sequence": event.sequence,
-        "user_id": event.user_id,
-        "track_type": event.track_type,
-        "begin_ms": event.begin_ms,
-        "wanted": kind.is_uploaded(task, event.kind),
-    }
-    key = {"task_id": task.task_id, "name": event.name}
-    statement = upsert(task_files).values(**key, **values)
-    if isinstance(event, FileOpened):
-        connection.execute(statement.on_conflict_do_nothing())
-        return
-    closed = values | {"media_id": event.media_id, "end_ms": event.end_ms, "size": event.size, "uploaded_ms": None}
-    statement = upsert(task_files).values(**key, **closed)
-    connection.execute(statement.on_conflict_do_update(index_elements=["task_id", "name"], set_=closed))
 
 
 def _note_output(connection: Connection, task_id: str, output: TaskOutput, now_ms: int) -> None:
@@ -434,8 +350,10 @@ def _react(connection: Connection, task: Task, reaction: Reaction, now_ms: int) 
         outbox.enqueue(connection, callback, now_ms)
     for entry in reaction.entries:
         library.add(connection, entry)
-    if reaction.progress != task.progress:
-        values = {"progress": reaction.progress}
+    values: dict[str, Any] = {} if reaction.progress == task.progress else {"progress": reaction.progress}
+    if reaction.load is not None:
+        values["load"] = reaction.load
+    if values:
         connection.execute(update(tasks).where(tasks.c.task_id == task.task_id).values(values))
     return replace(task, progress=reaction.progress)
 
@@ -444,22 +362,13 @@ def _settle(connection: Connection, kind: TaskKind, task: Task, now_ms: int) -> 
     """Once every file was reported: tell how far the uploads are, and end the task with the last of them."""
     if task.state is not State.UPLOADING:
         return
-    pending = _count(connection, (task_files.c.task_id == task.task_id) & _is_pending())
-    products = files(connection, task.task_id, kinds=sorted(kind.products))
+    pending = files.count_pending(connection, task.task_id)
+    products = files.of_task(connection, task.task_id, kinds=sorted(kind.products))
     _react(connection, task, kind.on_uploads(task, pending, products, now_ms), now_ms)
     if not pending:
         values = {"state": State.ENDED, "ended_ms": now_ms, "worker": None}
         connection.execute(update(tasks).where(tasks.c.task_id == task.task_id).values(values))
         connection.execute(delete(task_events).where(task_events.c.task_id == task.task_id))
-
-
-def _count(connection: Connection, condition: ColumnElement[bool]) -> dict[str, int]:
-    statement = select(task_files.c.kind, func.count()).where(condition).group_by(task_files.c.kind)
-    return {kind: number for kind, number in connection.execute(statement)}
-
-
-def _is_pending() -> ColumnElement[bool]:
-    return and_(task_files.c.wanted, task_files.c.end_ms.is_not(None), task_files.c.uploaded_ms.is_(None))
 
 
 def _task(row: Row[Any], sealer: Sealer) -> Task:

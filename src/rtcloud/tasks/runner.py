@@ -19,9 +19,9 @@ from sqlalchemy.exc import OperationalError
 from rtcloud.callbacks import outbox
 from rtcloud.store.database import DatabaseClosedError
 from rtcloud.store.objects import DISK_FULL
-from rtcloud.tasks import leases, lifecycle, records
+from rtcloud.tasks import files, leases, lifecycle, records
 from rtcloud.tasks.attempts import GivenUpError, is_sound, sole, write_pid
-from rtcloud.tasks.cleaning import clean_spool
+from rtcloud.tasks.cleaning import clean_spool, keep_spool
 from rtcloud.tasks.context import WorkerContext
 from rtcloud.tasks.journal import scan_journal
 from rtcloud.tasks.kinds import TaskKind
@@ -125,7 +125,8 @@ class Runner:
                 self._tell(job, Stop(leave_code=task.stop_code, at_ms=task.stop_ms or 0))
                 self._told_stop = True
             elif now - self._token_at >= timing.token:
-                token, passes = self._token(task), self._make_passes(self._kind(task).passes(task))
+                kind = self._kind(task)
+                token, passes = self._token(task, kind), self._make_passes(kind.passes(task))
                 self._tell(job, Token(token=token, passes=passes))
                 self._token_at = now
         except JobProtocolError:
@@ -156,8 +157,9 @@ class Runner:
                 await self._pause(self._context.timing.again)
                 return False
             task = await self._load()
-        counts = await self._context.database.read(lambda connection: records.count_files(connection, self._task_id))
-        match lifecycle.decide(task, needs_finish=kind.needs_finish(task, counts), max_restarts=kind.max_restarts):
+        counts = await self._context.database.read(lambda connection: files.count(connection, self._task_id))
+        needs_finish = kind.needs_finish(task, counts)
+        match lifecycle.decide(task, needs_finish=needs_finish, max_restarts=kind.max_restarts):
             case Rest():
                 return True
             case Leave(leave_code):
@@ -167,6 +169,8 @@ class Runner:
                     )
                 )
             case CloseFiles():
+                if needs_finish and not kind.is_uploaded(task, "segment"):
+                    await self._keep()
                 await self._write(
                     lambda connection, now_ms: records.close_files(
                         connection, self._context.sealer, kind, self._task_id, self._context.worker, now_ms
@@ -176,6 +180,13 @@ class Runner:
             case StartJob() as start:
                 await self._start(task, kind, start)
         return False
+
+    async def _keep(self) -> None:
+        """What was recorded is nowhere else, and no file could be made of it."""
+        directory = self._context.directory(self._task_id)
+        await asyncio.get_running_loop().run_in_executor(None, keep_spool, directory)
+        extra = {"task_id": self._task_id, "folder": str(directory)}
+        _log.error("no file could be made of what was recorded, which is kept", extra=extra)
 
     async def _retire(self, task: Task, kind: TaskKind, attempt: int) -> bool:
         """False: the disk has no room for the ends of its files; try again before anything else becomes of them."""
@@ -220,7 +231,7 @@ class Runner:
             room_id=task.ref.room_id,
             user_id=task.user_id,
             signal_url=_websocket(signal_url or ""),
-            token=self._token(task),
+            token=self._token(task, kind),
             spool=str(directory),
             params=msgspec.Raw(kind.job_params(task)),
             passes=() if start.finish else await self._passes(task, kind),
@@ -315,7 +326,7 @@ class Runner:
             _log.info("job ended", extra={"task_id": self._task_id, "attempt": order.attempt, "status": status})
         if self._waits_for_room or (status and not self._has_ended and await self._is_disk_full()):
             await self._write(lambda connection, _: leases.suspend(connection, self._task_id, self._context.worker))
-        if kind.max_restarts is None and self._context.clock.monotonic() - began >= timing.steady:
+        if kind.forgets_restarts and self._context.clock.monotonic() - began >= timing.steady:
             await self._write(
                 lambda connection, _: records.forget_restarts(connection, self._task_id, self._context.worker)
             )
@@ -339,6 +350,7 @@ class Runner:
             if isinstance(event, Noted):
                 extra = {"task_id": self._task_id, "code": event.code, "note": event.message[:500]}
                 _log.info("job notes", extra=extra)
+                self._context.counters.note(event.code)
             self._has_ended = isinstance(event, Ended)  # before the row says so: then the task is nobody's
             await self._apply(kind, attempt, [event])
             if self._has_ended:
@@ -398,8 +410,8 @@ class Runner:
             for one in identities
         )
 
-    def _token(self, task: Task) -> str:
-        return self._context.make_robot_token(Identity(task.ref, task.user_id))
+    def _token(self, task: Task, kind: TaskKind) -> str:
+        return self._context.make_robot_token(Identity(task.ref, task.user_id, robot=kind.is_robot))
 
     def _let_go(self, job: JobProcess) -> None:
         job.end_instructions()

@@ -5,7 +5,7 @@ from rtcloud.rooms.ids import RoomRef
 from rtcloud.store.bus import Bus
 from rtcloud.store.database import Database
 from rtcloud.store.sealing import Sealer
-from rtcloud.tasks import leases, records
+from rtcloud.tasks import files, leases, records
 from rtcloud.tasks.task import Change, NewTask, TaskFile, TaskView
 
 VIEWED = ("index", "mp4")
@@ -72,7 +72,7 @@ class TaskStore:
 
     async def files(self, task_id: str) -> list[TaskFile]:
         """Every file of the task, also of an ended one, in the order of their beginnings."""
-        found = await self._database.read(lambda connection: records.files(connection, task_id))
+        found = await self._database.read(lambda connection: files.of_task(connection, task_id))
         return [TaskFile(file.name, file.kind, file.user_id, file.track_type, file.begin_ms) for file in found]
 
     async def open_params(self, kind: str) -> list[bytes]:

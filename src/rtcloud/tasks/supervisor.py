@@ -37,7 +37,8 @@ POLL_SECONDS = 1.0
 #: Where no hint comes from the process that takes the calls. Recordings run 300 ms behind: one that is told of its end
 #: sooner than that records nothing beyond it.
 POLL_ALONE_SECONDS = 0.2
-JOB_COMMAND = (sys.executable, "-m", "rtcloud.cli", "job")
+#: -P: nothing is imported from the directory in which the server was started
+JOB_COMMAND = (sys.executable, "-P", "-m", "rtcloud.cli", "job")
 
 _log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ class NewTask:
     """An accepted request. ``params`` is its JSON with the storage keys in it; the store seals it."""
 
     task_id: str
-    kind: str  # recording, relay
+    kind: str  # recording, relay, ingest, push
     ref: RoomRef
     user_id: str  # the robot
     params: bytes = field(repr=False)
@@ -32,18 +32,19 @@ class NewTask:
     lists_files: bool = True  # whether the API tells its files
 
 
-#: Gets the request as it is and gives what it becomes, makes and costs then (``NewTask.output``, ``load``); raises when
-#: that cannot be.
-Change = Callable[[bytes], tuple[bytes, TaskOutput | None, int]]
+#: Gets the request as it is and gives what it becomes, makes and costs then (``NewTask.output``, ``load``; None:
+#: as before); raises when that cannot be.
+Change = Callable[[bytes], tuple[bytes, TaskOutput | None, int | None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Whom a job is in a room: each needs a token of its own."""
+    """Whom a job is in a room: each needs a token of its own. ``robot``: as ``TaskKind.is_robot`` says."""
 
     ref: RoomRef
     user_id: str
     attributes: Mapping[str, str] = field(default_factory=dict)
+    robot: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from sqlalchemy import Connection
 from rtcloud.callbacks import outbox
 from rtcloud.store.database import DatabaseClosedError
 from rtcloud.store.objects import OUT_OF_REACH, Objects, StorageError, Stores
-from rtcloud.tasks import records
+from rtcloud.tasks import files, records
 from rtcloud.tasks.cleaning import clean_spool
 from rtcloud.tasks.context import WorkerContext
 from rtcloud.tasks.kinds import Refusal
@@ -96,7 +96,7 @@ class Uploader:
         waiting = {task_id for task_id, place in self._places.items() if taken[place] >= PER_PLACE}
         skipped = sorted(self._busy.keys() | paused | waiting)
         found = await self._context.database.read(
-            lambda connection: records.pending_tasks(
+            lambda connection: files.pending_tasks(
                 connection, self._context.worker, limit=TASKS_AT_ONCE, without=skipped
             )
         )
@@ -130,10 +130,8 @@ class Uploader:
 
     async def _upload_turn(self, task_id: str, objects: Objects) -> None:
         try:
-            files = await self._context.database.read(
-                lambda connection: records.pending_files(connection, task_id, limit=TURN)
-            )
-            refused = await self._upload_files(files, objects)
+            found = await self._context.database.read(lambda connection: files.pending(connection, task_id, limit=TURN))
+            refused = await self._upload_files(found, objects)
             if refused is None:
                 self._pauses.pop(task_id, None)
             else:

@@ -36,7 +36,8 @@ export class Probe {
   look(places: [number, number][]): Seen {
     const video = this.element as HTMLVideoElement;
     const { videoWidth: width, videoHeight: height } = video;
-    if (width === 0) return { width, height, colors: [] };
+    // The size is known before the first picture, which would be read as black.
+    if (video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA) return { width, height, colors: [] };
     const canvas = new OffscreenCanvas(width, height);
     const pen = canvas.getContext("2d", { willReadFrequently: true });
     if (!pen) throw new Error("no 2d context");

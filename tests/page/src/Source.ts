@@ -2,7 +2,8 @@
 //
 // The picture: one colour all over, except a black bar that wanders along the bottom sixth, and the top sixth, which is
 // black and turns white for four frames at each flash. The sound: a quiet tone all the time, and a loud 3 kHz beep
-// during the flash.
+// during the flash. With `noise` the middle is of small squares of random brightness instead, other ones in each frame: as
+// many bits as an encoder may spend.
 
 import type { Order } from "./source-worker";
 
@@ -13,6 +14,7 @@ export interface SourceOptions {
   width: number;
   height: number;
   fps: number;
+  noise?: boolean;
 }
 
 // Chromium's way to make a track from frames; not in TypeScript's library.

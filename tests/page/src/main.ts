@@ -17,6 +17,7 @@ import { Features } from "./Features";
 import { Probe, type Seen } from "./Probe";
 import { Source, type SourceOptions } from "./Source";
 import { measureDelays, timePicture } from "./TimePicture";
+import { type Shown, Watching } from "./Watching";
 
 interface JoinOptions {
   url: string;
@@ -30,6 +31,7 @@ interface PublishOptions extends Partial<SourceOptions> {
   screen?: boolean;
   codec?: "h264" | "vp8" | "vp9" | "av1";
   simulcast?: boolean;
+  red?: boolean;
 }
 
 interface Happened {
@@ -78,7 +80,14 @@ class Kit {
   }
 
   async publish(options: PublishOptions): Promise<void> {
-    const { video = true, audio = true, screen = false, codec = "h264", simulcast = false } = options;
+    const {
+      video = true,
+      audio = true,
+      screen = false,
+      codec = "h264",
+      simulcast = false,
+      red = false,
+    } = options;
     const wanted = { ...DEFAULT_SOURCE, ...options };
     const source = new Source(wanted);
     this.source = source;
@@ -98,7 +107,7 @@ class Kit {
       await participant.publishTrack(source.audio, {
         source: screen ? Track.Source.ScreenShareAudio : Track.Source.Microphone,
         dtx: false,
-        red: false,
+        red,
       });
     }
   }
@@ -134,9 +143,16 @@ class Kit {
   }
 
   async delays(userId: string, durationMs: number): Promise<number[]> {
-    const element = this.probes.get(`${userId}/camera`)?.element;
-    if (!(element instanceof HTMLVideoElement)) throw new Error(`no picture of ${userId}`);
-    return measureDelays(element, durationMs);
+    return measureDelays(this.picture(userId), durationMs);
+  }
+
+  /** Asks for a quality and, so many milliseconds later, tells each picture shown since; the asking is at 0. */
+  async showWhile(userId: string, quality: "low" | "medium" | "high", durationMs: number): Promise<Shown[]> {
+    const watching = new Watching(this.picture(userId));
+    const began = performance.now();
+    this.setQuality(userId, quality);
+    await new Promise((resolve) => setTimeout(resolve, durationMs));
+    return watching.stop().map(({ at, width }) => ({ at: at - began, width }));
   }
 
   async setMuted(kind: Track.Kind, muted: boolean): Promise<void> {
@@ -199,6 +215,17 @@ class Kit {
     return statistics(this.joined().localParticipant.trackPublications.values(), "outbound-rtp");
   }
 
+  /** The statistics of the transports that the user's tracks come by. */
+  async transports(userId: string): Promise<Stats[]> {
+    return statistics(this.remote(userId), "transport");
+  }
+
+  private picture(userId: string): HTMLVideoElement {
+    const element = this.probes.get(`${userId}/camera`)?.element;
+    if (!(element instanceof HTMLVideoElement)) throw new Error(`no picture of ${userId}`);
+    return element;
+  }
+
   private joined(): Room {
     if (!this.room) throw new Error("not joined");
     return this.room;
@@ -219,6 +246,9 @@ class Kit {
       this.probes.get(key)?.close();
       this.probes.set(key, new Probe(track, this.listening));
       this.note("trackSubscribed", { userId: participant.identity, source: publication.source });
+    });
+    room.on(RoomEvent.TrackSubscriptionFailed, (_sid, participant, reason) => {
+      this.note("trackSubscriptionFailed", { userId: participant.identity, reason });
     });
     room.on(RoomEvent.TrackUnsubscribed, (_track, publication, participant) => {
       const key = `${participant.identity}/${publication.source}`;

@@ -16,6 +16,7 @@ const CHUNK = RATE / 100;
 const BEEP_HZ = 3000;
 const FLASH_FRAMES = 4;
 const TICK_MS = 4;
+const NOISE_SQUARE = 10;
 
 onmessage = ({ data }: MessageEvent<Order>) => {
   const { options } = data;
@@ -58,10 +59,21 @@ function draw(canvas: OffscreenCanvas, options: SourceOptions, frame: number): v
   if (!pen) throw new Error("no 2d context");
   pen.fillStyle = color;
   pen.fillRect(0, 0, width, height);
+  if (options.noise) drawNoise(pen, width, height);
   pen.fillStyle = isFlashing(options, frame) ? "#ffffff" : "#000000";
   pen.fillRect(0, 0, width, height / 6);
   pen.fillStyle = "#000000";
   pen.fillRect(((frame * 3) % 100) * (width / 100), (height * 5) / 6, width / 20, height / 6);
+}
+
+function drawNoise(pen: OffscreenCanvasRenderingContext2D, width: number, height: number): void {
+  for (let y = height / 6; y < (height * 5) / 6; y += NOISE_SQUARE) {
+    for (let x = 0; x < width; x += NOISE_SQUARE) {
+      const level = Math.floor(Math.random() * 256);
+      pen.fillStyle = `rgb(${level} ${level} ${level})`;
+      pen.fillRect(x, y, NOISE_SQUARE, NOISE_SQUARE);
+    }
+  }
 }
 
 function sound(options: SourceOptions, first: number): AudioData {

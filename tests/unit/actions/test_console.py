@@ -450,7 +450,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
         "InvalidParameter",
     ),
     ("ModifyAppInfo", {"SdkAppId": APP, "AutoRecording": {"Enabled": True, "Bucket": "a/b"}}, "InvalidParameter"),
-    ("ModifyAppInfo", {"SdkAppId": APP, "Callbacks": [{"EventGroup": 4}]}, "InvalidParameterValue"),
+    ("ModifyAppInfo", {"SdkAppId": APP, "Callbacks": [{"EventGroup": 5}]}, "InvalidParameterValue"),
     ("ModifyAppInfo", {"SdkAppId": APP, "Callbacks": [{"EventGroup": 1, "Url": "ftp://x"}]}, "InvalidParameter"),
     (
         "ModifyAppInfo",

@@ -66,8 +66,8 @@ def text_of(form: Form) -> Check:
         ),
         (
             "stream_url",
-            ["https://h/a.mp4", "rtmps://h/a", "rtsp://u:p@h:554/a", "srt://h:9000?streamid=x"],
-            ["file:///a", "h"],
+            ["https://h/a.mp4", "rtmps://h/a", "rtsp://u:p@h:554/a"],
+            ["file:///a", "srt://h:9000?streamid=x", "h"],
         ),
         ("push_url", ["rtmp://h/live/a?txSecret=b&txTime=c", "rtmps://h/live"], ["http://h/a", "rtmp://", "rtmp:///a"]),
     ],

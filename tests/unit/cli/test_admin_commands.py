@@ -248,6 +248,8 @@ async def test_settings_of_an_application_change_one_by_one(operator: Operator) 
     await operator.fails("applications set classes --auto-recording-wait 60", "automatic recording is off")
     assert shown["relay_codec"] == "h264"
     assert (await operator.does("applications set classes --relay-codec h265"))["relay_codec"] == "h265"
+    assert shown["b_frames"] == "transcode"
+    assert (await operator.does("applications set classes --b-frames refuse"))["b_frames"] == "refuse"
     await operator.fails("applications set classes --concurrent-recordings -1", "concurrent_recordings")
     await operator.fails("applications set classes --scenes none", "scenes")
     await operator.fails("applications set classes", "nothing to change")

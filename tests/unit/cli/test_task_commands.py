@@ -4,6 +4,7 @@ import asyncio
 import base64
 import shlex
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from rtcloud.accounts.store import Accounts
 from rtcloud.admin import arguments, tables
 from rtcloud.admin.command import AdminError, Site
 from rtcloud.admin.commands import decode, perform
+from rtcloud.ingest.pull.request import IngestRequest, encode
 from rtcloud.rooms.ids import AUTO_RECORDER, RoomRef
 from rtcloud.store import tables as tables_of_store
 from rtcloud.store.bus import LocalBus
@@ -24,6 +26,7 @@ from rtcloud.store.sealing import Sealer
 from rtcloud.tasks import listing, records
 from rtcloud.tasks.protocol import FIGURES, PREVIEW, PREVIEW_REQUEST, Figures
 from rtcloud.tasks.task import NewTask
+from rtcloud.whip.sessions import Publisher
 from tests.kit.clock import NOW_MS, StillClock
 
 pytestmark = pytest.mark.anyio
@@ -43,9 +46,14 @@ class Operator:
         self.app = site.accounts.applications()[0].sdk_app_id
         self._parser = arguments.Parser(prog="rtcloud")
         arguments.add_task_parsers(self._parser)
+        self._ingest = arguments.Parser(prog="rtcloud ingest")
+        arguments.add_ingest_parsers(self._ingest)
 
     async def does(self, line: str) -> Any:
-        typed = arguments.made_from(self._parser.parse_args(shlex.split(line)))
+        """Those of ``rtcloud ingest`` begin with that word."""
+        noun, _, rest = line.partition(" ")
+        parser, words = (self._ingest, rest) if noun == "ingest" else (self._parser, line)
+        typed = arguments.made_from(parser.parse_args(shlex.split(words)))
         answer = await perform(decode(msgspec.json.encode(typed)), self.site)
         assert tables.render(answer)
         return answer
@@ -54,14 +62,23 @@ class Operator:
         with pytest.raises(AdminError, match=said):
             await self.does(line)
 
-    async def task(self, task_id: str, state: str = "running", *, room: str = "7", robot: str = "robot") -> Path:
+    async def task(
+        self,
+        task_id: str,
+        state: str = "running",
+        *,
+        room: str = "7",
+        robot: str = "robot",
+        kind: str = "relay",
+        params: bytes = b"{}",
+    ) -> Path:
         """The directory of its only attempt."""
         new = NewTask(
             task_id=task_id,
-            kind="relay",
+            kind=kind,
             ref=RoomRef(self.app, True, room),
             user_id=robot,
-            params=b"{}",
+            params=params,
             expires_ms=NOW_MS,
             now_ms=self.clock.ms,
         )
@@ -86,7 +103,9 @@ async def operator(tmp_path: Path) -> AsyncIterator[Operator]:
     try:
         accounts = await Accounts.load(database, sealer, clock)
         await accounts.ensure_first(NOW_MS)
-        site = Site(accounts, database, LocalBus(), clock, Sessions(sealer, accounts), directory=tmp_path)
+        site = Site(
+            accounts, database, LocalBus(), clock, Sessions(sealer, accounts), directory=tmp_path, sealer=sealer
+        )
         yield Operator(site, clock, sealer)
     finally:
         await database.close()
@@ -119,6 +138,7 @@ async def test_tasks_are_listed_with_what_their_jobs_say_and_without_keys(operat
         "fps": 15.0,
         "kbit/s": 1235,
         "delay ms": 321,
+        "streams": "",
         "outputs": "2 running, 1 recovering",
     }
     shown = await operator.does("show first")
@@ -212,3 +232,62 @@ async def test_a_preview_that_cannot_be_had_says_why_and_takes_its_request_back(
     await operator.fails("preview waiting", r"is not running \(accepted\)")
     directory.rmdir()
     await operator.fails("preview silent", "has no directory here")
+
+
+async def test_what_comes_in_is_listed_with_its_source_and_what_becomes_of_it(operator: Operator) -> None:
+    assert await operator.does("ingest") == []
+    url = "https://user:hidden@media.example:8443/hidden.mp4?key=hidden"
+    request = IngestRequest(sdk_app_id=operator.app, room_id="7", user_id="film", stream_url=url)
+    directory = await operator.task("pulled", robot="film", kind="ingest", params=encode(request))
+    streams = {"video": "h264 1280x720, transcoded: B-frames", "audio": "opus 48000 Hz stereo, copied"}
+    operator.said(directory, cpu=0.3, fps=25, bitrate=2_000_000, delay_ms=180, streams=streams)
+    await operator.task("pushed", robot="obs", kind="push", params=b'{"ticket":"hidden"}')
+    await operator.task("relay")
+    pulled, pushed = await operator.does("ingest ls")
+    assert pulled == {
+        "task_id": "pulled",
+        "kind": "ingest",
+        "application": operator.app,
+        "room": "7",
+        "user": "film",
+        "from": "https://media.example:8443",
+        "state": "running",
+        "since": "2023-11-14T22:13:20Z",
+        "video": "h264 1280x720, transcoded: B-frames",
+        "audio": "opus 48000 Hz stereo, copied",
+        "fps": 25,
+        "kbit/s": 2000,
+        "delay ms": 180,
+        "cpu": 0.3,
+    }
+    assert (pushed["kind"], pushed["user"], pushed["from"], pushed["video"]) == ("push", "obs", "rtmp push", "")
+    assert [line["by"] for line in await operator.does("ls")] == ["api", "client", "api"]
+    assert (await operator.does("ls"))[0]["streams"] == "; ".join(streams.values())
+    shown = await operator.does("show pulled")
+    assert {one["kind"]: one["handling"] for one in shown["streams"]} == streams
+    assert "hidden" not in str([pulled, pushed, shown, await operator.does("ls")])
+
+
+async def test_what_comes_in_is_stopped_and_nothing_else(operator: Operator) -> None:
+    await operator.task("pushed", kind="push")
+    await operator.task("mixed")
+    assert await operator.does("ingest stop pus") == {"task_id": "pushed", "state": "stopping"}
+    await operator.fails("ingest stop mixed", "task mixed is a relay: rtcloud task stop")
+    await operator.fails("ingest stop nobody", "there is no task 'nobody'")
+    assert {line["task_id"]: line["state"] for line in await operator.does("ls")} == {
+        "pushed": "stopping",
+        "mixed": "running",
+    }
+
+
+async def test_who_publishes_by_whip_is_listed_behind_the_tasks(operator: Operator) -> None:
+    await operator.task("pushed", kind="push")
+    ref = RoomRef(operator.app, False, "lobby")
+    found = [Publisher(ref, "obs", NOW_MS, True, frozenset({"video"}))]
+    found += [Publisher(RoomRef(operator.app + 1, True, "8"), "other", NOW_MS, False, frozenset({"audio"}))]
+    operator.site = replace(operator.site, publishers=lambda: found)
+    _, obs, other = await operator.does("ingest")
+    assert (obs["kind"], obs["user"], obs["room"], obs["state"]) == ("whip", "obs", "lobby", "running")
+    assert (obs["task_id"], obs["from"], obs["video"], obs["audio"]) == ("", "whip", "as it comes", "")
+    assert (other["state"], other["audio"]) == ("connecting", "as it comes")
+    assert [line["user"] for line in await operator.does(f"ingest ls --app {operator.app}")] == ["robot", "obs"]

@@ -280,6 +280,25 @@ def test_mp4_holds_all_attempts_at_their_moments(tmp_path: Path) -> None:
     assert data.index(b"moov") < data.index(b"mdat")
 
 
+@pytest.mark.parametrize("extension", ["mp4", "aac"])
+@pytest.mark.parametrize("kind", ["audio", "video"])
+def test_an_attempt_that_died_before_its_sound_or_its_pictures_came_costs_nothing(
+    tmp_path: Path, kind: str, extension: str
+) -> None:
+    first = Attempt(tmp_path / "0")
+    first.record(0.3, audio=kind == "audio", video=kind == "video")
+    dead = tmp_path / "killed"
+    first.kill(dead)
+    recover(dead, 0)
+    second = Attempt(tmp_path / "1", attempt=1, begin_ms=BEGIN_MS + 4_000)
+    second.record(6)
+    second.close(6)
+    (product,) = make_whole([*sources(dead), *sources(second.directory)], tmp_path, NAMES, extension=extension)
+    counts = decode_everything(tmp_path / product.name)
+    assert counts["audio"] >= 6 * 48_000 / 1024
+    assert extension == "aac" or counts["video"] >= 6 * FPS
+
+
 def test_mp4_is_split_at_a_keyframe_by_size_and_by_time(tmp_path: Path) -> None:
     attempt = Attempt(tmp_path / "0")
     attempt.record(65)
@@ -337,6 +356,23 @@ def test_a_file_ends_after_a_day(tmp_path: Path) -> None:
     products = make_whole(sources(attempt.directory), tmp_path, NAMES)
     assert [product.begin_ms - BEGIN_MS for product in products] == [0, 24 * 3_600_000]
     assert sum(decode_everything(tmp_path / product.name)["video"] for product in products) == 25 * 120
+
+
+@pytest.mark.parametrize("apart", [0, 1, 2, 100])
+def test_sound_that_begins_anew_within_a_piece_costs_no_file(tmp_path: Path, apart: int) -> None:
+    """What a sender says again after a moment's silence begins with the end of what was there, or nearly so."""
+    attempt = Attempt(tmp_path / "0")
+    packets = list(encode(2))
+    again = next(packet for packet in packets if packet.kind == "audio" and packet.time > 45_000)
+    packets.insert(packets.index(again) + 1, replace(again, time=again.time + apart))
+    for packet in packets:
+        attempt.writer.write(packet)
+    attempt.close(2)
+    for extension in ("mp4", "aac"):
+        (product,) = make_whole(sources(tmp_path / "0"), tmp_path, NAMES, extension=extension)
+        counts = decode_everything(tmp_path / product.name)
+        sounds = sum(packet.kind == "audio" for packet in packets)
+        assert counts["audio"] == pytest.approx(sounds - 1, abs=1)
 
 
 @pytest.mark.long

@@ -288,6 +288,15 @@ def test_the_media_node_is_told_which_right_a_track_needs() -> None:
     }
 
 
+def test_sound_is_asked_for_with_redundancy_unless_its_publisher_has_none() -> None:
+    script = Script()
+    script.enter("alice")
+    sound = track("t1", "microphone", codec="opus")
+    plain = track("t2", "microphone", codec="opus", disable_red=True)
+    orders = [only(media.PublishTrack, drives(script.announce("alice", one)))[0] for one in (sound, plain)]
+    assert [order.codec for order in orders] == ["red", "opus"]
+
+
 def test_the_bits_are_the_documented_ones() -> None:
     names = ["CREATE", "ENTER", "SEND_AUDIO", "RECEIVE_AUDIO", "SEND_VIDEO", "RECEIVE_VIDEO", "SEND_SCREEN"]
     assert [int(Permissions[name]) for name in [*names, "RECEIVE_SCREEN"]] == [1 << bit for bit in range(8)]

@@ -198,6 +198,18 @@ async def test_whom_a_full_room_refuses_leaves_no_trace(database: SqliteDatabase
         assert not scene.rooms.post("PA_b", facts.LeftRoom("PA_b"))
 
 
+async def test_who_is_in_and_robots_enter_an_overloaded_node(database: SqliteDatabase) -> None:
+    async with running(database, HandClock()) as scene:
+        await scene.enter("PA_a", "alice")
+        scene.node.overloaded = "cpu"
+        assert scene.rooms.refusal(REF, "rtc", "bob", Role.ANCHOR) == "busy"
+        assert scene.rooms.refusal(RoomRef(REF.sdk_app_id, True, "78"), "rtc", "alice", Role.ANCHOR) == "busy"
+        assert scene.rooms.refusal(REF, "rtc", "alice", Role.ANCHOR) is None
+        assert scene.rooms.refusal(REF, "rtc", "recorder", Role.AUDIENCE, robot=True) is None
+        scene.node.overloaded = ""
+        assert scene.rooms.refusal(REF, "rtc", "bob", Role.ANCHOR) is None
+
+
 async def test_users_are_silenced_where_they_are(database: SqliteDatabase) -> None:
     async with running(database, HandClock()) as scene:
         with pytest.raises(ServiceError, match="RoomNotExist"):

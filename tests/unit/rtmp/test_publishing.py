@@ -10,9 +10,10 @@ from rtcloud.rtmp import chunks
 from rtcloud.rtmp.address import parse_address
 from rtcloud.rtmp.amf import Value, decode, encode
 from rtcloud.rtmp.chunks import Message
+from rtcloud.rtmp.connecting import Refused
 from rtcloud.rtmp.errors import RtmpError
 from rtcloud.rtmp.handshake import Handshake
-from rtcloud.rtmp.publishing import Event, Published, Publisher, Refused
+from rtcloud.rtmp.publishing import Event, Published, Publisher
 from tests.kit.rtmp_peer import NOISE, Answers, Peer
 
 ADDRESS = parse_address("rtmp://cdn.example/live/x?key=1")

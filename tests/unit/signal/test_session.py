@@ -3,6 +3,7 @@
 import itertools
 import struct
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from livekit.protocol import models, rtc
@@ -276,3 +277,41 @@ def test_a_publisher_that_shuts_one_out_is_told_of() -> None:
     [update] = sent(a_session().tell(commands.ShowAdmission("PA_b", "TR_1", False), 1000))
     told = update.subscription_permission_update
     assert (told.participant_sid, told.track_sid, told.allowed) == ("PA_b", "TR_1", False)
+
+
+def test_a_subscriber_without_the_codec_is_told_in_both_modes() -> None:
+    refused = media.SubscriptionRefused(room="RM_1", participant="PA_a", track="TR_9", reason="codec")
+    for single in (True, False):
+        [answer] = sent(a_session(single=single).tell(refused, 1000))
+        response = answer.subscription_response
+        assert (response.track_sid, response.err) == ("TR_9", models.SubscriptionError.SE_CODEC_UNSUPPORTED)
+
+
+def test_what_the_network_does_not_carry_is_told_as_paused() -> None:
+    for shed, state in ((True, rtc.StreamState.PAUSED), (False, rtc.StreamState.ACTIVE)):
+        event = media.SubscriptionShed(room="RM_1", participant="PA_a", publisher="PA_b", track="TR_9", shed=shed)
+        [update] = sent(a_session().tell(event, 1000))
+        [told] = update.stream_state_update.stream_states
+        assert (told.participant_sid, told.track_sid, told.state) == ("PA_b", "TR_9", state)
+
+
+@pytest.mark.parametrize(
+    ("layers", "qualities"),
+    [
+        ([("q", True), ("h", True), ("f", False)], [True, True, False]),
+        ([("q", True), ("h", False)], [True, False, False]),
+        ([("", False)], [False, False, False]),
+        ([("", True)], [True, True, True]),
+        ([("", True), ("", True), ("", False)], [True, True, False]),
+    ],
+)
+def test_a_publisher_is_told_which_qualities_are_wanted(layers: list[tuple[str, bool]], qualities: list[bool]) -> None:
+    wanted = [media.LayerWanted(rid=rid, wanted=wanted) for rid, wanted in layers]
+    event = media.LayersWanted(room="RM_1", participant="PA_a", track="TR_1", codec="vp8", layers=wanted)
+    [update] = sent(a_session().tell(event, 1000))
+    told = update.subscribed_quality_update
+    assert told.track_sid == "TR_1"
+    assert [q.enabled for q in told.subscribed_qualities] == qualities
+    [codec] = told.subscribed_codecs
+    assert codec.codec == "vp8"
+    assert [(q.quality, q.enabled) for q in codec.qualities] == list(enumerate(qualities))

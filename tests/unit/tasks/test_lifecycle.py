@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtcloud.rooms.ids import RoomRef
 from rtcloud.tasks.lifecycle import (
     GIVE_UP_CODE,
     MAX_RESTARTS,
@@ -15,33 +14,14 @@ from rtcloud.tasks.lifecycle import (
     Rest,
     StartJob,
     State,
-    Task,
     counts,
     decide,
     move,
 )
 from rtcloud.tasks.protocol import Ended, FileClosed, Heartbeat, Left, Started
+from tests.kit.running_task import running_task
 
-TASK = Task(
-    task_id="T",
-    kind="recording",
-    ref=RoomRef(1400, True, "77"),
-    user_id="robot",
-    params=b"{}",
-    desired=Desired.RUNNING,
-    stop_code=0,
-    stop_ms=None,
-    state=State.ACCEPTED,
-    revision=0,
-    attempts=0,
-    spent=0,
-    worker="w",
-    created_ms=0,
-    expires_ms=0,
-    ended_ms=None,
-    leave_code=None,
-    progress="{}",
-)
+TASK = running_task("recording", b"{}", state=State.ACCEPTED, attempts=0, spent=0)
 STARTED, ENDED, LEFT = Started(sequence=1, at_ms=1), Ended(sequence=2, at_ms=1), Left(sequence=3, at_ms=1, leave_code=0)
 
 

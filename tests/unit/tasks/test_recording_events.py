@@ -9,10 +9,10 @@ import pytest
 from rtcloud.callbacks.events import Origin, RecordingEvent, Storage, is_sent
 from rtcloud.egress.recording.events import RecordingKind
 from rtcloud.egress.recording.telling import IMAGES, LEFTOVER_MS
-from rtcloud.rooms.ids import RoomRef
 from rtcloud.tasks.kinds import Reaction, Refusal
-from rtcloud.tasks.lifecycle import Desired, State, Task, TaskFile
+from rtcloud.tasks.lifecycle import Task, TaskFile
 from rtcloud.tasks.protocol import AnyJobEvent, FileClosed, FileOpened, ImageMissing, Left, Started
+from tests.kit.running_task import running_task
 
 KIND = RecordingKind()
 NOW = 1_700_000_000_000
@@ -40,26 +40,7 @@ def request(output_format: int) -> bytes:
 
 
 def task(output_format: int = 1) -> Task:
-    return Task(
-        task_id="T",
-        kind="recording",
-        ref=RoomRef(1400, True, "77"),
-        user_id="robot",
-        params=request(output_format),
-        desired=Desired.RUNNING,
-        stop_code=0,
-        stop_ms=None,
-        state=State.RUNNING,
-        revision=0,
-        attempts=1,
-        spent=1,
-        worker="w",
-        created_ms=0,
-        expires_ms=0,
-        ended_ms=None,
-        leave_code=None,
-        progress="{}",
-    )
+    return running_task("recording", request(output_format))
 
 
 def closed(kind: str, name: str) -> FileClosed:

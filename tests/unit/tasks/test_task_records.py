@@ -11,7 +11,7 @@ from rtcloud.egress.recording.events import RecordingKind
 from rtcloud.rooms.ids import RoomRef
 from rtcloud.store import tables
 from rtcloud.store.sealing import Sealer
-from rtcloud.tasks import leases, records
+from rtcloud.tasks import files, leases, records
 from rtcloud.tasks.attempts import is_sound
 from rtcloud.tasks.protocol import AnyJobEvent, Ended, FileClosed, FileOpened, Heartbeat, Left, Started
 from rtcloud.tasks.task import Change, NewTask, TaskOutput
@@ -50,7 +50,7 @@ class Rows:
         return list(self.connection.execute(select(tables.callbacks.c.event_type)).scalars())
 
     def pending(self) -> list[str]:
-        return [file.name for file in records.pending_files(self.connection, "T", limit=10)]
+        return [file.name for file in files.pending(self.connection, "T", limit=10)]
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def rows() -> Iterator[Rows]:
 
 def test_a_report_read_twice_changes_nothing(rows: Rows) -> None:
     started, closed = rows.event(Started(at_ms=1)), rows.closed("a.ts")
-    (file,) = records.pending_files(rows.connection, "T", limit=10)
+    (file,) = files.pending(rows.connection, "T", limit=10)
     records.mark_uploaded(rows.connection, SEALER, KIND, file, "w1", 1000)
     rows.event(started)
     rows.event(closed)
@@ -101,10 +101,10 @@ def test_the_tasks_of_a_dead_worker_are_free_before_its_lease_ends(rows: Rows) -
 
 def test_a_file_rewritten_while_it_went_up_goes_again(rows: Rows) -> None:
     rows.closed("a.m3u8", "index")
-    (old,) = records.pending_files(rows.connection, "T", limit=10)
+    (old,) = files.pending(rows.connection, "T", limit=10)
     rows.closed("a.m3u8", "index")
     assert not records.mark_uploaded(rows.connection, SEALER, KIND, old, "w1", 1000)
-    (new,) = records.pending_files(rows.connection, "T", limit=10)
+    (new,) = files.pending(rows.connection, "T", limit=10)
     assert records.mark_uploaded(rows.connection, SEALER, KIND, new, "w1", 1000)
     assert rows.pending() == []
 
@@ -113,7 +113,7 @@ def test_files_go_up_in_the_order_of_their_closing(rows: Rows) -> None:
     for name, kind in (("z.ts", "segment"), ("a.m3u8", "index"), ("b.ts", "segment"), ("a.m3u8", "index")):
         rows.closed(name, kind)
     assert rows.pending() == ["z.ts", "b.ts", "a.m3u8"]
-    assert records.pending_tasks(rows.connection, "w1", limit=10, without=["T"]) == []
+    assert files.pending_tasks(rows.connection, "w1", limit=10, without=["T"]) == []
 
 
 def test_the_last_upload_after_the_end_ends_the_task(rows: Rows) -> None:
@@ -127,7 +127,7 @@ def test_the_last_upload_after_the_end_ends_the_task(rows: Rows) -> None:
     rows.event(Ended(at_ms=1))
     assert (rows.task.state, rows.task.leave_code) == ("uploading", 0)
     assert records.count_open(rows.connection, 1400, "recording") == 0
-    for file in records.pending_files(rows.connection, "T", limit=10):
+    for file in files.pending(rows.connection, "T", limit=10):
         records.mark_uploaded(rows.connection, SEALER, KIND, file, "w1", 2000)
     assert (rows.task.state, rows.task.ended_ms, rows.task.worker) == ("ended", 2000, None)
     assert rows.told == [301, 303, 307, 302, 304, 305]
@@ -136,7 +136,7 @@ def test_the_last_upload_after_the_end_ends_the_task(rows: Rows) -> None:
 
 def test_a_file_gone_from_the_spool_does_not_hold_the_task_back(rows: Rows) -> None:
     rows.closed("a.ts")
-    (file,) = records.pending_files(rows.connection, "T", limit=10)
+    (file,) = files.pending(rows.connection, "T", limit=10)
     records.stop(rows.connection, "T", 0, 5_000)
     rows.event(Left(at_ms=1, leave_code=0))
     rows.event(Ended(at_ms=1))
@@ -149,7 +149,7 @@ def test_what_is_still_open_when_no_job_is_left_is_forgotten(rows: Rows) -> None
     records.leave(rows.connection, SEALER, KIND, "T", "w1", 3, 2000)
     records.close_files(rows.connection, SEALER, KIND, "T", "w1", 2000)
     assert rows.task.state == "ended"
-    assert records.count_files(rows.connection, "T") == {}
+    assert files.count(rows.connection, "T") == {}
 
 
 def test_a_stop_code_is_kept_from_the_first_stop(rows: Rows) -> None:
@@ -333,9 +333,9 @@ def test_an_upload_costs_the_same_however_many_segments_there_were(rows: Rows) -
         plans.append(str([row[3] for row in driver.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)]))
 
     event.listen(rows.connection, "before_cursor_execute", explain)
-    records.pending_tasks(rows.connection, "w1", limit=10)
-    records.pending_files(rows.connection, "T", limit=10)
+    files.pending_tasks(rows.connection, "w1", limit=10)
+    files.pending(rows.connection, "T", limit=10)
     assert all("task_files_pending" in plan for plan in plans)
     plans.clear()
-    records.files(rows.connection, "T", kinds=sorted(KIND.products))
+    files.of_task(rows.connection, "T", kinds=sorted(KIND.products))
     assert "task_files_made" in plans[0]

@@ -11,11 +11,11 @@ from rtcloud.egress.publishing.events import RelayKind
 from rtcloud.egress.recording.committing import NOTHING_MADE
 from rtcloud.egress.recording.events import RecordingKind
 from rtcloud.egress.recording.telling import LEFTOVER_MS
-from rtcloud.rooms.ids import RoomRef
 from rtcloud.tasks.kinds import Reaction, Refusal, TaskKind
-from rtcloud.tasks.lifecycle import Desired, State, Task, TaskFile
+from rtcloud.tasks.lifecycle import TaskFile
 from rtcloud.tasks.protocol import FileClosed, ImageMissing, Left, Started
 from rtcloud.vod.entry import Entry, location
+from tests.kit.running_task import running_task
 
 NOW = 1_700_000_000_000
 OBJECT: dict[str, Any] = {
@@ -42,11 +42,7 @@ class Story:
 
     def __init__(self, params: bytes, kind: TaskKind | None = None) -> None:
         self.kind: TaskKind = kind or RecordingKind()
-        self.task = Task(
-            task_id="T", kind=self.kind.name, ref=RoomRef(1400, True, "77"), user_id="robot", params=params,
-            desired=Desired.RUNNING, stop_code=0, stop_ms=None, state=State.RUNNING, revision=0, attempts=1, spent=1,
-            worker="w", created_ms=0, expires_ms=0, ended_ms=None, leave_code=None, progress="{}",
-        )  # fmt: skip
+        self.task = running_task(self.kind.name, params)
         self.told: list[tuple[int, Any]] = []
         self.entries: list[Entry] = []
 

@@ -11,7 +11,7 @@ from rtcloud.egress.recording.events import RecordingKind
 from rtcloud.rooms.ids import RoomRef
 from rtcloud.store import tables
 from rtcloud.store.sealing import Sealer
-from rtcloud.tasks import leases, records
+from rtcloud.tasks import files, leases, records
 from rtcloud.tasks.protocol import AnyJobEvent, Ended, FileClosed, Left, Started
 from rtcloud.tasks.task import NewTask
 from rtcloud.vod import store
@@ -42,7 +42,7 @@ class Rows:
 
     def upload(self) -> None:
         """The file whose turn it is."""
-        file = records.pending_files(self.connection, "T", limit=1)[0]
+        file = files.pending(self.connection, "T", limit=1)[0]
         records.mark_uploaded(self.connection, SEALER, KIND, file, "w1", 2000)
 
     @property

@@ -147,8 +147,11 @@ export class Call {
 
   private unpublished(participant: Participant, publication: TrackPublication, track: Track): void {
     const screen = isScreen(publication);
-    this.tiles.get(tileKey(participant.identity, screen))?.detach(track);
-    if (publication.source === Track.Source.ScreenShare) this.removeTile(tileKey(participant.identity, true));
+    const key = tileKey(participant.identity, screen);
+    const tile = this.tiles.get(key);
+    tile?.detach(track);
+    // A share that ends at once may have been heard and never seen: its picture's end is then not told.
+    if (screen && tile?.isEmpty) this.removeTile(key);
   }
 
   private removeTiles(identity: string): void {

@@ -7,7 +7,7 @@ export class Tile {
   readonly element: HTMLElement;
   private readonly caption = make("figcaption");
   private readonly initial: HTMLElement;
-  private readonly media = new Map<string, HTMLMediaElement>();
+  private readonly media = new Map<Track, HTMLMediaElement>();
 
   constructor(
     private readonly participant: Participant,
@@ -20,18 +20,23 @@ export class Tile {
     this.refresh();
   }
 
+  /** Whether nothing is shown or played here. */
+  get isEmpty(): boolean {
+    return this.media.size === 0;
+  }
+
   attach(track: Track): void {
     if (this.local && track.kind === Track.Kind.Audio) return;
     const media = track.attach();
     if (track.kind === Track.Kind.Video) media.setAttribute("aria-label", this.label());
-    this.media.set(track.sid ?? track.mediaStreamTrack.id, media);
+    this.media.set(track, media);
     this.element.prepend(media);
     this.refresh();
   }
 
   detach(track: Track): void {
     for (const media of track.detach()) media.remove();
-    this.media.delete(track.sid ?? track.mediaStreamTrack.id);
+    this.media.delete(track);
     this.refresh();
   }
 

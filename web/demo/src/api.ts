@@ -25,11 +25,19 @@ export function roomLabel(room: RoomId): string {
   return "roomId" in room ? String(room.roomId) : room.strRoomId;
 }
 
-/** The user's credential from the demo server, then the join that any application would do. */
+export interface Credential {
+  sdkAppId: number;
+  userSig: string;
+}
+
+/** From the demo server, which signs for anybody. */
+export async function credentialOf(userId: string): Promise<Credential> {
+  return ask<Credential>("POST", "/demo/api/user-sig", { userId });
+}
+
+/** The user's credential, then the join that any application would do. */
 export async function join(userId: string, room: RoomId): Promise<Ticket> {
-  const credential = await ask<{ sdkAppId: number; userSig: string }>("POST", "/demo/api/user-sig", {
-    userId,
-  });
+  const credential = await credentialOf(userId);
   return ask<Ticket>("POST", "/v1/join", { ...credential, userId, ...room });
 }
 

@@ -17,13 +17,10 @@ from rtcloud.aio import spawn
 from rtcloud.client.joining import ConnectError
 from rtcloud.client.types import ClientRoom, Disconnected, EncodedFrame
 from rtcloud.egress.publishing.cast import RoomView, track_key
-from rtcloud.egress.robot import CONNECT_WITHIN, Connect, leave
 from rtcloud.mixer.form import KeyframeWanted, Wish
+from rtcloud.robots.entering import CONNECT_WITHIN, PAUSES, STEADY, Connect, leave
 from rtcloud.rooms.ids import RoomRef
 
-#: pauses before another room is tried again; one that was attended for ``STEADY`` begins anew
-PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
-STEADY = 60.0
 #: why the robot does not come back to another room
 _UNWANTED = frozenset({"PARTICIPANT_REMOVED", "DUPLICATE_IDENTITY"})
 
@@ -82,7 +79,8 @@ class Attending:
         """The relay's own room. Raises what connecting raises."""
         place = _Place(ref, token)
         self._own = ref
-        place.room = await asyncio.wait_for(self._connect(self._url, token), CONNECT_WITHIN)
+        async with asyncio.timeout(CONNECT_WITHIN):
+            place.room = await self._connect(self._url, token)
         self._places[ref] = place
         place.attending = spawn(self._stay(place, place.room), name="relay-room")
 
@@ -182,7 +180,8 @@ class Attending:
         failures = 0
         while True:
             try:
-                place.room = await asyncio.wait_for(self._connect(self._url, place.token), CONNECT_WITHIN)
+                async with asyncio.timeout(CONNECT_WITHIN):
+                    place.room = await self._connect(self._url, place.token)
             except (ConnectError, OSError, TimeoutError) as error:
                 reason = str(error) or type(error).__name__
             else:

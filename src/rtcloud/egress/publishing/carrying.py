@@ -14,12 +14,10 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from rtcloud.mixer.clocking import ServerClock
-from rtcloud.mixer.encoding import TICKS, EncodedPacket
+from rtcloud.mixer.encoding import SAME_PIECE, TICKS, EncodedPacket
 
 #: some seconds of everything
 MAX_WAITING = 2_000
-#: Half of a piece of sound: one that begins sooner after the last says the same again, where another source goes on.
-SAME_PIECE = TICKS // 100
 
 
 class Source(Protocol):

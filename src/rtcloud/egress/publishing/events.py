@@ -48,6 +48,8 @@ class RelayKind:
     products = frozenset({"mp4", "index"})
     waits_for_room = False  # those who watch need no disk
     max_restarts: int | None = None  # those who watch want it back, however often it broke
+    forgets_restarts = True
+    is_robot = True
 
     def passes(self, task: Task) -> Sequence[Identity]:
         request = decode(task.params)

@@ -1,7 +1,7 @@
 """The relay: one job process that joins rooms as a robot, mixes them or takes one stream, and sends it on.
 
-Where it goes: to CDNs (``outputs``), back into rooms (``feedback``), into files (``recorder``). The mixing thread makes
-the packets; everything else happens on the event loop.
+Where it goes: to CDNs (``outputs``), back into rooms (``Broadcast``), into files (``recorder``). The mixing thread
+makes the packets; everything else happens on the event loop.
 
 It ends in one of four ways. Told or left (Stop, nobody there, a robot of it removed, its room dismissed, an identity
 used again): outputs are ended, rooms left, files closed, ``Left`` with the documented code, products made, ``Ended``.
@@ -18,12 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from rtcloud.aio import spawn
-from rtcloud.egress import figures
 from rtcloud.egress.publishing.attending import Attending
 from rtcloud.egress.publishing.carrying import Batch
 from rtcloud.egress.publishing.cast import Cast
 from rtcloud.egress.publishing.casting import Casting
-from rtcloud.egress.publishing.feedback import Feedback, FeedbackForm
 from rtcloud.egress.publishing.flv import AudioFormat
 from rtcloud.egress.publishing.mixed import mix_format
 from rtcloud.egress.publishing.outputs import Outputs
@@ -31,11 +29,14 @@ from rtcloud.egress.publishing.producing import Production
 from rtcloud.egress.publishing.recorder import FileRecorder, make_products
 from rtcloud.egress.publishing.request import RelayRequest, decode
 from rtcloud.egress.publishing.statuses import Fault
-from rtcloud.egress.robot import IDLE, LEAVE_CODES, Connect, Wishes, native_connect
+from rtcloud.egress.wishes import Wishes
 from rtcloud.mixer.compositor import prepare
 from rtcloud.mixer.encoding import EncodedPacket, VideoCodec
 from rtcloud.outgoing.dialing import Dialer
+from rtcloud.robots.broadcasting import Broadcast, Pictures, Program
+from rtcloud.robots.entering import IDLE, LEAVE_CODES, Connect, native_connect
 from rtcloud.rooms.ids import RoomRef
+from rtcloud.tasks import figures
 from rtcloud.tasks.job import JobShell
 from rtcloud.tasks.protocol import RECORDING_FAILED, Ended, Figures, Left, Noted, Pass, Started, Stop, Token, Update
 
@@ -72,7 +73,7 @@ class Relay:
         self._changed = asyncio.Event()
         self._changed_us = 0
         self._wishes = Wishes()
-        self._feedbacks: dict[tuple[RoomRef, str], Feedback] = {}
+        self._feedbacks: dict[tuple[RoomRef, str], Broadcast] = {}
         self._gauge = figures.Gauge(shell.clock, figures.cpu_seconds())
         self._outputs_begun = False
         self._refused = ""  # codec of a single stream because of which the outputs have ended
@@ -151,7 +152,8 @@ class Relay:
 
     async def _close_outputs(self) -> None:
         try:
-            await asyncio.wait_for(self._outputs.close(), CLOSE_OUTPUTS_WITHIN)
+            async with asyncio.timeout(CLOSE_OUTPUTS_WITHIN):
+                await self._outputs.close()
         except TimeoutError:
             _log.warning("outputs do not end in time")
 
@@ -244,23 +246,21 @@ class Relay:
             spawn(self._feedbacks.pop(key).close(), name="relay-feedback-close")
         for key in wanted & entries.keys():
             if key in self._feedbacks:
-                self._feedbacks[key].entry = entries[key]
+                self._feedbacks[key].token = entries[key].token
             else:
                 self._feedbacks[key] = self._feed_back(entries[key])
 
-    def _feed_back(self, entry: Pass) -> Feedback:
+    def _feed_back(self, entry: Pass) -> Broadcast:
         request, video = self._request, self._request.video_params
-        form = FeedbackForm(
-            width=0 if video is None else video.video_encode.width,
-            height=0 if video is None else video.video_encode.height,
-            video=video is not None,
-            audio=request.audio_params is not None,
-        )
-        return Feedback(
-            entry,
+        form = None if video is None else video.video_encode
+        return Broadcast(
+            entry.token,
             self._connect,
             self._shell.order.signal_url,
-            form,
+            Program(
+                pictures=None if form is None else Pictures("h264", form.width, form.height),
+                sound=request.audio_params is not None,
+            ),
             want_keyframe=self._want_keyframe,
             over=self._room_is_over,
         )

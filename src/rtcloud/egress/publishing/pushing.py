@@ -25,9 +25,10 @@ from rtcloud.egress.publishing.statuses import LIMIT, REPEAT, Change, Fault, Sta
 from rtcloud.outgoing.dialing import AddressRefusedError, Dialer
 from rtcloud.rtmp import chunks
 from rtcloud.rtmp.address import Address, AddressError, parse_address
+from rtcloud.rtmp.connecting import UNSUPPORTED_CODEC, Refused
 from rtcloud.rtmp.errors import RtmpError
 from rtcloud.rtmp.handshake import SIZE
-from rtcloud.rtmp.publishing import UNSUPPORTED_CODEC, Published, Publisher, Refused
+from rtcloud.rtmp.publishing import Published, Publisher
 from rtcloud.tasks.protocol import OutputChanged
 
 WRITE_BYTES = 64 * 1024

@@ -18,7 +18,7 @@ from rtcloud.egress.recording.request import (
     StorageParams,
     VideoParams,
 )
-from rtcloud.egress.robot import IDLE
+from rtcloud.robots.entering import IDLE
 from rtcloud.rooms.ids import AUTO_RECORDER, RoomRef
 from rtcloud.tasks.standing import Standing
 

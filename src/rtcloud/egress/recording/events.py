@@ -21,6 +21,8 @@ class RecordingKind:
     products = frozenset({"mp4", "index"})
     waits_for_room = True
     max_restarts: int | None = MAX_RESTARTS
+    forgets_restarts = False  # the names of files count them
+    is_robot = True
 
     def passes(self, task: Task) -> Sequence[Identity]:
         return ()

@@ -17,16 +17,17 @@ import msgspec
 
 from rtcloud.aio import spawn
 from rtcloud.client.types import ClientRoom, Disconnected
-from rtcloud.egress import figures
 from rtcloud.egress.recording import products
 from rtcloud.egress.recording.naming import FileNames
 from rtcloud.egress.recording.pipeline import Pipeline
 from rtcloud.egress.recording.placing import Plan, Roster
 from rtcloud.egress.recording.request import RecordingRequest, decode
 from rtcloud.egress.recording.single_pipeline import SinglePipeline
-from rtcloud.egress.robot import CONNECT_WITHIN, IDLE, LEAVE_CODES, Connect, Wishes, leave, native_connect
+from rtcloud.egress.wishes import Wishes
 from rtcloud.mixer import layout
 from rtcloud.mixer.mixing import KeyframeWanted, Mixer, MixFormat, Wish
+from rtcloud.robots.entering import CONNECT_WITHIN, IDLE, LEAVE_CODES, Connect, leave, native_connect
+from rtcloud.tasks import figures
 from rtcloud.tasks.job import JobShell
 from rtcloud.tasks.protocol import Ended, Figures, ImageMissing, Left, Noted, Started, Stop, Update
 
@@ -96,7 +97,8 @@ class Recorder:
             return 0
         pipeline = self._pipeline()
         order = self._shell.order
-        room = await asyncio.wait_for(self._connect(order.signal_url, order.token), CONNECT_WITHIN)
+        async with asyncio.timeout(CONNECT_WITHIN):
+            room = await self._connect(order.signal_url, order.token)
         pipeline.start()
         self._shell.is_healthy = pipeline.is_healthy
         self._shell.report(Started(at_ms=self._now_ms()))

@@ -21,7 +21,7 @@ import numpy as np
 
 from rtcloud.egress.recording.mpegts import BASE_TIME, TIME_MASK, TsMuxer
 from rtcloud.egress.recording.naming import FileNames
-from rtcloud.mixer.encoding import AAC_FRAME, TICKS, AacEncoder
+from rtcloud.mixer.encoding import AAC_FRAME, SAME_PIECE, TICKS, AacEncoder
 from rtcloud.mixer.timeline import RATE
 
 #: 2 GB, less what the index of a file of that size may take
@@ -205,7 +205,18 @@ def _all_packets(sources: Sequence[Source], begin_ms: int) -> Iterator[_Timed]:
         for source in lane:
             yield from _packets(source, (source.attempt_begin_ms - begin_ms) * TICKS // 1000)
 
-    return heapq.merge(*map(one, lanes.values()), key=_time)
+    return _apart(heapq.merge(*map(one, lanes.values()), key=_time))
+
+
+def _apart(packets: Iterator[_Timed]) -> Iterator[_Timed]:
+    """Without what begins with, or before, the last of its kind: an MP4 counts sound in samples, and takes no two that
+    begin at the same one."""
+    last: dict[str, int] = {}
+    for kind, packet, time in packets:
+        if kind in last and time - last[kind] < (SAME_PIECE if kind == "audio" else 1):
+            continue
+        last[kind] = time
+        yield kind, packet, time
 
 
 def _without_gaps(packets: Iterator[_Timed], template: Path) -> Iterator[_Timed]:
@@ -254,15 +265,13 @@ def _packets(source: Source, offset: int) -> Iterator[_Timed]:
 
 def _demuxed(container: av.container.InputContainer, source: Source, offset: int) -> Iterator[_Timed]:
     expected = (source.begin_ms - source.attempt_begin_ms) * TICKS // 1000
-    last: dict[str, int] = {}
     for packet in container.demux():
         if packet.pts is None or packet.time_base is None or packet.size == 0:
             continue
         stamp = int(packet.pts * packet.time_base * TICKS)
         ahead = (stamp - BASE_TIME - expected) & TIME_MASK
         time = expected + (ahead - TIME_MASK - 1 if ahead > TIME_MASK // 2 else ahead) + offset
-        if time > last.get(packet.stream.type, -1):
-            last[packet.stream.type] = time
+        if time >= 0:
             yield packet.stream.type, packet, time
 
 
@@ -275,5 +284,6 @@ def _first(waiting: deque[_Timed]) -> int:
 
 
 def _is_there(stream: Any) -> bool:
-    """Whether a stream has media: a segment may announce pictures that never came."""
-    return bool(stream.type == "audio" or (stream.type == "video" and stream.codec_context.width > 0))
+    """Whether a stream has media: a segment may announce pictures, or sound, that never came."""
+    codec = stream.codec_context
+    return bool(codec.sample_rate > 0 if stream.type == "audio" else stream.type == "video" and codec.width > 0)

@@ -8,13 +8,13 @@ from typing import Concatenate, ParamSpec
 
 from rtcloud.client.types import EncodedFrame
 from rtcloud.clock import Clock
-from rtcloud.egress.figures import Gauge
 from rtcloud.egress.recording.facts import AttemptFacts, open_hls
 from rtcloud.egress.recording.hls import HlsWriter, Report, Tracks
 from rtcloud.egress.recording.naming import FileNames
 from rtcloud.mixer.encoding import TICKS, EncodedPacket
 from rtcloud.mixer.mixing import Mixer, MixFormat, Wish
 from rtcloud.mixer.thread import MixingThread, Pace
+from rtcloud.tasks.figures import Gauge
 
 P = ParamSpec("P")
 

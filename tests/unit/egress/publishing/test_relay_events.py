@@ -12,8 +12,9 @@ from rtcloud.egress.publishing.request import FEEDBACK, RelayRequest, decode, en
 from rtcloud.rooms.ids import RoomRef
 from rtcloud.tasks.attempts import is_sound
 from rtcloud.tasks.kinds import Reaction, Refusal
-from rtcloud.tasks.lifecycle import Desired, State, Task, TaskFile
+from rtcloud.tasks.lifecycle import Task, TaskFile
 from rtcloud.tasks.protocol import AnyJobEvent, Ended, FileClosed, Left, Noted, OutputChanged, Started
+from tests.kit.running_task import running_task
 
 KIND = RelayKind()
 NOW = 1_700_000_000_000
@@ -37,26 +38,7 @@ def recorded(*formats: str) -> dict[str, Any]:
 
 
 def task(params: bytes) -> Task:
-    return Task(
-        task_id="T",
-        kind="relay",
-        ref=RoomRef(1400, True, "77"),
-        user_id="robot",
-        params=params,
-        desired=Desired.RUNNING,
-        stop_code=0,
-        stop_ms=None,
-        state=State.RUNNING,
-        revision=0,
-        attempts=1,
-        spent=1,
-        worker="w",
-        created_ms=0,
-        expires_ms=0,
-        ended_ms=None,
-        leave_code=None,
-        progress="{}",
-    )
+    return running_task("relay", params)
 
 
 class Story:

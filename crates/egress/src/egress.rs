@@ -1,0 +1,277 @@
+//! The whole of what is sent to one client.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use crate::PacketResult;
+use crate::packet::{Entry, Packet};
+use crate::probe::Probe;
+use crate::replay::Replay;
+use crate::report::{self, ReferenceTime, WallClock};
+use crate::resend::{self, Resends};
+use crate::srtp::{Opening, Sealing};
+use crate::stream::{Extensions, SendStats, Stream, StreamConfig, StreamId};
+use crate::writer::Writer;
+
+/// What is the same for all streams of one client.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Packets of a frame that differ little in size are made equal, so that they leave in one piece (GSO).
+    pub padding: bool,
+    /// Longest time that video waits for the rest of its frame.
+    pub hold: Duration,
+    /// A moment on our clock, not later than any other that is given.
+    pub origin: Instant,
+    /// What time it was then, since 1970. All clients of a room share both, so that reports place all they get on one
+    /// clock.
+    pub unix: Duration,
+}
+
+/// Where datagrams go.
+pub trait Sink {
+    /// Room for a datagram of at most `len` bytes, with any contents.
+    fn begin(&mut self, len: usize) -> &mut [u8];
+    /// The first `len` bytes of that room are a datagram; what follows is free again.
+    fn commit(&mut self, len: usize);
+}
+
+/// What an SSRC of ours is for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Place {
+    Media(u32),
+    Repetitions,
+}
+
+/// What is sent to one client, and the RTCP that comes back.
+#[derive(Debug)]
+pub struct Egress {
+    options: Options,
+    cname: Box<[u8]>,
+    pub(crate) clock: WallClock,
+    pub(crate) opening: Option<Opening>,
+    pub(crate) writer: Option<Writer>,
+    pub(crate) streams: Vec<Stream>,
+    pub(crate) by_ssrc: HashMap<u32, Place>,
+    /// Streams in which something waits.
+    waiting: Vec<u32>,
+    pub(crate) resends: Resends,
+    pub(crate) replay: Replay,
+    /// Round trip, smoothed.
+    pub(crate) rtt: Option<Duration>,
+    pub(crate) reference: Option<ReferenceTime>,
+    /// When all streams that flow are reported.
+    next_report: Option<Instant>,
+    /// A stream flows of which the client knows no time yet.
+    report_soon: bool,
+    pub(crate) results: Vec<PacketResult>,
+}
+
+impl Egress {
+    /// Nothing is sent before it has keys and streams. `cname` is cut after 64 bytes.
+    pub fn new(options: Options, cname: &str) -> Self {
+        let cname = cname.as_bytes();
+        Self {
+            options,
+            cname: cname[..cname.len().min(report::MAX_CNAME)].into(),
+            clock: WallClock { origin: options.origin, unix: options.unix },
+            opening: None,
+            writer: None,
+            streams: Vec::new(),
+            by_ssrc: HashMap::new(),
+            waiting: Vec::new(),
+            resends: Resends::default(),
+            replay: Replay::default(),
+            rtt: None,
+            reference: None,
+            next_report: None,
+            report_soon: false,
+            results: Vec::new(),
+        }
+    }
+
+    /// The keys of the DTLS session. New keys belong to a new session, with a new `Egress`: a second set is ignored,
+    /// because numbers would begin again under keys that may be the same.
+    pub fn set_keys(&mut self, sealing: Sealing, opening: Opening) {
+        if self.writer.is_none() {
+            self.writer = Some(Writer::new(sealing, self.options.origin));
+            self.opening = Some(opening);
+        }
+    }
+
+    /// Whether packets can be sealed.
+    pub fn has_keys(&self) -> bool {
+        self.writer.is_some()
+    }
+
+    /// A new stream. Its SSRCs must be its own, and nobody else may send under them.
+    pub fn add_stream(&mut self, config: StreamConfig) -> StreamId {
+        let index = self.streams.len() as u32;
+        self.by_ssrc.insert(config.ssrc, Place::Media(index));
+        if let Some(rtx) = config.rtx {
+            self.by_ssrc.insert(rtx, Place::Repetitions);
+        }
+        self.streams.push(Stream::new(config, self.options.origin));
+        StreamId(index)
+    }
+
+    /// What was negotiated for a stream; repeats the MID if it is something else than before.
+    pub fn set_extensions(&mut self, stream: StreamId, ids: Extensions) {
+        if let Some(stream) = self.streams.get_mut(stream.0 as usize) {
+            stream.set_extensions(ids);
+        }
+    }
+
+    /// What is sent in a stream is somebody else's from now on: its clock is told anew with the next packet.
+    pub fn renew(&mut self, stream: StreamId) {
+        if let Some(stream) = self.streams.get_mut(stream.0 as usize) {
+            stream.unknown = true;
+        }
+    }
+
+    /// Takes a packet into the queue; it leaves with a [`poll`](Self::poll). Without keys it is dropped.
+    pub fn write(&mut self, stream: StreamId, packet: &Packet<'_>, now: Instant) {
+        let Some(at) = self.streams.get_mut(stream.0 as usize) else { return };
+        if self.writer.is_none() {
+            return;
+        }
+        let waited = !at.pending.is_empty();
+        at.queue(Entry::new(packet), packet.wall);
+        if !waited && !at.pending.is_empty() {
+            self.waiting.push(stream.0);
+            at.due |= self.options.hold.is_zero();
+            at.deadline = now + if at.config.video { self.options.hold } else { Duration::ZERO };
+        }
+    }
+
+    /// What became of packets, from the datagram taken last.
+    pub fn results(&self) -> &[PacketResult] {
+        &self.results
+    }
+
+    /// Writes everything that is due.
+    pub fn poll(&mut self, now: Instant, sink: &mut impl Sink) {
+        if self.writer.is_none() {
+            return;
+        }
+        // Sound first: it is late sooner. What was lost is late already.
+        self.flush(false, now, sink);
+        self.resend(now, sink);
+        self.flush(true, now, sink);
+        self.fill(now, sink);
+        if self.report_soon || self.next_report.is_some_and(|at| at <= now) {
+            self.report(now, sink);
+        }
+    }
+
+    fn flush(&mut self, video: bool, now: Instant, sink: &mut impl Sink) {
+        let Some(writer) = &mut self.writer else { return };
+        self.waiting.retain(|&index| {
+            let stream = &mut self.streams[index as usize];
+            if stream.config.video != video || !stream.is_due(now) {
+                return true;
+            }
+            writer.flush(stream, self.options.padding, now, sink);
+            // After a silence too: whoever forgot the clock meanwhile would wait for it.
+            stream.unknown |= self.next_report.is_none();
+            self.report_soon |= stream.unknown;
+            self.next_report.get_or_insert(now + report::INTERVAL);
+            false
+        });
+    }
+
+    fn resend(&mut self, now: Instant, sink: &mut impl Sink) {
+        let Some(writer) = &mut self.writer else { return };
+        if self.resends.is_empty() || self.resends.not_before.is_some_and(|at| at > now) {
+            return;
+        }
+        for _ in 0..resend::BURST {
+            let Some((index, seq)) = self.resends.pop() else { break };
+            writer.resend(&mut self.streams[index as usize], seq, now, sink);
+        }
+        self.resends.not_before = (!self.resends.is_empty()).then(|| now + resend::PACE);
+    }
+
+    fn fill(&mut self, now: Instant, sink: &mut impl Sink) {
+        let Some(writer) = &mut self.writer else { return };
+        let Some(probe) = &mut writer.probe else { return };
+        let Some(lacks) = probe.lacks(now) else {
+            writer.probe = None;
+            return;
+        };
+        // The one that was heard of last.
+        let fits = |s: &&mut Stream| s.config.rtx.is_some() && s.rtx_pt.is_some() && s.ids.twcc.is_some();
+        let stream = self.streams.iter_mut().filter(fits).max_by_key(|s| s.last.map(|(_, wall)| wall));
+        match stream {
+            Some(stream) => writer.fill(stream, lacks, now, sink),
+            None => writer.probe = None,
+        }
+    }
+
+    /// Reports streams that flow: all of them when it is time, else those that begin.
+    fn report(&mut self, now: Instant, sink: &mut impl Sink) {
+        let Some(writer) = &mut self.writer else { return };
+        let all = self.next_report.is_some_and(|at| at <= now);
+        let mut reference = self.reference.take();
+        let mut begin = 0;
+        while begin < self.streams.len() {
+            let mut chosen = [0; report::MAX_STREAMS];
+            let mut count = 0;
+            while let (Some(stream), Some(place)) = (self.streams.get_mut(begin), chosen.get_mut(count)) {
+                if stream.unreported && (all || stream.unknown) {
+                    (stream.unreported, stream.unknown) = (!all, false);
+                    *place = begin;
+                    count += 1;
+                }
+                begin += 1;
+            }
+            let chosen = chosen[..count].iter().map(|index| &self.streams[*index]);
+            writer.report(chosen, &self.cname, reference.take(), &self.clock, now, sink);
+        }
+        self.report_soon = false;
+        if all {
+            // It goes on until nothing was sent for so long that nothing is left to repeat.
+            let kept = self.streams.iter_mut().fold(false, |kept, s| writer.expire(&mut s.ring, now) | kept);
+            let flows = kept || !self.waiting.is_empty();
+            self.next_report = flows.then(|| now + report::INTERVAL);
+        }
+    }
+
+    /// When [`poll`](Self::poll) has something to do though nothing is written; may lie in the past.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        let held = self.waiting.iter().map(|i| self.streams[*i as usize].deadline).min();
+        let resends = if self.resends.is_empty() { None } else { self.resends.not_before };
+        let probe = self.writer.as_ref().and_then(|w| w.probe.as_ref()).and_then(Probe::next);
+        [held, resends, probe, self.next_report].into_iter().flatten().min()
+    }
+
+    /// Whether [`poll`](Self::poll) has something to do at once.
+    pub fn has_waiting(&self) -> bool {
+        let resends = !self.resends.is_empty() && self.resends.not_before.is_none();
+        let probe = self.writer.as_ref().and_then(|w| w.probe.as_ref()).is_some_and(|p| p.next().is_none());
+        resends || probe || self.waiting.iter().any(|i| self.streams[*i as usize].due)
+    }
+
+    /// Fills up what is sent to `bitrate` until `bytes` were sent in all, with repetitions and padding. What is sent
+    /// meanwhile carries `cluster` in its [`PacketResult`]. Takes the place of a probe that still runs; nothing happens
+    /// where no stream has transport-wide numbers and an SSRC for repetitions.
+    pub fn probe(&mut self, cluster: u32, bitrate: u64, bytes: usize) {
+        if let Some(writer) = &mut self.writer {
+            writer.probe = Some(Probe::new(cluster, bitrate, bytes));
+        }
+    }
+
+    /// Counts of a stream.
+    pub fn stats(&self, stream: StreamId) -> SendStats {
+        self.streams.get(stream.0 as usize).map(|s| s.stats).unwrap_or_default()
+    }
+
+    /// Bytes of datagrams that had transport-wide numbers.
+    pub fn bytes_numbered(&self) -> u64 {
+        self.writer.as_ref().map_or(0, |w| w.numbered)
+    }
+
+    /// Bytes of datagrams in all, without UDP and IP.
+    pub fn bytes_sent(&self) -> u64 {
+        self.writer.as_ref().map_or(0, |w| w.bytes)
+    }
+}

@@ -1,0 +1,343 @@
+//! Pictures follow the network: what a client gets of what it wishes for.
+//!
+//! What its network carries is estimated from its feedback, shared out among the pictures that it wishes for, and granted
+//! to each subscription: a layer, or nothing for now. Sound has no part in this: it is never shed, and as it carries no
+//! transport-wide numbers, the estimate is of what is left beside it.
+//!
+//! Nothing is shed where nothing is known: for clients that give no feedback, and for participants that are not to be
+//! adapted to (recorders, relays). Until the first feedback a client gets no more than a usual network carries, and until
+//! it was too much once, something of everything.
+
+use std::time::{Duration, Instant};
+
+use rtcloud_bandwidth::{Allocator, Class, Estimator, Limits, PacketResult, Probe, Shared, Want};
+
+use crate::command::{Kind, Stream};
+use crate::event::Event;
+use crate::rates::Rates;
+use crate::room::Room;
+use crate::sublayer::Aim;
+
+/// What a network is taken to carry before anything was heard.
+const START: u64 = 1_000_000;
+/// What is left of the estimate for repetitions.
+const MARGIN: f64 = 0.95;
+/// The loss up to which that and what granted layers leave suffice; of more, repetitions take their share.
+const REPAIRED: f64 = 0.1;
+/// More than what is wished for has to be found, for a layer is only taken where it fits well.
+const FOUND: f64 = 1.25;
+/// Who gave no feedback in so long gives none.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// A client's own estimate is old after this.
+const REMB_LASTS: Duration = Duration::from_secs(10);
+/// More than any network carries.
+const UNBOUNDED: u64 = 1 << 40;
+
+/// What a subscription gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Grant {
+    /// What it wishes for; it was not asked about yet.
+    #[default]
+    Unasked,
+    /// What it wishes for.
+    Everything,
+    /// A source, and layers in size of it, or less.
+    Layer { source: usize, spatial: u8 },
+    /// The network does not carry it.
+    Nothing,
+}
+
+impl Grant {
+    /// Layers in size that may be sent.
+    pub(crate) fn spatial(self) -> u8 {
+        match self {
+            Self::Layer { spatial, .. } => spatial,
+            _ => Aim::ALL.spatial,
+        }
+    }
+}
+
+/// A layer that could be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Choice {
+    pub(crate) source: usize,
+    pub(crate) spatial: u8,
+    pub(crate) bitrate: u64,
+}
+
+/// What is known of one transport's network.
+#[derive(Debug, Default)]
+pub(crate) struct Adaptation {
+    /// Whether anything is ever shed.
+    enabled: bool,
+    estimator: Option<Box<Estimator>>,
+    allocator: Allocator,
+    /// There was feedback on packets.
+    heard: bool,
+    /// The estimate was lowered once: it is a bound that was met, and not only what was tried so far.
+    met: bool,
+    /// Bytes sent with transport-wide numbers, and in all.
+    numbered: u64,
+    bytes: u64,
+    began: Option<Instant>,
+    sent: Rates,
+    remb: Option<(u64, Instant)>,
+    shared: Shared,
+}
+
+impl Adaptation {
+    pub(crate) fn new(enabled: bool) -> Self {
+        Self { enabled, ..Self::default() }
+    }
+
+    /// Something left: bytes with transport-wide numbers so far, and bytes in all.
+    pub(crate) fn handle_sent(&mut self, numbered: u64, bytes: u64, now: Instant) {
+        if !self.enabled {
+            return;
+        }
+        let all = bytes.saturating_sub(std::mem::replace(&mut self.bytes, bytes));
+        if all > 0 {
+            self.sent.count(0, all as usize, now);
+        }
+        let new = numbered.saturating_sub(std::mem::replace(&mut self.numbered, numbered));
+        if new == 0 {
+            return;
+        }
+        self.began.get_or_insert(now);
+        // What goes out anyway is no surprise.
+        let start = START.max((self.shared.granted as f64 * FOUND) as u64);
+        let limits = Limits { start, ..Limits::default() };
+        let estimator = self.estimator.get_or_insert_with(|| Box::new(Estimator::new(limits, now)));
+        estimator.handle_sent(new as usize, now);
+    }
+
+    /// The client told what became of packets.
+    pub(crate) fn handle_results(&mut self, results: &[PacketResult], now: Instant) {
+        if let Some(estimator) = &mut self.estimator {
+            self.heard |= !results.is_empty();
+            let before = estimator.bitrate();
+            estimator.handle_feedback(results, now);
+            self.met |= estimator.bitrate() < before;
+        }
+    }
+
+    /// The client told its own estimate.
+    pub(crate) fn handle_remb(&mut self, bitrate: u64, now: Instant) {
+        self.remb = Some((bitrate, now));
+    }
+
+    /// A round trip was measured.
+    pub(crate) fn handle_rtt(&mut self, rtt: Duration) {
+        if let Some(estimator) = &mut self.estimator {
+            estimator.handle_rtt(rtt);
+        }
+    }
+
+    /// What there is for pictures; none where nothing is known. `numbered` is whether packets have transport-wide
+    /// numbers, `least` what the smallest layers take.
+    fn budget(&mut self, numbered: bool, least: u64, now: Instant) -> Option<u64> {
+        if !self.enabled {
+            return None;
+        }
+        if let Some(estimator) = self.estimator.as_mut().filter(|_| self.heard) {
+            let before = estimator.bitrate();
+            estimator.handle_timeout(now);
+            self.met |= estimator.bitrate() < before;
+            let repeats = (estimator.own_loss() - REPAIRED).max(0.0);
+            let estimate = (estimator.bitrate() as f64 * MARGIN * (1.0 - repeats)) as u64;
+            // Of a network that has carried everything so far nobody knows that it does not carry something of the next.
+            return Some(if self.met { estimate } else { estimate.max((least as f64 * FOUND) as u64) });
+        }
+        if let Some((remb, at)) = self.remb
+            && now.saturating_duration_since(at) < REMB_LASTS
+        {
+            // It is made of what arrives, and more than that says nothing of how much more there could be.
+            let sent = self.sent.bitrate(0, now).unwrap_or(0);
+            return Some(if remb > sent { UNBOUNDED } else { (remb as f64 * MARGIN) as u64 });
+        }
+        let early = self.began.is_none_or(|began| now.saturating_duration_since(began) < PATIENCE);
+        (numbered && early).then(|| START.max((least as f64 * FOUND) as u64))
+    }
+
+    /// What its connection is believed to take, in bits per second, if anything is known.
+    pub(crate) fn estimate(&self) -> Option<u64> {
+        let estimator = self.estimator.as_ref().filter(|_| self.heard);
+        estimator.map(|e| e.bitrate()).or_else(|| self.remb.map(|(remb, _)| remb))
+    }
+
+    /// What to send to learn whether more would get through.
+    pub(crate) fn probe(&mut self, now: Instant) -> Option<Probe> {
+        let estimator = self.estimator.as_mut().filter(|_| self.heard)?;
+        // Also when everything is granted: it may turn out to take more than was announced.
+        let wanted = (self.shared.wished as f64 * FOUND / (1.0 - estimator.own_loss())) as u64;
+        if estimator.bitrate() >= wanted { None } else { estimator.probe(wanted, now) }
+    }
+}
+
+/// What one subscription could get.
+struct Wish {
+    subscription: usize,
+    class: Class,
+    choices: Vec<Choice>,
+    current: Option<usize>,
+}
+
+impl Room {
+    /// Grants layers in all transports, and looks for room where more is wished for.
+    pub(crate) fn adapt_all(&mut self, now: Instant) {
+        for slot in 0..self.timers.len() {
+            if self.transports.get(slot).is_some_and(|t| t.is_connected()) {
+                self.adapt(slot, now);
+                self.probe(slot, now);
+            }
+        }
+    }
+
+    /// Sends a probe if it is time for one.
+    pub(crate) fn probe(&mut self, slot: usize, now: Instant) {
+        let transport = &mut self.transports[slot];
+        let Some(probe) = transport.adaptation.probe(now) else { return };
+        transport.egress.probe(probe.cluster, probe.bitrate, probe.bytes);
+        self.mark_queued(slot);
+    }
+
+    /// Shares out what a transport's network carries.
+    pub(crate) fn adapt(&mut self, slot: usize, now: Instant) {
+        let transport = &self.transports[slot];
+        if !transport.is_connected() {
+            return;
+        }
+        let mut wishes = Vec::new();
+        for &index in &self.participants[transport.participant].subscriptions {
+            let subscription = &mut self.subscriptions[index];
+            let track = &self.tracks[subscription.track];
+            if track.kind != Kind::Video || subscription.place.is_none_or(|(to, _)| to != slot) {
+                continue;
+            }
+            let choices = if subscription.flows() && track.flows() && !subscription.refused {
+                track.choices((subscription.width, subscription.height), subscription.fps, now)
+            } else {
+                Vec::new()
+            };
+            if choices.is_empty() {
+                subscription.grant = Grant::Unasked;
+                continue;
+            }
+            let class = match track.stream {
+                Stream::Aux => Class::Screen,
+                _ if self.speakers.is_active(&self.participants[track.participant].id) => Class::Speaker,
+                _ => Class::Other,
+            };
+            let last = choices.len() - 1;
+            let current = match subscription.grant {
+                Grant::Layer { source, spatial } => {
+                    let same = |c: &Choice| c.source == source && c.spatial == spatial;
+                    Some(choices.iter().position(same).unwrap_or(last))
+                }
+                Grant::Everything => Some(last),
+                Grant::Unasked => choices.iter().position(|c| Some(c.source) == subscription.current),
+                Grant::Nothing => None,
+            };
+            wishes.push(Wish { subscription: index, class, choices, current });
+        }
+        let numbered = (0..transport.sections.len()).any(|section| transport.is_numbered(section));
+        let least = wishes.iter().map(|wish| wish.choices[0].bitrate).sum();
+        let rates: Vec<Vec<u64>> =
+            wishes.iter().map(|wish| wish.choices.iter().map(|c| c.bitrate).collect()).collect();
+        let wants: Vec<Want<'_>> = wishes
+            .iter()
+            .zip(&rates)
+            .map(|(wish, layers)| Want {
+                key: wish.subscription,
+                class: wish.class,
+                layers,
+                current: wish.current,
+            })
+            .collect();
+        let adaptation = &mut self.transports[slot].adaptation;
+        let budget = adaptation.budget(numbered, least, now);
+        let mut grants = Vec::with_capacity(wants.len());
+        adaptation.shared = adaptation.allocator.allocate(budget, &wants, now, &mut grants);
+        for (wish, grant) in wishes.iter().zip(grants) {
+            self.subscriptions[wish.subscription].grant = match grant {
+                _ if budget.is_none() => Grant::Everything,
+                Some(layer) => {
+                    let Choice { source, spatial, .. } = wish.choices[layer];
+                    Grant::Layer { source, spatial }
+                }
+                None => Grant::Nothing,
+            };
+            self.tell_shed(wish.subscription);
+        }
+    }
+
+    /// Says so when the network begins or ceases to carry nothing of a track.
+    fn tell_shed(&mut self, index: usize) {
+        let subscription = &mut self.subscriptions[index];
+        let shed = subscription.grant == Grant::Nothing;
+        if std::mem::replace(&mut subscription.shed, shed) != shed {
+            let track = &self.tracks[subscription.track];
+            self.events.push(Event::SubscriptionShed {
+                participant: self.participants[subscription.participant].id.clone(),
+                publisher: self.participants[track.participant].id.clone(),
+                track: track.id.clone(),
+                shed,
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn result(number: u64, at: Instant) -> PacketResult {
+        PacketResult { number, sent_at: at, size: 1200, arrival: Some(Duration::from_secs(9)), probe: None }
+    }
+
+    #[test]
+    fn a_usual_network_is_assumed_until_something_is_heard() {
+        let (mut adaptation, now) = (Adaptation::new(true), Instant::now());
+        assert_eq!(adaptation.budget(true, 200_000, now), Some(START));
+        assert_eq!(adaptation.budget(true, 2_000_000, now), Some(2_500_000), "something of everything");
+        adaptation.handle_sent(1200, 1200, now);
+        adaptation.handle_results(&[result(1, now)], now);
+        assert_eq!(adaptation.budget(true, 200_000, now), Some(950_000));
+        assert_eq!(adaptation.budget(true, 2_000_000, now), Some(2_500_000), "nothing was too much yet");
+        adaptation.met = true;
+        assert_eq!(adaptation.budget(true, 2_000_000, now), Some(950_000));
+    }
+
+    #[test]
+    fn who_gives_no_feedback_gets_everything() {
+        let (mut adaptation, now) = (Adaptation::new(true), Instant::now());
+        assert_eq!(adaptation.budget(false, 0, now), None);
+        adaptation.handle_sent(1200, 1200, now);
+        assert!(adaptation.budget(true, 0, now + PATIENCE / 2).is_some());
+        assert_eq!(adaptation.budget(true, 0, now + PATIENCE), None);
+        assert_eq!(adaptation.probe(now + PATIENCE), None);
+    }
+
+    #[test]
+    fn who_is_not_adapted_to_gets_everything_whatever_it_says() {
+        let (mut adaptation, now) = (Adaptation::new(false), Instant::now());
+        adaptation.handle_sent(1200, 1200, now);
+        adaptation.handle_results(&[result(1, now)], now);
+        adaptation.handle_remb(1, now);
+        assert_eq!(adaptation.budget(true, 0, now), None);
+    }
+
+    #[test]
+    fn a_clients_own_estimate_bounds_what_is_more_than_it() {
+        let (mut adaptation, mut now) = (Adaptation::new(true), Instant::now());
+        for n in 1..300 {
+            now += Duration::from_millis(10);
+            adaptation.handle_sent(0, n * 1200, now);
+        }
+        adaptation.handle_remb(500_000, now);
+        assert_eq!(adaptation.budget(false, 0, now), Some(475_000));
+        adaptation.handle_remb(1_500_000, now);
+        assert_eq!(adaptation.budget(false, 0, now), Some(UNBOUNDED));
+        assert_eq!(adaptation.budget(false, 0, now + REMB_LASTS), None);
+    }
+}
