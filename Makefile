@@ -8,12 +8,15 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= python3
 BIN := .venv/bin
 STAMPS := .stamps
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 JAVA_CLASSES := target/interop-java
 LISTEN ?= 127.0.0.1:7880
 MEDIA_PORT ?= 7882
 RTMP_LISTEN ?= 127.0.0.1:1935
 DATA ?= data
 ARGS ?=
+# Of the native module: `release` for who runs it; `quick` takes a third of the time, of which tests need the rest anyway.
+PROFILE ?= release
 # Most tests wait, for media or a deadline. Each module stays in one process; tests/conftest.py has the order.
 SIDE_BY_SIDE ?= --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
@@ -28,7 +31,8 @@ WEB_SOURCES := $(shell find web tests/page -type f -not -path '*/node_modules/*'
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
-setup: $(STAMPS)/debian $(STAMPS)/native $(STAMPS)/web $(STAMPS)/java ## build everything; the command is then .venv/bin/rtcloud
+setup: $(STAMPS)/debian ## build everything; the command is then .venv/bin/rtcloud
+	+@$(MAKE) --jobs 3 $(addprefix $(STAMPS)/,native web java)
 
 run: $(STAMPS)/debian-run $(STAMPS)/native $(STAMPS)/web ## start everything on one machine, with the demo page (LISTEN=, MEDIA_PORT=, RTMP_LISTEN=, DATA=)
 	@exec $(BIN)/python tools/run.py --data $(DATA) --listen $(LISTEN) --media-port $(MEDIA_PORT) --rtmp-listen "$(RTMP_LISTEN)"
@@ -60,6 +64,8 @@ check: setup ## formatting, lints, types, import rules, generated files; changes
 	npm run --silent check
 
 ci: export FUZZ_SECONDS ?= 5
+ci: export PROFILE = quick
+ci: export CARGO_INCREMENTAL = 0
 ci: test check ## what .ci/run runs
 
 fix: $(STAMPS)/python $(STAMPS)/node ## format and mend what tools can mend
@@ -101,7 +107,10 @@ $(STAMPS)/debian-run: tools/debian.sh $(STAMPS)/versions # what the tests alone 
 $(STAMPS)/python: requirements.lock $(STAMPS)/versions
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
 	@echo "installing Python packages"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
+	@sed -n '/^uv==/,/[^\\]$$/p' $< >$(STAMPS)/uv.lock
+	@$(PIP_INSTALL) --require-hashes --no-deps -r $(STAMPS)/uv.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes --no-deps -r $< || \
+	  $(PIP_INSTALL) --require-hashes --no-deps -r $< # slower, but it knows of mirrors that only pip was told of
 	@touch $@
 
 $(STAMPS)/node: package-lock.json package.json $(STAMPS)/versions
@@ -111,8 +120,8 @@ $(STAMPS)/node: package-lock.json package.json $(STAMPS)/versions
 
 $(STAMPS)/native: $(RUST_SOURCES) Cargo.toml Cargo.lock pyproject.toml $(STAMPS)/python
 	@echo "building the native module (some minutes the first time)"
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
-	  --no-build-isolation --config-settings build-args="--locked" --editable .
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(PIP_INSTALL) --no-deps --no-build-isolation \
+	  --config-settings build-args="--locked --profile $(PROFILE)" --editable .
 	@touch $@
 
 $(STAMPS)/web: $(WEB_SOURCES) $(STAMPS)/node

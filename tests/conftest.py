@@ -11,6 +11,7 @@ import pytest
 from tests.kit.receiver import Receiver
 from tests.kit.repeating import Repeating
 from tests.kit.server import Server
+from tests.kit.slow_tests import SlowTests
 from tests.kit.turns import Turns
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ def pytest_configure(config: pytest.Config) -> None:
     turns = None
     if hasattr(config, "workerinput"):  # one of several processes, by pytest-xdist
         turns = config.stash[_TURNS] = Turns()
+    else:
+        config.pluginmanager.register(SlowTests(), "slow-tests")
     config.pluginmanager.register(Repeating(turns), "repeating")
 
 

@@ -57,9 +57,14 @@ async def test_a_browser_watches_whoever_publishes(page: WhipPage, shared_server
 async def test_a_decoder_goes_on_whoever_publishes_in_whatever_codec(page: WhipPage) -> None:
     assert (await page.play("turns", "viewer"))["status"] == 201
     seen: list[dict[str, float]] = []
+
+    async def is_heard() -> bool:
+        return any(one["kind"] == "audio" for one in await page.stats("viewer", "inbound-rtp"))
+
     for turn, (color, codec) in enumerate([(RED, "h264"), (BLUE, "vp8"), (RED, "vp8"), (BLUE, "h264")]):
         assert (await page.publish("turns", f"turn-{turn}", color, codec=codec))["status"] == 201
         await page.shows("viewer", color)
+        await eventually(is_heard, "the first sound arrives")
         streams = await page.stats("viewer", "inbound-rtp")
         seen.append({f"{one['kind']} {key}": one[key] for one in streams for key in ("ssrc", "packetsLost")})
         assert await page.stop(f"turn-{turn}") == 200
