@@ -3,6 +3,8 @@
 import json
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentCloudSDKException
@@ -21,18 +23,36 @@ pytestmark = [
 ]
 
 ROOM = 5401
-PEOPLE = {f"person{number}": Act(number, width=1280, height=720, fps=30, bitrate=1_200_000) for number in range(4)}
-MIX = video(GRID, width=1280, height=720, fps=30)
-#: As much as three such mixes are reckoned to take.
-CORES = 1.5
 MEASURE_S = 6.0
 
 
-@pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    environment = {"RTCLOUD_MIXING_CORES": str(CORES)}
-    with open_house(tmp_path_factory.mktemp("admission"), environment=environment) as opened:
-        opened.stage.enter_all(ROOM, PEOPLE)
+@dataclass(frozen=True)
+class Scene:
+    """Pictures of people and of the mixes of them; ``cores`` is as much as three such mixes are reckoned to take."""
+
+    width: int
+    height: int
+    cores: float
+
+    def people(self) -> dict[str, Act]:
+        bitrate = 1_200_000 * self.height // 720
+        return {
+            f"person{number}": Act(number, width=self.width, height=self.height, fps=30, bitrate=bitrate)
+            for number in range(4)
+        }
+
+
+#: What leaves room on every machine, and what fills two cores of the one that loads are reckoned for.
+SCENES = [
+    pytest.param(Scene(640, 360, 0.5), id="640x360"),
+    pytest.param(Scene(1280, 720, 1.5), id="1280x720", marks=pytest.mark.long),
+]
+
+
+@pytest.fixture
+def house(tmp_path: Path, scene: Scene) -> Iterator[House]:
+    with open_house(tmp_path, environment={"RTCLOUD_MIXING_CORES": str(scene.cores)}) as opened:
+        opened.stage.enter_all(ROOM, scene.people())
         yield opened
 
 
@@ -43,18 +63,20 @@ def listed(house: House) -> list[dict[str, object]]:
     return list(found["tasks"] if isinstance(found, dict) else found)
 
 
-def start(house: House, name: str) -> str:
+def start(house: House, scene: Scene, name: str) -> str:
     """The code of the refusal, or nothing."""
+    mix = video(GRID, width=scene.width, height=scene.height, fps=30)
     try:
-        house.cloud.start_relay(ROOM, house.cdn.url(name), robot=name, VideoParams=MIX)
+        house.cloud.start_relay(ROOM, house.cdn.url(name), robot=name, VideoParams=mix)
     except TencentCloudSDKException as error:
         return str(error.code)
     return ""
 
 
-def test_mixes_are_taken_until_the_machine_is_full_and_keep_their_rate(house: House) -> None:
+@pytest.mark.parametrize("scene", SCENES)
+def test_mixes_are_taken_until_the_machine_is_full_and_keep_their_rate(house: House, scene: Scene) -> None:
     names: list[str] = []
-    while not (code := start(house, f"mix{len(names)}")) and len(names) < 10:
+    while not (code := start(house, scene, f"mix{len(names)}")) and len(names) < 10:
         names.append(f"mix{len(names)}")
     assert code == "FailedOperation.RestrictedConcurrency"
     assert len(names) == 3
@@ -74,4 +96,4 @@ def test_mixes_are_taken_until_the_machine_is_full_and_keep_their_rate(house: Ho
     first = str(listed(house)[0]["task_id"])
     house.cloud.stop_relay(first)
     assert house.receiver.wait_for(401, lambda each: each.info["TaskId"] == first and each.payload["Status"] == 0)
-    assert start(house, "again") == ""
+    assert start(house, scene, "again") == ""
