@@ -26,9 +26,10 @@ class Typed:
     def __init__(self, command: str | list[str], folder: Path) -> None:
         path = f"{COMMAND.parent}:{os.environ['PATH']}"
         self._said = folder / "said"
+        typed = ["bash", "-eu", "-c", command] if isinstance(command, str) else command
         with self._said.open("wb") as said:
             self._process = subprocess.Popen(
-                ["bash", "-eu", "-c", command] if isinstance(command, str) else command,
+                ["env", "--default-signal=INT", *typed],  # a shell that runs tests in the background ignores it
                 cwd=folder,
                 env={**os.environ, "PATH": path},
                 stdin=subprocess.DEVNULL,
