@@ -16,7 +16,7 @@ RTMP_LISTEN ?= 127.0.0.1:1935
 DATA ?= data
 ARGS ?=
 # Of the native module: `release` for who runs it; `quick` takes a third of the time, of which tests need the rest anyway.
-PROFILE ?= release
+NATIVE_PROFILE ?= release
 # Most tests wait, for media or a deadline. Each module stays in one process; tests/conftest.py has the order.
 SIDE_BY_SIDE ?= --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
@@ -64,7 +64,7 @@ check: setup ## formatting, lints, types, import rules, generated files; changes
 	npm run --silent check
 
 ci: export FUZZ_SECONDS ?= 5
-ci: export PROFILE = quick
+ci: export NATIVE_PROFILE = quick
 ci: export CARGO_INCREMENTAL = 0
 ci: test check ## what .ci/run runs
 
@@ -121,7 +121,7 @@ $(STAMPS)/node: package-lock.json package.json $(STAMPS)/versions
 $(STAMPS)/native: $(RUST_SOURCES) Cargo.toml Cargo.lock pyproject.toml $(STAMPS)/python
 	@echo "building the native module (some minutes the first time)"
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(PIP_INSTALL) --no-deps --no-build-isolation \
-	  --config-settings build-args="--locked --profile $(PROFILE)" --editable .
+	  --config-settings build-args="--locked --profile $(NATIVE_PROFILE)" --editable .
 	@touch $@
 
 $(STAMPS)/web: $(WEB_SOURCES) $(STAMPS)/node

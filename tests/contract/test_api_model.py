@@ -42,12 +42,12 @@ def users(key: str) -> list[str]:
 
 
 def objects_of(action: str) -> set[str]:
-    todo, found = list(MODEL.actions[action].input.values()), set[str]()
-    while todo:
-        name = todo.pop().of or ""
+    waiting, found = list(MODEL.actions[action].input.values()), set[str]()
+    while waiting:
+        name = waiting.pop().of or ""
         if name in MODEL.objects and name not in found:
             found.add(name)
-            todo += MODEL.objects[name].values()
+            waiting += MODEL.objects[name].values()
     return found
 
 

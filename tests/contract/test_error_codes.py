@@ -79,12 +79,12 @@ def definitions(tree: ast.Module) -> dict[str, ast.stmt]:
 
 
 def reached_by_tests(found: dict[str, ast.stmt]) -> set[str]:
-    todo, reached = [name for name in found if name.startswith("test_")], set[str]()
-    while todo:
-        name = todo.pop()
+    waiting, reached = [name for name in found if name.startswith("test_")], set[str]()
+    while waiting:
+        name = waiting.pop()
         if name in found and name not in reached:
             reached.add(name)
-            todo += names(found[name])
+            waiting += names(found[name])
     return reached
 
 

@@ -105,13 +105,13 @@ def rule_of(owner: str, member: dict[str, Any]) -> dict[str, Any]:
 
 def reachable() -> list[str]:
     """The objects that occur in an input, at any depth."""
-    todo = [member for action in spec()["actions"].values() for member in action["input"]]
+    waiting = [member for action in spec()["actions"].values() for member in action["input"]]
     found: dict[str, None] = {}
-    while todo:
-        name = todo.pop().get("of")
+    while waiting:
+        name = waiting.pop().get("of")
         if name in spec()["objects"] and name not in found:
             found[name] = None
-            todo += spec()["objects"][name]
+            waiting += spec()["objects"][name]
     return sorted(found)
 
 
