@@ -1,7 +1,9 @@
-"""The one place that starts asyncio tasks: each has a name, a kept reference, and its failure is logged."""
+"""What asyncio leaves to its users: tasks have a name, a kept reference, and their failure is logged; a peer that
+sends all the time does not keep the loop to itself."""
 
 import asyncio
 import logging
+import socket
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -17,6 +19,14 @@ def spawn(coroutine: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
     _running.add(task)
     task.add_done_callback(_finished)
     return task
+
+
+async def receive(connection: socket.socket, most: int) -> bytes:
+    """``sock_recv`` that lets the others have their turn, and a timeout its moment: the loop's own returns at once
+    while there is something to read, so that who sends faster than we read would hold the loop for good.
+    """
+    await asyncio.sleep(0)
+    return await asyncio.get_running_loop().sock_recv(connection, most)
 
 
 def _finished(task: asyncio.Task[Any]) -> None:

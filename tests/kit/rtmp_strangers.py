@@ -27,6 +27,7 @@ class Stranger:
     async def say(self, data: bytes) -> None:
         self.writer.write(data)
         await self.writer.drain()
+        await asyncio.sleep(0)  # ``drain`` returns at once while the server reads, and the others want their turn
 
     async def command(self, *values: object) -> None:
         await self.message(chunks.COMMAND, encode(*values))  # type: ignore[arg-type]
@@ -164,5 +165,6 @@ async def push_nonsense(url: str, *, well_formed: bool, seed: int = 1) -> None:
                     await pusher.send([(kind, chance.randrange(1 << 32), chance.randbytes(chance.randrange(300)))])
                 else:
                     await pusher.say(chance.randbytes(1000))
+                await asyncio.sleep(0)
     finally:
         await pusher.close()

@@ -22,7 +22,7 @@ from typing import Any
 
 import msgspec
 
-from rtcloud.aio import spawn
+from rtcloud.aio import receive, spawn
 from rtcloud.ingest.clock import LiveClock
 from rtcloud.ingest.flv import FlvReader
 from rtcloud.ingest.handling import line
@@ -243,7 +243,7 @@ class Push:
                     await self._loop.sock_sendall(self._connection, server.take_output())
                     self._connection.shutdown(socket.SHUT_WR)
                 # who took its stream back hangs up first: GStreamer calls it an error when we do
-                while await self._loop.sock_recv(self._connection, READ):
+                while await receive(self._connection, READ):
                     pass
 
     # The room -------------------------------------------------------------------------------------------------------

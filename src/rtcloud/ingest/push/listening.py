@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from rtcloud.aio import spawn
+from rtcloud.aio import receive, spawn
 from rtcloud.ingest.push.admitting import APP, BAD_APP, REJECTED, WHYS, PushRefusedError, Why, Wish, read_wish
 from rtcloud.ingest.push.crowd import Bounds, Crowd
 from rtcloud.ingest.push.handing import PATIENCE, Desk, Received
@@ -260,7 +260,7 @@ class _Plain:
         self._connection = connection
 
     async def receive(self) -> bytes:
-        return await asyncio.get_running_loop().sock_recv(self._connection, READ)
+        return await receive(self._connection, READ)
 
     async def send(self, data: bytes) -> None:
         await asyncio.get_running_loop().sock_sendall(self._connection, data)
@@ -318,7 +318,7 @@ async def _pump(wire: _Wire, kept: socket.socket) -> None:
 
     async def outwards() -> None:
         with contextlib.suppress(OSError):
-            while data := await loop.sock_recv(kept, PUMPED):
+            while data := await receive(kept, PUMPED):
                 await wire.send(data)
 
     with kept:
