@@ -7,17 +7,19 @@
 //! Going down is done at once, for what does not fit is lost. Going up is done with some room to spare and not soon
 //! after going down; a stream that had to come down again soon after it went up waits long, and twice as long each time
 //! (half as long after each time that it could stay), so that layers do not flap on a link that carries the smaller one
-//! and not quite the larger.
+//! and not quite the larger. Where estimates jump, all of this takes its time.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 /// What a layer must leave free of the budget to be gone up to.
 const HEADROOM: f64 = 1.15;
-/// With so much more than there was when a stream went down, what was in vain is so no longer.
+/// With so much more than there was when a stream went down, or up in vain, what was in vain is so no longer.
 const PLENTY: u64 = 2;
 /// After going down, how long a stream stays there at least.
 const REST: Duration = Duration::from_secs(2);
+/// The same after going up in vain, and where estimates jump: more than ten seconds, with what a switch takes to be seen.
+const LONG_REST: Duration = Duration::from_secs(15);
 const MAX_REST: Duration = Duration::from_secs(60);
 /// Who had to come down sooner than this after going up went up in vain.
 const TRIAL: Duration = Duration::from_secs(10);
@@ -46,6 +48,17 @@ pub struct Want<'a> {
     pub current: Option<usize>,
 }
 
+/// What there is to share out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// Bits per second.
+    pub bitrate: u64,
+    /// It jumps from one second to the next, as that of a network does which loses much.
+    pub rough: bool,
+}
+
+const UNKNOWN: Budget = Budget { bitrate: u64::MAX, rough: false };
+
 /// What came of an allocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Shared {
@@ -57,10 +70,13 @@ pub struct Shared {
 
 #[derive(Debug)]
 struct Memory {
-    raised_at: Option<Instant>,
+    /// When, and what there was to share then.
+    raised_at: Option<(Instant, u64)>,
     lowered_at: Option<Instant>,
     /// What there was to share then.
     lowered_by: u64,
+    /// The most there was when it went up in vain, since it last could stay.
+    failed_with: u64,
     rest: Duration,
     round: u64,
 }
@@ -83,7 +99,7 @@ impl Allocator {
     /// none nothing is known of the network, and everybody gets what is wished for.
     pub fn allocate(
         &mut self,
-        budget: Option<u64>,
+        budget: Option<Budget>,
         wants: &[Want<'_>],
         now: Instant,
         grants: &mut Vec<Option<usize>>,
@@ -96,7 +112,7 @@ impl Allocator {
             None => grants.extend(wants.iter().map(|w| w.layers.len().checked_sub(1))),
         }
         for (want, grant) in wants.iter().zip(grants.iter()) {
-            self.remember(want, *grant, budget.unwrap_or(u64::MAX), now);
+            self.remember(want, *grant, budget.unwrap_or(UNKNOWN), now);
         }
         let round = self.round;
         self.memories.retain(|_, memory| memory.round == round);
@@ -104,7 +120,7 @@ impl Allocator {
         Shared { granted: wants.iter().zip(grants.iter()).map(cost).sum(), wished }
     }
 
-    fn share(&mut self, budget: u64, wants: &[Want<'_>], now: Instant, grants: &mut Vec<Option<usize>>) {
+    fn share(&mut self, budget: Budget, wants: &[Want<'_>], now: Instant, grants: &mut Vec<Option<usize>>) {
         grants.resize(wants.len(), None);
         let mut order = std::mem::take(&mut self.order);
         order.clear();
@@ -112,7 +128,7 @@ impl Allocator {
         // Stable: within a class those come first that were asked for first.
         order.sort_by_key(|index| wants[*index].class);
 
-        let mut left = budget;
+        let mut left = budget.bitrate;
         for &index in &order {
             self.raise(&wants[index], &mut grants[index], (budget, &mut left), now);
         }
@@ -133,7 +149,7 @@ impl Allocator {
         &self,
         want: &Want<'_>,
         grant: &mut Option<usize>,
-        (budget, left): (u64, &mut u64),
+        (budget, left): (Budget, &mut u64),
         now: Instant,
     ) -> bool {
         let next = grant.map_or(0, |layer| layer + 1);
@@ -154,36 +170,42 @@ impl Allocator {
         true
     }
 
-    fn rests(&self, key: usize, longest: Duration, budget: u64, now: Instant) -> bool {
+    fn rests(&self, key: usize, longest: Duration, budget: Budget, now: Instant) -> bool {
         self.memories.get(&key).is_some_and(|memory| {
-            let plenty = budget / PLENTY >= memory.lowered_by;
-            let rest = if plenty { REST } else { memory.rest.min(longest) };
+            let plenty = budget.bitrate / PLENTY >= memory.lowered_by.max(memory.failed_with);
+            let shortest = if budget.rough { LONG_REST } else { REST };
+            let rest = if plenty { shortest } else { memory.rest.max(shortest) }.min(longest);
             memory.lowered_at.is_some_and(|at| now.saturating_duration_since(at) < rest)
         })
     }
 
-    fn remember(&mut self, want: &Want<'_>, grant: Option<usize>, budget: u64, now: Instant) {
+    fn remember(&mut self, want: &Want<'_>, grant: Option<usize>, budget: Budget, now: Instant) {
         let memory = self.memories.entry(want.key).or_insert(Memory {
             raised_at: None,
             lowered_at: None,
             lowered_by: 0,
+            failed_with: 0,
             rest: REST,
             round: 0,
         });
         memory.round = self.round;
+        let is_trial = |at: Instant| now.saturating_duration_since(at) < TRIAL;
         // A smaller wish is no lack of room.
         let current = want.current.map(|current| current.min(want.layers.len().saturating_sub(1)));
         if grant < current {
-            let in_vain = memory.raised_at.is_some_and(|at| now.saturating_duration_since(at) < TRIAL);
-            if in_vain {
-                memory.rest = (memory.rest * 2).clamp(TRIAL, MAX_REST);
+            (memory.lowered_at, memory.lowered_by) = (Some(now), budget.bitrate);
+            if budget.rough {
+                memory.rest = memory.rest.max(LONG_REST);
             }
-            (memory.lowered_at, memory.lowered_by) = (Some(now), budget);
-            memory.raised_at = None;
+            if let Some((_, with)) = memory.raised_at.take().filter(|(at, _)| is_trial(*at)) {
+                memory.rest = (memory.rest * 2).clamp(LONG_REST, MAX_REST);
+                memory.failed_with = memory.failed_with.max(with);
+            }
         } else if grant > current {
-            memory.raised_at = Some(now);
-        } else if memory.raised_at.is_some_and(|at| now.saturating_duration_since(at) >= TRIAL) {
-            (memory.raised_at, memory.rest) = (None, (memory.rest / 2).max(REST));
+            memory.raised_at = Some((now, budget.bitrate));
+        } else if memory.raised_at.is_some_and(|(at, _)| !is_trial(at)) {
+            (memory.raised_at, memory.failed_with) = (None, 0);
+            memory.rest = (memory.rest / 2).max(REST);
         }
     }
 }
@@ -193,18 +215,26 @@ mod tests {
     use super::*;
 
     const CAMERA: [u64; 3] = [150_000, 500_000, 1_700_000];
+    const MUCH: Budget = Budget { bitrate: 10_000_000, rough: false };
 
     struct Viewer {
         allocator: Allocator,
         now: Instant,
         current: Vec<Option<usize>>,
         classes: Vec<Class>,
+        rough: bool,
     }
 
     impl Viewer {
         fn new(classes: &[Class]) -> Self {
             let current = vec![None; classes.len()];
-            Self { allocator: Allocator::new(), now: Instant::now(), current, classes: classes.to_vec() }
+            Self {
+                allocator: Allocator::new(),
+                now: Instant::now(),
+                current,
+                classes: classes.to_vec(),
+                rough: false,
+            }
         }
 
         fn get(&mut self, budget: u64) -> Vec<Option<usize>> {
@@ -216,7 +246,8 @@ mod tests {
                 .map(|(key, class)| Want { key, class: *class, layers: &CAMERA, current: self.current[key] })
                 .collect();
             let mut grants = Vec::new();
-            let shared = self.allocator.allocate(Some(budget), &wants, self.now, &mut grants);
+            let bits = Budget { bitrate: budget, rough: self.rough };
+            let shared = self.allocator.allocate(Some(bits), &wants, self.now, &mut grants);
             assert!(shared.granted <= budget);
             self.current.clone_from(&grants);
             grants
@@ -277,7 +308,7 @@ mod tests {
         assert_eq!(viewer.get(300_000), [Some(0)], "gone up in vain");
         viewer.pass(REST);
         assert_eq!(viewer.get(590_000), [Some(0)], "the larger one waits longer");
-        viewer.pass(TRIAL);
+        viewer.pass(LONG_REST);
         assert_eq!(viewer.get(590_000), [Some(1)]);
     }
 
@@ -311,6 +342,34 @@ mod tests {
     }
 
     #[test]
+    fn what_was_too_much_once_is_not_plenty_after_a_dip() {
+        let mut viewer = Viewer::new(&[Class::Other]);
+        viewer.get(700_000);
+        viewer.get(300_000);
+        viewer.pass(REST);
+        assert_eq!(
+            viewer.get(650_000),
+            [Some(0)],
+            "more than twice what there was, but it was in vain with 700"
+        );
+        assert_eq!(viewer.get(1_400_000), [Some(1)]);
+    }
+
+    #[test]
+    fn where_estimates_jump_nobody_goes_up_soon() {
+        let mut viewer = Viewer::new(&[Class::Other]);
+        viewer.rough = true;
+        viewer.get(700_000);
+        viewer.pass(TRIAL);
+        viewer.get(700_000);
+        assert_eq!(viewer.get(150_000), [Some(0)]);
+        viewer.pass(REST);
+        assert_eq!(viewer.get(3_000_000), [Some(0)]);
+        viewer.pass(LONG_REST);
+        assert_eq!(viewer.get(3_000_000), [Some(2)]);
+    }
+
+    #[test]
     fn who_has_nothing_does_not_wait_long() {
         let mut viewer = Viewer::new(&[Class::Other]);
         for _ in 0..10 {
@@ -331,7 +390,7 @@ mod tests {
         {
             let want = Want { key: 7, class: Class::Other, layers: &CAMERA[..layers], current };
             let at = now + Duration::from_millis(step as u64 * 100);
-            allocator.allocate(Some(10_000_000), &[want], at, &mut grants);
+            allocator.allocate(Some(MUCH), &[want], at, &mut grants);
             assert_eq!(grants, [Some(expected)]);
         }
     }
@@ -342,11 +401,11 @@ mod tests {
         let mut grants = Vec::new();
         for key in 0..1000 {
             let want = Want { key, class: Class::Other, layers: &CAMERA, current: None };
-            allocator.allocate(Some(1_000_000), &[want], Instant::now(), &mut grants);
+            allocator.allocate(Some(MUCH), &[want], Instant::now(), &mut grants);
         }
         assert_eq!(allocator.memories.len(), 1);
         let none = Want { key: 1, class: Class::Other, layers: &[], current: Some(3) };
-        allocator.allocate(Some(1_000_000), &[none], Instant::now(), &mut grants);
+        allocator.allocate(Some(MUCH), &[none], Instant::now(), &mut grants);
         assert_eq!(grants, [None]);
     }
 }

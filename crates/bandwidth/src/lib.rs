@@ -17,6 +17,6 @@ mod silence;
 mod throughput;
 mod trend;
 
-pub use allocation::{Allocator, Class, Shared, Want};
+pub use allocation::{Allocator, Budget, Class, Shared, Want};
 pub use estimator::{Estimator, Limits, Probe, Usage};
 pub use packet::PacketResult;

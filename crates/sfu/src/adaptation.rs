@@ -10,7 +10,7 @@
 
 use std::time::{Duration, Instant};
 
-use rtcloud_bandwidth::{Allocator, Class, Estimator, Limits, PacketResult, Probe, Shared, Want};
+use rtcloud_bandwidth::{Allocator, Budget, Class, Estimator, Limits, PacketResult, Probe, Shared, Want};
 
 use crate::command::{Kind, Stream};
 use crate::event::Event;
@@ -30,6 +30,8 @@ const FOUND: f64 = 1.25;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// A client's own estimate is old after this.
 const REMB_LASTS: Duration = Duration::from_secs(10);
+/// Of a network that lost so much that repetitions took their share, estimates are believed to jump for so long.
+const ROUGH_LASTS: Duration = Duration::from_secs(60);
 /// More than any network carries.
 const UNBOUNDED: u64 = 1 << 40;
 
@@ -82,6 +84,7 @@ pub(crate) struct Adaptation {
     began: Option<Instant>,
     sent: Rates,
     remb: Option<(u64, Instant)>,
+    rough_until: Option<Instant>,
     shared: Shared,
 }
 
@@ -135,7 +138,7 @@ impl Adaptation {
 
     /// What there is for pictures; none where nothing is known. `numbered` is whether packets have transport-wide
     /// numbers, `least` what the smallest layers take.
-    fn budget(&mut self, numbered: bool, least: u64, now: Instant) -> Option<u64> {
+    fn budget(&mut self, numbered: bool, least: u64, now: Instant) -> Option<Budget> {
         if !self.enabled {
             return None;
         }
@@ -146,17 +149,21 @@ impl Adaptation {
             let repeats = (estimator.own_loss() - REPAIRED).max(0.0);
             let estimate = (estimator.bitrate() as f64 * MARGIN * (1.0 - repeats)) as u64;
             // Of a network that has carried everything so far nobody knows that it does not carry something of the next.
-            return Some(if self.met { estimate } else { estimate.max((least as f64 * FOUND) as u64) });
+            let bitrate = if self.met { estimate } else { estimate.max((least as f64 * FOUND) as u64) };
+            if repeats > 0.0 {
+                self.rough_until = Some(now + ROUGH_LASTS);
+            }
+            return Some(Budget { bitrate, rough: self.rough_until.is_some_and(|until| now < until) });
         }
         if let Some((remb, at)) = self.remb
             && now.saturating_duration_since(at) < REMB_LASTS
         {
             // It is made of what arrives, and more than that says nothing of how much more there could be.
             let sent = self.sent.bitrate(0, now).unwrap_or(0);
-            return Some(if remb > sent { UNBOUNDED } else { (remb as f64 * MARGIN) as u64 });
+            return Some(steady(if remb > sent { UNBOUNDED } else { (remb as f64 * MARGIN) as u64 }));
         }
         let early = self.began.is_none_or(|began| now.saturating_duration_since(began) < PATIENCE);
-        (numbered && early).then(|| START.max((least as f64 * FOUND) as u64))
+        (numbered && early).then(|| steady(START.max((least as f64 * FOUND) as u64)))
     }
 
     /// What its connection is believed to take, in bits per second, if anything is known.
@@ -172,6 +179,10 @@ impl Adaptation {
         let wanted = (self.shared.wished as f64 * FOUND / (1.0 - estimator.own_loss())) as u64;
         if estimator.bitrate() >= wanted { None } else { estimator.probe(wanted, now) }
     }
+}
+
+fn steady(bitrate: u64) -> Budget {
+    Budget { bitrate, rough: false }
 }
 
 /// What one subscription could get.
@@ -298,14 +309,43 @@ mod tests {
     #[test]
     fn a_usual_network_is_assumed_until_something_is_heard() {
         let (mut adaptation, now) = (Adaptation::new(true), Instant::now());
-        assert_eq!(adaptation.budget(true, 200_000, now), Some(START));
-        assert_eq!(adaptation.budget(true, 2_000_000, now), Some(2_500_000), "something of everything");
+        assert_eq!(adaptation.budget(true, 200_000, now), Some(steady(START)));
+        assert_eq!(
+            adaptation.budget(true, 2_000_000, now),
+            Some(steady(2_500_000)),
+            "something of everything"
+        );
         adaptation.handle_sent(1200, 1200, now);
         adaptation.handle_results(&[result(1, now)], now);
-        assert_eq!(adaptation.budget(true, 200_000, now), Some(950_000));
-        assert_eq!(adaptation.budget(true, 2_000_000, now), Some(2_500_000), "nothing was too much yet");
+        assert_eq!(adaptation.budget(true, 200_000, now), Some(steady(950_000)));
+        assert_eq!(
+            adaptation.budget(true, 2_000_000, now),
+            Some(steady(2_500_000)),
+            "nothing was too much yet"
+        );
         adaptation.met = true;
-        assert_eq!(adaptation.budget(true, 2_000_000, now), Some(950_000));
+        assert_eq!(adaptation.budget(true, 2_000_000, now), Some(steady(950_000)));
+    }
+
+    #[test]
+    fn what_was_lost_much_of_is_rough_for_a_while() {
+        let (mut adaptation, mut now) = (Adaptation::new(true), Instant::now());
+        let is_rough = |adaptation: &mut Adaptation, now| adaptation.budget(true, 0, now).unwrap().rough;
+        for number in 1..2_000 {
+            now += Duration::from_millis(5);
+            adaptation.handle_sent(number * 1200, number * 1200, now);
+            let arrival = (number % 4 > 0).then(|| Duration::from_millis(5 * number));
+            adaptation.handle_results(&[PacketResult { arrival, ..result(number, now) }], now);
+        }
+        assert!(is_rough(&mut adaptation, now), "a quarter is lost");
+        for number in 2_000..4_000 {
+            now += Duration::from_millis(5);
+            adaptation.handle_sent(number * 1200, number * 1200, now);
+            let arrival = Some(Duration::from_millis(5 * number));
+            adaptation.handle_results(&[PacketResult { arrival, ..result(number, now) }], now);
+        }
+        assert!(is_rough(&mut adaptation, now), "nothing was lost in the last ten seconds");
+        assert!(!is_rough(&mut adaptation, now + ROUGH_LASTS));
     }
 
     #[test]
@@ -335,9 +375,9 @@ mod tests {
             adaptation.handle_sent(0, n * 1200, now);
         }
         adaptation.handle_remb(500_000, now);
-        assert_eq!(adaptation.budget(false, 0, now), Some(475_000));
+        assert_eq!(adaptation.budget(false, 0, now), Some(steady(475_000)));
         adaptation.handle_remb(1_500_000, now);
-        assert_eq!(adaptation.budget(false, 0, now), Some(UNBOUNDED));
+        assert_eq!(adaptation.budget(false, 0, now), Some(steady(UNBOUNDED)));
         assert_eq!(adaptation.budget(false, 0, now + REMB_LASTS), None);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rtcloud_bandwidth::{Allocator, Class, Estimator, Limits, PacketResult, Want};
+use rtcloud_bandwidth::{Allocator, Budget, Class, Estimator, Limits, PacketResult, Want};
 use rtcloud_egress::{
     Egress, Extensions, Feedback, Heard, Keys, Options, Packet, Patch, Profile, Sealing, Sink, StreamConfig,
     StreamId,
@@ -380,7 +380,8 @@ pub fn allocation(input: &[u8]) {
             })
             .collect();
         let budget = u64::from(u16::from_be_bytes([op[2], op[3]])) * 1_000;
-        let shared = allocator.allocate((op[7] & 1 == 0).then_some(budget), &wants, now, &mut grants);
+        let known = Budget { bitrate: budget, rough: op[7] & 2 == 0 };
+        let shared = allocator.allocate((op[7] & 1 == 0).then_some(known), &wants, now, &mut grants);
         assert!(op[7] & 1 != 0 || shared.granted <= budget, "{shared:?} of {budget}");
         assert_eq!(grants.len(), wants.len());
     }
