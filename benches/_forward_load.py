@@ -2,6 +2,7 @@
 
 Reads its order as one JSON line, joins everybody, and for each run publishes for some seconds while it notes what the
 subscribers received, what the server's process used (``/proc``) and how late the packets came. Prints one JSON line.
+One that is ``held`` prints a line before, when everybody receives, and waits for one.
 """
 
 import asyncio
@@ -101,6 +102,9 @@ async def run(order: dict[str, Any]) -> dict[str, Any]:
             if time.monotonic() > deadline:
                 raise RuntimeError("somebody receives nothing")
             await asyncio.sleep(0.2)
+        if order["held"]:
+            print(json.dumps({"ready": True}), flush=True)
+            await asyncio.to_thread(sys.stdin.readline)
         await asyncio.sleep(2)
         runs = [await measure(receivers, pid, order["seconds"]) for _ in range(order["runs"])]
         for task in aio_tasks:
@@ -122,6 +126,7 @@ async def measure(receivers: list[Room], pid: int, seconds: float) -> dict[str, 
         "packets": packets,
         "server_cpu": used,
         "load_cpu": own / took,
+        "share": used / took,
         "rate": packets / took,
         **{f"p{share}": delay_percentile_us(delays, share / 100) for share in (50, 95, 99)},
     }

@@ -89,24 +89,12 @@ def serve(case: Case, *options: str, runs: int = RUNS, seconds: float = SECONDS)
 
 
 def _load(case: Case, server: Server, runs: int, seconds: float) -> Measured:
-    cores = sorted(os.sched_getaffinity(0))
-    for thread in Path(f"/proc/{server.pid}/task").iterdir():
-        os.sched_setaffinity(int(thread.name), {cores[0]})
+    core = pin(server)
     # Those who only watch are an audience: a call has a limit.
     scene = "live" if case.subscribers else "rtc"
     roles = ["anchor"] * case.publishers + ["audience"] * case.subscribers
     tickets = [server.ticket(f"user{index}", 1, scene=scene, role=role) for index, role in enumerate(roles)]
-    order = {
-        "url": tickets[0]["url"],
-        "tokens": [ticket["token"] for ticket in tickets],
-        "kinds": case.kinds,
-        "publishers": case.publishers,
-        "meeting": case.subscribers == 0,
-        "uneven": case.uneven,
-        "pid": server.pid,
-        "runs": runs,
-        "seconds": seconds,
-    }
+    order = order_of(case, server.pid, tickets, runs, seconds)
     done = subprocess.run(
         [sys.executable, str(LOAD)],
         input=json.dumps(order) + "\n",
@@ -114,7 +102,7 @@ def _load(case: Case, server: Server, runs: int, seconds: float) -> Measured:
         text=True,
         timeout=60 + runs * seconds * 2,
         cwd=ROOT,
-        preexec_fn=lambda: os.sched_setaffinity(0, {cores[-1]}),
+        preexec_fn=lambda: os.sched_setaffinity(0, {core}),
     )
     if done.returncode != 0:
         raise RuntimeError(f"{case.name}: the load failed\n{done.stderr}\n{server.tail(10)}")
@@ -126,6 +114,32 @@ def _load(case: Case, server: Server, runs: int, seconds: float) -> Measured:
     per_second = statistics.median(each["packets"] / each["server_cpu"] for each in found)
     delays_ms = {share: median(f"p{share}") / 1000 for share in (50, 95, 99)}
     return Measured(per_second, median("rate") / per_second, median("load_cpu"), delays_ms)
+
+
+def pin(server: Server) -> int:
+    """The server's process to one core; the other one is for who loads it."""
+    cores = sorted(os.sched_getaffinity(0))
+    for thread in Path(f"/proc/{server.pid}/task").iterdir():
+        os.sched_setaffinity(int(thread.name), {cores[0]})
+    return cores[-1]
+
+
+def order_of(
+    case: Case, pid: int, tickets: list[dict[str, str]], runs: int, seconds: float, *, held: bool = False
+) -> dict[str, object]:
+    """For ``LOAD``; the first of ``tickets`` publish."""
+    return {
+        "url": tickets[0]["url"],
+        "tokens": [ticket["token"] for ticket in tickets],
+        "kinds": case.kinds,
+        "publishers": case.publishers,
+        "meeting": case.subscribers == 0,
+        "uneven": case.uneven,
+        "pid": pid,
+        "runs": runs,
+        "seconds": seconds,
+        "held": held,
+    }
 
 
 def bare(case: Case, *, gso: bool, runs: int = RUNS) -> float:

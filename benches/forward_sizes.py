@@ -1,8 +1,7 @@
-"""Whether a packet costs the same in small and large rooms, and how late packets come when the server is busy.
+"""Whether a packet costs the same in small and large rooms.
 
 One 720p camera to 10, 50, 100 and 300 subscribers. The process costs something without any media, which few packets
-share: so what one packet more costs is told as well, from one size to the next. Half load is more than the clients on
-the other core can take in; three cameras to 100 are what comes nearest.
+share: so what one packet more costs is told as well, from one size to the next.
 """
 
 import itertools
@@ -11,7 +10,6 @@ from benches.figures import Figure
 from benches.forward import Case, serve
 
 SIZES = (10, 50, 100, 300)
-HALF = Case("3 × 720p → 100", ("video",), 3, 100)
 RUNS = 3
 
 
@@ -31,10 +29,4 @@ def run() -> list[Figure]:
     ):
         cost = 1e6 * (more - less) / (many - few)
         figures.append(Figure("forward_sizes", f"one packet more, {small} to {large}", cost, "µs"))
-    measured = serve(HALF, runs=RUNS)
-    print(f"  {HALF.name}: {measured}", flush=True)
-    figures += [
-        Figure("forward_sizes", f"{HALF.name}, share of a core", measured.share, ""),
-        Figure("forward_sizes", f"{HALF.name}, delay p99 with a hold of 5 ms", measured.delays_ms[99], "ms", 10.0),
-    ]
     return figures

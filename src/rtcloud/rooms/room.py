@@ -63,6 +63,10 @@ class Room:
             return []
         return list(self._handle(fact, now_ms))
 
+    def is_news(self, fact: facts.QualityMeasured) -> bool:
+        """Whether anything follows from it: it comes of everybody, all the time, and mostly says what is known."""
+        return showing.is_news(self.state, fact)
+
     def deadline(self) -> int | None:
         """When, in Unix ms, ``TimePassed`` has something to do."""
         state = self.state

@@ -239,23 +239,27 @@ class RoomService:
 
     async def _listen(self) -> None:
         while True:
-            for event in await self._ground.node.events():
-                live = self._by_sid.get(event.room)
-                if isinstance(event, media.Stats):
-                    self._measure(live, event)
+            events = await self._ground.node.events()
+            now_ms = self._ground.clock.now_ms()
+            for event in events:
+                if (live := self._by_sid.get(event.room)) is None:
                     continue
-                if live is not None and self._ground.observer is not None:
-                    self._ground.observer.told(live.room, event, self._ground.clock.now_ms())
-                if live is not None and not live.post(_fact_of(event)):
+                if isinstance(event, media.Stats):
+                    self._measure(live, event, now_ms)
+                    continue
+                if self._ground.observer is not None:
+                    self._ground.observer.told(live.room, event, now_ms)
+                fact = _fact_of(event)
+                if isinstance(fact, facts.QualityMeasured) and not live.room.is_news(fact):
+                    continue
+                if not live.post(fact):
                     _log.error("room inbox full: media event dropped", extra={"room": event.room})
 
-    def _measure(self, live: LiveRoom | None, event: media.Stats) -> None:
+    def _measure(self, live: LiveRoom, event: media.Stats, now_ms: int) -> None:
         """Figures are for those who look: the room itself does nothing with them."""
-        if live is None:
-            return
         period = self.measurements.take(event)
         if period is not None and self._ground.observer is not None:
-            self._ground.observer.measured(live.room, period, self._ground.clock.now_ms())
+            self._ground.observer.measured(live.room, period, now_ms)
 
     # for /metrics -------------------------------------------------------------------------------------------------
 

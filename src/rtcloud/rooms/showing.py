@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from rtcloud.rooms.commands import Command, Notify, ShowParticipants, ShowQuality, ShowSelf
 from rtcloud.rooms.facts import QualityMeasured
 from rtcloud.rooms.participant import Participant
-from rtcloud.rooms.quality import grade
+from rtcloud.rooms.quality import Grade, grade
 from rtcloud.rooms.state import RoomState
 
 #: Up to so many sessions hear of each change at once.
@@ -79,13 +79,23 @@ def _soon(state: RoomState, now_ms: int) -> Iterator[Command]:
         state.show_due_ms = now_ms + WITHIN_MS
 
 
+def is_news(state: RoomState, fact: QualityMeasured) -> bool:
+    """Whether anybody would be told."""
+    participant = state.sessions.get(fact.participant_id)
+    return participant is not None and (participant.quality is None or _grade(fact).livekit != participant.quality[0])
+
+
 def measure(state: RoomState, participant: Participant, fact: QualityMeasured, now_ms: int) -> None:
-    measured = grade(max(fact.uplink_loss, fact.downlink_loss), fact.rtt_ms)
-    if participant.quality is not None and measured.livekit == participant.quality[0]:
+    if not is_news(state, fact):
         return
+    measured = _grade(fact)
     participant.quality = state.qualities[participant.participant_id] = (measured.livekit, measured.score)
     if state.quality_due_ms is None:
         state.quality_due_ms = now_ms + QUALITY_WITHIN_MS
+
+
+def _grade(fact: QualityMeasured) -> Grade:
+    return grade(max(fact.uplink_loss, fact.downlink_loss), fact.rtt_ms)
 
 
 def show_qualities(state: RoomState) -> Iterator[Command]:

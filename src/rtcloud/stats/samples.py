@@ -11,6 +11,7 @@ import zlib
 from array import array
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
+from operator import attrgetter, sub
 from typing import NamedTuple
 
 import msgspec
@@ -76,6 +77,8 @@ def _scale(name: str) -> _Scale:
 
 #: (number, field, scale) of each column; the number is a field's place in ``Sample``: new fields go to the end.
 COLUMNS = tuple((number, one.name, _scale(one.name)) for number, one in enumerate(fields(Sample)) if number)
+#: of a sample, in the order of the columns
+_values = attrgetter(*(name for _, name, _ in COLUMNS))
 
 
 @dataclass(slots=True)
@@ -95,16 +98,16 @@ class Minute:
         if count >= MOST_PER_MINUTE:
             return False
         self.ticks.append((sample.at_ms - self.number * MINUTE_MS) // _TICK_MS)
-        for number, name, scale in COLUMNS:
-            value = getattr(sample, name)
-            column = self.columns.get(number)
+        for (number, _, scale), value in zip(COLUMNS, _values(sample), strict=True):
             if value is None or not value >= 0:  # also what is not a number
-                if column is not None:
-                    column.append(_UNKNOWN)
                 continue
+            column = self.columns.get(number)
             if column is None:
                 column = self.columns[number] = array("i", [_UNKNOWN]) * count
             column.append(round(min(scale.encode(min(value, _MOST)), _MOST)))
+        for column in self.columns.values():
+            if len(column) == count:
+                column.append(_UNKNOWN)
         return True
 
     def pack(self) -> bytes:
@@ -141,7 +144,9 @@ def unpack(number: int, packed: bytes) -> list[Sample]:
     ]
 
 
-def _differences(values: Iterable[int]) -> list[int | None]:
+def _differences(values: "array[int]") -> list[int | None]:
+    if _UNKNOWN not in values:
+        return [*values[:1], *map(sub, values[1:], values)]
     before, out = 0, list[int | None]()
     for value in values:
         if value == _UNKNOWN:

@@ -230,14 +230,20 @@ def test_what_is_received_is_recorded_until_the_end() -> None:
 
 def test_quality_is_told_when_it_is_known_and_when_it_changes() -> None:
     room = room_of_two()
+    assert room.is_news(facts.QualityMeasured("PA_a", 0.0, 0.0, 20))
+    assert not room.is_news(facts.QualityMeasured("PA_x", 0.0, 0.0, 20))
     room.handle(facts.QualityMeasured("PA_a", 0.0, 0.0, 20), 2000)
     room.handle(facts.QualityMeasured("PA_b", 0.15, 0.0, 20), 2900)
     assert room.deadline() == 3000
     first = room.handle(facts.TimePassed(), 3000)
     assert notices(first, "PA_b") == [commands.ShowQuality((("PA_a", 2, 5.0), ("PA_b", 1, 4.0)))]
-    room.handle(facts.QualityMeasured("PA_a", 0.01, 0.0, 30), 3500)
+    same = facts.QualityMeasured("PA_a", 0.01, 0.0, 30)
+    assert not room.is_news(same)
+    room.handle(same, 3500)
     assert room.deadline() is None
-    room.handle(facts.QualityMeasured("PA_a", 0.25, 0.0, 20), 4000)
+    worse = facts.QualityMeasured("PA_a", 0.25, 0.0, 20)
+    assert room.is_news(worse)
+    room.handle(worse, 4000)
     assert notices(room.handle(facts.TimePassed(), 5000), "PA_b") == [commands.ShowQuality((("PA_a", 0, 3.0),))]
     late = room.handle(entered("PA_c", "carol"), 6000)
     assert commands.ShowQuality((("PA_a", 0, 3.0), ("PA_b", 1, 4.0))) in notices(late, "PA_c")
