@@ -30,8 +30,12 @@ const FOUND: f64 = 1.25;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// A client's own estimate is old after this.
 const REMB_LASTS: Duration = Duration::from_secs(10);
-/// Of a network that lost so much that repetitions took their share, estimates are believed to jump for so long.
-const ROUGH_LASTS: Duration = Duration::from_secs(60);
+/// Of a network that lost more than this lately, estimates jump.
+const ROUGH: f64 = 0.05;
+/// So many packets tell.
+const ENOUGH: usize = 40;
+/// What came longer ago than twice this is no longer lately.
+const LATELY: Duration = Duration::from_secs(2);
 /// More than any network carries.
 const UNBOUNDED: u64 = 1 << 40;
 
@@ -84,7 +88,7 @@ pub(crate) struct Adaptation {
     began: Option<Instant>,
     sent: Rates,
     remb: Option<(u64, Instant)>,
-    rough_until: Option<Instant>,
+    lately: Lately,
     shared: Shared,
 }
 
@@ -118,6 +122,8 @@ impl Adaptation {
     pub(crate) fn handle_results(&mut self, results: &[PacketResult], now: Instant) {
         if let Some(estimator) = &mut self.estimator {
             self.heard |= !results.is_empty();
+            let lost = results.iter().filter(|result| result.arrival.is_none()).count();
+            self.lately.count(lost, results.len(), now);
             let before = estimator.bitrate();
             estimator.handle_feedback(results, now);
             self.met |= estimator.bitrate() < before;
@@ -136,24 +142,36 @@ impl Adaptation {
         }
     }
 
+    /// Nothing is wished for.
+    fn share_nothing(&mut self, now: Instant) {
+        self.handle_timeout(now);
+        if self.shared != Shared::default() {
+            self.shared = Shared::default();
+            self.allocator = Allocator::new();
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        if let Some(estimator) = self.estimator.as_mut().filter(|_| self.heard) {
+            let before = estimator.bitrate();
+            estimator.handle_timeout(now);
+            self.met |= estimator.bitrate() < before;
+        }
+    }
+
     /// What there is for pictures; none where nothing is known. `numbered` is whether packets have transport-wide
     /// numbers, `least` what the smallest layers take.
     fn budget(&mut self, numbered: bool, least: u64, now: Instant) -> Option<Budget> {
         if !self.enabled {
             return None;
         }
-        if let Some(estimator) = self.estimator.as_mut().filter(|_| self.heard) {
-            let before = estimator.bitrate();
-            estimator.handle_timeout(now);
-            self.met |= estimator.bitrate() < before;
+        self.handle_timeout(now);
+        if let Some(estimator) = self.estimator.as_ref().filter(|_| self.heard) {
             let repeats = (estimator.own_loss() - REPAIRED).max(0.0);
             let estimate = (estimator.bitrate() as f64 * MARGIN * (1.0 - repeats)) as u64;
             // Of a network that has carried everything so far nobody knows that it does not carry something of the next.
             let bitrate = if self.met { estimate } else { estimate.max((least as f64 * FOUND) as u64) };
-            if repeats > 0.0 {
-                self.rough_until = Some(now + ROUGH_LASTS);
-            }
-            return Some(Budget { bitrate, rough: self.rough_until.is_some_and(|until| now < until) });
+            return Some(Budget { bitrate, rough: self.lately.is_rough(now) });
         }
         if let Some((remb, at)) = self.remb
             && now.saturating_duration_since(at) < REMB_LASTS
@@ -178,6 +196,43 @@ impl Adaptation {
         // Also when everything is granted: it may turn out to take more than was announced.
         let wanted = (self.shared.wished as f64 * FOUND / (1.0 - estimator.own_loss())) as u64;
         if estimator.bitrate() >= wanted { None } else { estimator.probe(wanted, now) }
+    }
+}
+
+/// Whether much was lost of the last two to four seconds' packets.
+#[derive(Debug, Default)]
+struct Lately {
+    since: Option<Instant>,
+    /// Lost and all: now, and in the stretch before.
+    counts: [(usize, usize); 2],
+    rough: bool,
+}
+
+impl Lately {
+    fn count(&mut self, lost: usize, all: usize, now: Instant) {
+        self.turn(now);
+        self.counts[0].0 += lost;
+        self.counts[0].1 += all;
+    }
+
+    /// As it was last known: a few packets say nothing.
+    fn is_rough(&mut self, now: Instant) -> bool {
+        self.turn(now);
+        let [(lost, all), (lost_before, all_before)] = self.counts;
+        let (lost, all) = (lost + lost_before, all + all_before);
+        if all >= ENOUGH {
+            self.rough = lost as f64 > ROUGH * all as f64;
+        }
+        self.rough
+    }
+
+    fn turn(&mut self, now: Instant) {
+        let since = *self.since.get_or_insert(now);
+        let stretches = now.saturating_duration_since(since).as_secs_f64() / LATELY.as_secs_f64();
+        if stretches >= 1.0 {
+            self.counts = [(0, 0), if stretches < 2.0 { self.counts[0] } else { (0, 0) }];
+            self.since = Some(now);
+        }
     }
 }
 
@@ -250,6 +305,11 @@ impl Room {
                 Grant::Nothing => None,
             };
             wishes.push(Wish { subscription: index, class, choices, current });
+        }
+        if wishes.is_empty() {
+            // Nothing to share out: most transports of an audience of sound, ten times a second.
+            self.transports[slot].adaptation.share_nothing(now);
+            return;
         }
         let numbered = (0..transport.sections.len()).any(|section| transport.is_numbered(section));
         let least = wishes.iter().map(|wish| wish.choices[0].bitrate).sum();
@@ -328,24 +388,26 @@ mod tests {
     }
 
     #[test]
-    fn what_was_lost_much_of_is_rough_for_a_while() {
+    fn a_network_that_loses_much_is_rough_until_it_no_longer_does() {
         let (mut adaptation, mut now) = (Adaptation::new(true), Instant::now());
-        let is_rough = |adaptation: &mut Adaptation, now| adaptation.budget(true, 0, now).unwrap().rough;
-        for number in 1..2_000 {
-            now += Duration::from_millis(5);
-            adaptation.handle_sent(number * 1200, number * 1200, now);
-            let arrival = (number % 4 > 0).then(|| Duration::from_millis(5 * number));
-            adaptation.handle_results(&[PacketResult { arrival, ..result(number, now) }], now);
+        let mut feedback = |adaptation: &mut Adaptation, lost: bool| {
+            now += Duration::from_millis(10);
+            adaptation.handle_sent(1200, 1200, now);
+            let heard = result(1, now);
+            let arrival = heard.arrival.filter(|_| !lost);
+            adaptation.handle_results(&[PacketResult { arrival, ..heard }], now);
+            adaptation.budget(true, 0, now).unwrap().rough
+        };
+        for number in 0..1000 {
+            let rough = feedback(&mut adaptation, number % 50 == 0);
+            assert!(!rough || number < 50, "2 % are no matter");
         }
-        assert!(is_rough(&mut adaptation, now), "a quarter is lost");
-        for number in 2_000..4_000 {
-            now += Duration::from_millis(5);
-            adaptation.handle_sent(number * 1200, number * 1200, now);
-            let arrival = Some(Duration::from_millis(5 * number));
-            adaptation.handle_results(&[PacketResult { arrival, ..result(number, now) }], now);
+        for number in 0..1000 {
+            let rough = feedback(&mut adaptation, number % 5 == 0);
+            assert!(rough || number < 400);
         }
-        assert!(is_rough(&mut adaptation, now), "nothing was lost in the last ten seconds");
-        assert!(!is_rough(&mut adaptation, now + ROUGH_LASTS));
+        let rough = (0..1000).filter(|_| feedback(&mut adaptation, false)).count();
+        assert!((100..=400).contains(&rough), "{rough} of 10 ms");
     }
 
     #[test]

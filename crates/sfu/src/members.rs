@@ -12,7 +12,7 @@ use crate::command::{Rights, Target};
 use crate::event::Event;
 use crate::ids::{ParticipantId, TrackId};
 use crate::output::Route;
-use crate::participant::{Participant, QualitySums, Refusals};
+use crate::participant::{Participant, Quality, Refusals};
 use crate::red::Protection;
 use crate::room::Room;
 use crate::stats::Sent;
@@ -45,7 +45,7 @@ impl Room {
             clock: PublisherClock::new(self.epoch),
             allowance: Allowance::new(now),
             refusals: Refusals::default(),
-            quality: QualitySums::default(),
+            quality: Quality::default(),
             quality_at: now,
         });
         self.names.insert(id, index);

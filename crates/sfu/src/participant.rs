@@ -8,13 +8,14 @@ use crate::command::Rights;
 use crate::event::Refusal;
 use crate::ids::ParticipantId;
 
-/// Sums over one period.
+/// What is told of a connection.
 #[derive(Debug, Default)]
-pub(crate) struct QualitySums {
+pub(crate) struct Quality {
+    /// Since the last report.
     pub(crate) downlink: Mean,
     pub(crate) rtt: Option<Duration>,
-    /// Statistics came since the last report.
-    pub(crate) fresh: bool,
+    /// There were statistics.
+    pub(crate) measured: bool,
 }
 
 /// A mean of fractions.
@@ -87,6 +88,6 @@ pub(crate) struct Participant {
     pub(crate) clock: PublisherClock,
     pub(crate) allowance: Allowance,
     pub(crate) refusals: Refusals,
-    pub(crate) quality: QualitySums,
+    pub(crate) quality: Quality,
     pub(crate) quality_at: Instant,
 }

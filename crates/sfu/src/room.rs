@@ -58,6 +58,8 @@ pub struct Room {
     /// What one datagram said, kept for its memory.
     pub(crate) feedback: Vec<Feedback>,
     pub(crate) speakers_at: Instant,
+    /// Since when everybody is told of once.
+    pub(crate) quality_at: Instant,
     pub(crate) stats_at: Instant,
     pub(crate) stats_serial: u32,
     /// When a key picture that could not be asked for yet can be.
@@ -91,6 +93,7 @@ impl Room {
             flushes: Vec::new(),
             feedback: Vec::new(),
             speakers_at: epoch,
+            quality_at: epoch,
             stats_at: epoch,
             stats_serial: 0,
             keyframes_at: None,

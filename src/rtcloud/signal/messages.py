@@ -16,9 +16,9 @@ from rtcloud.rooms.participant import Layer, Participant, Role, Source, Track
 #: Clients look into the server's version to choose features; this is the protocol's level that we serve.
 PROTOCOL = 16
 SERVER_VERSION = "1.11.0"
-#: The client pings every 5 s and gives the socket up after 15 s without an answer.
-PING_INTERVAL_S = 5
-PING_TIMEOUT_S = 15
+#: The client pings every 10 s and gives the socket up after 20 s without an answer.
+PING_INTERVAL_S = 10
+PING_TIMEOUT_S = 20
 
 _CODECS = ("video/H264", "video/VP8", "video/VP9", "video/AV1", "audio/opus")
 

@@ -131,6 +131,7 @@ def sample_of(
     for track in participant.tracks.values():
         if track.kind == "video" and track.width and track.started and not participant.is_silenced(track):
             sizes |= {f"{track.right}_width": track.width, f"{track.right}_height": track.height}
+    sizes.update(sent)
     return Sample(
         now_ms,
         uplink_loss=event.uplink_loss,
@@ -138,7 +139,7 @@ def sample_of(
         rtt_ms=event.rtt_ms,
         uplink_bitrate=event.uplink_bitrate,
         downlink_bitrate=event.downlink_bitrate,
-        **(sizes | dict(sent)),  # type: ignore[arg-type]  # each as its field is
+        **sizes,  # type: ignore[arg-type]  # each as its field is
     )
 
 

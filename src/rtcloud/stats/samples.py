@@ -62,13 +62,16 @@ class Sample:
 class _Scale(NamedTuple):
     """How a value becomes a whole number, and what that is read as."""
 
-    encode: Callable[[float], float]
+    encode: Callable[[float], int]
     decode: Callable[[int], float]
 
 
-_PLAIN_NUMBERS = _Scale(lambda value: value, lambda kept: kept)
-_FRACTIONS = _Scale(lambda value: value * 1000, lambda kept: kept / 1000)
-_BITRATES = _Scale(lambda value: math.log1p(value) * 50, lambda kept: round(math.expm1(min(kept / 50, 50))))
+_PLAIN_NUMBERS = _Scale(lambda value: int(value + 0.5) if value < _MOST else _MOST, lambda kept: kept)
+_FRACTIONS = _Scale(lambda value: int(value * 1000 + 0.5) if value < 1000 else 1_000_000, lambda kept: kept / 1000)
+_BITRATES = _Scale(
+    lambda value: int(math.log1p(value if value < _MOST else _MOST) * 50 + 0.5),
+    lambda kept: round(math.expm1(min(kept / 50, 50))),
+)
 
 
 def _scale(name: str) -> _Scale:
@@ -104,7 +107,7 @@ class Minute:
             column = self.columns.get(number)
             if column is None:
                 column = self.columns[number] = array("i", [_UNKNOWN]) * count
-            column.append(round(min(scale.encode(min(value, _MOST)), _MOST)))
+            column.append(scale.encode(value))
         for column in self.columns.values():
             if len(column) == count:
                 column.append(_UNKNOWN)
