@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import select
 import termios
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,8 @@ from rtcloud.admin import socket, top
 from rtcloud.admin.command import AdminError
 from rtcloud.admin.media import MediaTop
 from rtcloud.cli import main
+
+LEFT = "\x1b[?25h\x1b[?1049l"
 
 
 def stream(user: str, rate: float, loss: float = 0.0) -> dict[str, Any]:
@@ -83,7 +86,7 @@ def test_keys_sort_and_end_it_and_the_terminal_is_left_as_it_was(monkeypatch: py
     assert shown.startswith("\x1b[?1049h\x1b[?25l")
     assert "by kbit/s" in shown
     assert "by loss %" in shown
-    assert shown.endswith("\x1b[?25h\x1b[?1049l")
+    assert shown.endswith(LEFT)
 
 
 def test_a_server_that_ends_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,4 +108,14 @@ def seen_in_a_terminal(monkeypatch: pytest.MonkeyPatch, ask: Callable[[], dict[s
             top.watch(ask, "b")
             stdout.flush()
         assert termios.tcgetattr(raw) == before
-        return os.read(master.fileno(), 65536).decode().removeprefix(keys.decode())
+        return read_to_the_end(master.fileno()).removeprefix(keys.decode())
+
+
+def read_to_the_end(terminal: int) -> str:
+    """The system hands on what was written in pieces, some of them a little later."""
+    shown = b""
+    while not shown.endswith(LEFT.encode()):
+        readable, _, _ = select.select([terminal], [], [], 10)
+        assert readable, shown
+        shown += os.read(terminal, 65536)
+    return shown.decode()
