@@ -162,8 +162,11 @@ class Round:
         )
 
     def _last(self, task_id: str, pattern: str) -> list[Path]:
-        attempts = sorted((self._site.data / "spool" / task_id).glob("[0-9]*"), key=lambda path: int(path.name))
-        return list(attempts[-1].glob(pattern)) if attempts else []
+        try:
+            attempts = sorted((self._site.data / "spool" / task_id).glob("[0-9]*"), key=lambda path: int(path.name))
+            return list(attempts[-1].glob(pattern)) if attempts else []
+        except FileNotFoundError:  # it was stored and is taken away, while we look
+            return []
 
     def _job(self, task_id: str) -> int | None:
         return job_of(self._site.data, task_id)
