@@ -1,4 +1,4 @@
-"""How late packets come when the server has half a core's work.
+"""How late packets come when the server has a third to a half of a core's work.
 
 A crowd takes in what twelve cameras send, on the other core, and is late itself. So those who are measured are a
 process of their own there, with real-time priority: the cameras, and one of their viewers, the last to join. Delay is
@@ -53,7 +53,7 @@ def measure(case: Case, server: Server, runs: int = RUNS, seconds: float = SECON
     )
     many = order_of(replace(case, publishers=0), server.pid, crowd, 0, seconds, held=True)
     few = order_of(case, server.pid, cameras, runs, seconds, held=True)
-    with _load(many, core, server) as watching, _load(few, core, server, priority=PRIORITY) as sending:
+    with _load(many, core) as watching, _load(few, core, priority=PRIORITY) as sending:
         for process in (watching, sending):
             _next(process)
         _go_on(sending)
@@ -64,7 +64,7 @@ def measure(case: Case, server: Server, runs: int = RUNS, seconds: float = SECON
 
 
 @contextmanager
-def _load(order: dict[str, object], core: int, server: Server, *, priority: int = 0) -> Iterator[subprocess.Popen[str]]:
+def _load(order: dict[str, object], core: int, *, priority: int = 0) -> Iterator[subprocess.Popen[str]]:
     def prepare() -> None:
         os.sched_setaffinity(0, {core})
         if priority:

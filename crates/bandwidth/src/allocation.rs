@@ -18,7 +18,7 @@ const HEADROOM: f64 = 1.15;
 const PLENTY: u64 = 2;
 /// After going down, how long a stream stays there at least.
 const REST: Duration = Duration::from_secs(2);
-/// The same after going up in vain, and where estimates jump: more than ten seconds, with what a switch takes to be seen.
+/// The same where estimates jump: more than ten seconds, with what a switch takes to be seen.
 const LONG_REST: Duration = Duration::from_secs(15);
 const MAX_REST: Duration = Duration::from_secs(60);
 /// Who had to come down sooner than this after going up went up in vain.
@@ -196,11 +196,12 @@ impl Allocator {
         let current = want.current.map(|current| current.min(want.layers.len().saturating_sub(1)));
         if grant < current {
             (memory.lowered_at, memory.lowered_by) = (Some(now), budget.bitrate);
+            let after_vain = if budget.rough { LONG_REST } else { TRIAL };
             if budget.rough {
                 memory.rest = memory.rest.max(LONG_REST);
             }
             if let Some((at, with)) = memory.raised_at.take().filter(|(at, _)| is_trial(*at)) {
-                memory.rest = (memory.rest * 2).clamp(LONG_REST, MAX_REST);
+                memory.rest = (memory.rest * 2).clamp(after_vain, MAX_REST);
                 if now.saturating_duration_since(at) < AT_ONCE {
                     memory.failed_with = memory.failed_with.max(with);
                 }
@@ -220,6 +221,7 @@ mod tests {
 
     const CAMERA: [u64; 3] = [150_000, 500_000, 1_700_000];
     const MUCH: Budget = Budget { bitrate: 10_000_000, rough: false };
+    const SOME: Budget = Budget { bitrate: 1_000_000, rough: false };
 
     struct Viewer {
         allocator: Allocator,
@@ -312,7 +314,7 @@ mod tests {
         assert_eq!(viewer.get(300_000), [Some(0)], "gone up in vain");
         viewer.pass(REST);
         assert_eq!(viewer.get(590_000), [Some(0)], "the larger one waits longer");
-        viewer.pass(LONG_REST);
+        viewer.pass(TRIAL);
         assert_eq!(viewer.get(590_000), [Some(1)]);
     }
 
@@ -391,11 +393,11 @@ mod tests {
         let mut grants = Vec::new();
         for key in 0..1000 {
             let want = Want { key, class: Class::Other, layers: &CAMERA, current: None };
-            allocator.allocate(Some(MUCH), &[want], Instant::now(), &mut grants);
+            allocator.allocate(Some(SOME), &[want], Instant::now(), &mut grants);
         }
         assert_eq!(allocator.memories.len(), 1);
         let none = Want { key: 1, class: Class::Other, layers: &[], current: Some(3) };
-        allocator.allocate(Some(MUCH), &[none], Instant::now(), &mut grants);
+        allocator.allocate(Some(SOME), &[none], Instant::now(), &mut grants);
         assert_eq!(grants, [None]);
     }
 }
