@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import hypothesis
 import pytest
 
+from tests.kit.progress import Progress
 from tests.kit.receiver import Receiver
 from tests.kit.repeating import Repeating
 from tests.kit.server import Server
-from tests.kit.slow_tests import SlowTests
 from tests.kit.turns import Turns
+from tests.kit.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser
@@ -37,11 +38,13 @@ _TURNS = pytest.StashKey[Turns]()
 
 def pytest_configure(config: pytest.Config) -> None:
     turns = None
+    watchdog = Watchdog()
     if hasattr(config, "workerinput"):  # one of several processes, by pytest-xdist
-        turns = config.stash[_TURNS] = Turns()
+        turns = config.stash[_TURNS] = Turns(waits=watchdog.waits)
     else:
-        config.pluginmanager.register(SlowTests(), "slow-tests")
+        config.pluginmanager.register(Progress(), "progress")
     config.pluginmanager.register(Repeating(turns), "repeating")
+    config.pluginmanager.register(watchdog, "watchdog")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -6,7 +6,7 @@ runs. A module keeps its turn from its first test to the end of its last, with w
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,7 +14,13 @@ from pathlib import Path
 class Turns:
     """Locks on two files that every process of the run sees; a process that ends gives back what it holds."""
 
-    def __init__(self, door: Path = Path(__file__), machine: Path = Path(__file__).parent) -> None:
+    def __init__(
+        self,
+        door: Path = Path(__file__),
+        machine: Path = Path(__file__).parent,
+        waits: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._waits = waits  # told that a wait begins; it may be long
         self._door = os.open(door, os.O_RDONLY)
         self._machine = os.open(machine, os.O_RDONLY)
         self._holder: Path | None = None
@@ -23,6 +29,7 @@ class Turns:
     def take(self, module: Path, *, alone: bool) -> None:
         if module == self._holder:
             return
+        self._waits()
         fcntl.flock(self._door, fcntl.LOCK_EX)  # who waits for an empty machine lets nobody else in
         fcntl.flock(self._machine, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
         fcntl.flock(self._door, fcntl.LOCK_UN)
