@@ -18,7 +18,8 @@ ARGS ?=
 # Of the native module: `release` for who runs it; `quick` takes a third of the time, of which tests need the rest anyway.
 NATIVE_PROFILE ?= release
 # Most tests wait, for media or a deadline. Each module stays in one process; tests/conftest.py has the order.
-SIDE_BY_SIDE ?= --numprocesses 3 --dist loadfile --no-loadscope-reorder
+# A process that died is not replaced: by files, pytest-xdist would run what killed it again and again.
+SIDE_BY_SIDE ?= --numprocesses 3 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 # What the environment may forbid: then each of the hundreds of processes that tests start compiles every module anew.
 export PYTHONDONTWRITEBYTECODE :=

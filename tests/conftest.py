@@ -38,8 +38,9 @@ _TURNS = pytest.StashKey[Turns]()
 
 def pytest_configure(config: pytest.Config) -> None:
     turns = None
-    watchdog = Watchdog()
-    if hasattr(config, "workerinput"):  # one of several processes, by pytest-xdist
+    is_one_of_several = hasattr(config, "workerinput")  # by pytest-xdist
+    watchdog = Watchdog(hears=not is_one_of_several and config.getoption("dist") != "no")
+    if is_one_of_several:
         turns = config.stash[_TURNS] = Turns(waits=watchdog.waits)
     else:
         config.pluginmanager.register(Progress(), "progress")

@@ -22,7 +22,7 @@ from tests.kit.turns import Turns
 from tests.kit.watchdog import Watchdog
 
 def pytest_configure(config):
-    watchdog = config.watchdog = Watchdog(grace_s=1.5, turn_s=1.5)
+    watchdog = config.watchdog = Watchdog(hears=False, grace_s=1.5, turn_s=1.5)
     config.pluginmanager.register(watchdog)
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Progress(itertools.count(step=7.5).__next__))
@@ -74,9 +74,10 @@ def test_hangs(request):
 
 
 @pytest.mark.parametrize("hang", HANGS.values(), ids=HANGS)
-def test_a_test_that_hangs_fails_and_the_others_run(run: Run, hang: str) -> None:
-    tests = hang.format(wait="threading.Event().wait()") + "\n\ndef test_goes_on():\n    pass\n"
-    result = run(tests, "--numprocesses=1")
+def test_a_test_that_hangs_fails_once_and_other_modules_run(run: Run, pytester: pytest.Pytester, hang: str) -> None:
+    pytester.makepyfile(test_other="def test_goes_on():\n    pass\n")
+    side_by_side = ["--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder", "--max-worker-restart=0"]
+    result = run(hang.format(wait="threading.Event().wait()"), *side_by_side)
     result.assert_outcomes(failed=1 + hang.count("assert False"), passed=1)
     result.stdout.fnmatch_lines(["*crashed while running*test_it.py::test_hangs*"])
     result.stderr.fnmatch_lines(["Timeout (0:00:0*)!", "*in test_hangs*" if "yield" not in hang else "*in stubborn*"])

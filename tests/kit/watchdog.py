@@ -16,12 +16,16 @@ import pytest
 GRACE_S = 120.0
 #: Longer than any module that has the machine to itself.
 TURN_S = 1_200.0
+#: Of the process that hears from the others: a test ends somewhere, or a process that waited for too long.
+SILENCE_S = 1_500.0
 
 
 class Watchdog:
     """The plugin; of each process of a run, its own. Its timer is a thread that needs no Python to go off."""
 
-    def __init__(self, grace_s: float = GRACE_S, turn_s: float = TURN_S) -> None:
+    def __init__(self, *, hears: bool, grace_s: float = GRACE_S, turn_s: float = TURN_S) -> None:
+        """``hears`` is whether the tests run elsewhere."""
+        self._hears = hears
         self._grace_s = grace_s
         self._turn_s = turn_s
         self._stderr = os.dup(2)  # while a test runs, 2 is a file that dies with the process
@@ -30,6 +34,11 @@ class Watchdog:
     def waits(self) -> None:
         """For its turn, from now on."""
         self._arm(self._turn_s)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self) -> None:
+        if self._hears:
+            self._arm(SILENCE_S)
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
