@@ -48,8 +48,8 @@ from rtcloud.client.wishes import Wishes
 GIVE_UP_S = 60.0
 #: A resume that failed this often becomes a rejoin.
 MAX_RESUMES = 5
-#: Waits before the first, second, … attempt.
-BACKOFF_S = (0.0, 0.3, 1.0, 2.0, 4.0)
+#: Waits before the first, second, … attempt; there is none once a server that was gone has answered.
+BACKOFF_S = (0.0, 0.3, 0.7, 1.0, 2.0)
 #: A transport that the server closed is usually explained by a leave message; so long it is waited for.
 EXPLAIN_S = 1.0
 #: The first message of a socket comes within this time.
@@ -78,6 +78,7 @@ class Session:
         self._speaking: dict[str, float] = {}
         self._socket = 0
         self._attempts = 0
+        self._server_is_there = False
         self._ready = False
         self._back: Literal["", "resume", "rejoin"] = ""
         self._transport_up = False
@@ -287,7 +288,9 @@ class Session:
 
     def _open(self, request: str, now: float) -> Open:
         self._socket += 1
-        delay = BACKOFF_S[min(self._attempts, len(BACKOFF_S)) - 1] if self._attempts else 0.0
+        waits = self._attempts > 0 and not self._server_is_there
+        delay = BACKOFF_S[min(self._attempts, len(BACKOFF_S)) - 1] if waits else 0.0
+        self._server_is_there = False
         self._silent_at = now + delay + ANSWER_S
         return Open(self._socket, delay, self.token, request)
 
@@ -362,6 +365,7 @@ class Session:
         elif leave.action == _Action.RESUME and self.state == "joined":
             yield from self._resume(now)
         else:
+            self._server_is_there = self.state == "resuming"  # back from a restart, it knows nobody
             yield from self._rejoin(now)
 
     def leave(self) -> Iterator[Order]:

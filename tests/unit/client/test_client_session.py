@@ -345,7 +345,7 @@ def test_resume_is_tried_again_and_then_becomes_a_rejoin() -> None:
     while "MakePeer" not in talk.names():
         talk.do(talk.session.socket_refused(talk.session._socket, 0, "unreachable", talk.now))
         delays += [order.delay_s for order in talk.ordered if isinstance(order, orders.Open)]
-    assert delays == [0.0, 0.3, 1.0, 2.0, 4.0]
+    assert delays == [0.0, 0.3, 0.7, 1.0, 2.0]
     assert len(delays) == MAX_RESUMES
     assert talk.one(orders.AddTrack).publication.cid == "cid-cam"
 
@@ -368,6 +368,19 @@ def test_unknown_session_is_joined_anew_with_the_publications() -> None:
     talk.connected()
     assert talk.told() == [Reconnected(full=True)]
     assert talk.session.publications["cid-cam"].track_id == "TR_2"
+
+
+def test_a_server_that_is_back_is_joined_at_once_and_waited_for_when_it_goes_again() -> None:
+    talk = publishing()
+    talk.lose_socket()
+    for _ in range(3):
+        talk.do(talk.session.socket_refused(talk.session._socket, 0, "unreachable", talk.now))
+    talk.leave(Action.RECONNECT, Reason.STATE_MISMATCH)
+    talk.offer("cid-cam")
+    assert talk.one(orders.Open).delay_s == 0.0
+    talk.do(talk.session.socket_refused(talk.session._socket, 0, "unreachable", talk.now))
+    talk.offer("cid-cam")
+    assert talk.one(orders.Open).delay_s == 2.0
 
 
 def test_wishes_are_said_again_after_a_rejoin() -> None:
