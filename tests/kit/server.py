@@ -213,6 +213,7 @@ def cpu_seconds(pid: int | str) -> float:
 
 
 def end_by_signal(pid: int, number: signal.Signals = signal.SIGKILL, within: float = 5.0) -> None:
+    assert pid > 0, "a signal to 0 goes to the tests themselves"
     os.kill(pid, number)
     deadline = time.monotonic() + within
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it is gone

@@ -85,8 +85,10 @@ class _WebSource(Demuxed):
         super().__init__(self._open_container, budget, from_us)
 
     async def close(self) -> None:
-        await super().close()
-        await self._web.close()
+        try:
+            await super().close()
+        finally:
+            await self._web.close()
 
     def _open_container(self, budget: Budget) -> InputContainer:
         first = self._web.open(self._url)
@@ -155,8 +157,10 @@ class _RtspSource(Demuxed):
         super().__init__(lambda _: _opened(url, options, "rtsp"), Budget(), 0)
 
     async def close(self) -> None:
-        await super().close()
-        await self._forwarder.__aexit__()
+        try:
+            await super().close()
+        finally:
+            await self._forwarder.__aexit__()
 
 
 async def _open_rtsp(url: str, guard: Guard) -> Source:
@@ -168,7 +172,11 @@ async def _open_rtsp(url: str, guard: Guard) -> Source:
         raise SourceError(_unreachable(error)) from None
     if parts.scheme == "rtsps":
         stream = await secured(stream, host, guard.ssl_context)
-    forwarder = await Forwarder(stream).__aenter__()
+    try:
+        forwarder = await Forwarder(stream).__aenter__()
+    except BaseException:
+        await stream.aclose()
+        raise
     login, _, _ = parts.netloc.rpartition("@")
     place = f"{login}{'@' if login else ''}127.0.0.1:{forwarder.port}"
     return await _begun(_RtspSource(forwarder, parts._replace(scheme="rtsp", netloc=place).geturl()))

@@ -119,9 +119,12 @@ async def open_rtmp(url: str, dialer: Dialer, ssl_context: ssl.SSLContext) -> Rt
 async def secured(
     stream: httpcore.AsyncNetworkStream, host: str, ssl_context: ssl.SSLContext
 ) -> httpcore.AsyncNetworkStream:
-    """The same with TLS. Raises ``SourceError``, and closes it then."""
+    """The same with TLS. Raises ``SourceError``. Whatever it raises, the stream is closed then."""
     try:
         return await stream.start_tls(ssl_context, host, CONNECT_WITHIN)
     except (httpcore.ConnectError, httpcore.ConnectTimeout, ssl.SSLError):
         await stream.aclose()
         raise SourceError("the server's certificate is not valid, or TLS fails") from None
+    except BaseException:
+        await stream.aclose()
+        raise
