@@ -219,16 +219,16 @@ def _has_bounds(member: Member) -> bool:
 
 
 def _members(model: Model, action: Action) -> Iterator[Member]:
-    todo, seen = list(action.input.values()), set[str]()
-    while todo:
-        member = todo.pop()
+    waiting, seen = list(action.input.values()), set[str]()
+    while waiting:
+        member = waiting.pop()
         if member.disabled:
             continue
         yield member
         name = member.of or ""
         if name in model.objects and name not in seen:
             seen.add(name)
-            todo += model.objects[name].values()
+            waiting += model.objects[name].values()
 
 
 def _codes_of_application(action: Action) -> frozenset[str]:
@@ -250,27 +250,27 @@ def _own_codes(model: Model, action: Action) -> frozenset[str]:
 
 def _reached(run: Callable[..., object]) -> list[ast.stmt]:
     """The definitions that a function's names lead to, through the modules of actions and the named constructors."""
-    todo = [(run.__module__, run.__name__)]
+    waiting = [(run.__module__, run.__name__)]
     seen: dict[tuple[str, str], ast.stmt] = {}
-    while todo:
-        module, name = todo.pop()
+    while waiting:
+        module, name = waiting.pop()
         node = _definitions(module).get(name)
         if node is None or (module, name) in seen:
             continue
         if isinstance(node, ast.ImportFrom):
             if (node.module or "").startswith("rtcloud.actions."):
-                todo.append((node.module or "", name))
+                waiting.append((node.module or "", name))
             continue
         seen[module, name] = node
         for part in ast.walk(node):
             if isinstance(part, ast.Name):
-                todo.append((module, part.id))
+                waiting.append((module, part.id))
             elif isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name):
                 held = _definitions(module).get(part.value.id)
                 if part.value.id == "errors":
-                    todo.append(("rtcloud.errors", part.attr))
+                    waiting.append(("rtcloud.errors", part.attr))
                 elif isinstance(held, ast.ImportFrom) and held.module == "rtcloud.actions":
-                    todo.append((f"rtcloud.actions.{part.value.id}", part.attr))
+                    waiting.append((f"rtcloud.actions.{part.value.id}", part.attr))
     return list(seen.values())
 
 
