@@ -17,7 +17,7 @@ DATA ?= data
 ARGS ?=
 # Of the native module: `release` for who runs it; `quick` takes a third of the time, of which tests need the rest anyway.
 NATIVE_PROFILE ?= release
-# Most tests wait, for media or a deadline. Each module stays in one process; tests/conftest.py has the order.
+# Most tests wait, for media or a deadline. Each module stays in one process.
 # A process that died is not replaced: by files, pytest-xdist would run what killed it again and again.
 SIDE_BY_SIDE ?= --numprocesses 3 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
@@ -43,7 +43,11 @@ demo: setup ## two headless people talk, are recorded through the official SDK, 
 
 test: setup ## every test but the long ones (ARGS= goes to pytest)
 	cargo test --locked --profile quick --workspace
-	$(BIN)/python -m pytest -m "not long" $(SIDE_BY_SIDE) $(ARGS)
+	@failed=0; \
+	run() { echo "pytest $$*"; $(BIN)/python -m pytest "$$@" $(ARGS) || [ $$? -eq 5 ] || failed=1; }; \
+	run -m "not long and not alone" $(SIDE_BY_SIDE); \
+	run -m "alone and not long"; \
+	exit $$failed # 5: ARGS chose none of these
 
 test-long: setup ## the tests with full counts and durations
 	$(BIN)/python -m pytest -m long --timeout 3600 $(ARGS)

@@ -13,7 +13,7 @@ from tests.kit.receiver import Receiver
 from tests.kit.repeating import Repeating
 from tests.kit.server import Server
 from tests.kit.turns import Turns
-from tests.kit.watchdog import Watchdog
+from tests.kit.watchdog import Listener, Watchdog
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser
@@ -38,14 +38,15 @@ _TURNS = pytest.StashKey[Turns]()
 
 def pytest_configure(config: pytest.Config) -> None:
     turns = None
-    is_one_of_several = hasattr(config, "workerinput")  # by pytest-xdist
-    watchdog = Watchdog(hears=not is_one_of_several and config.getoption("dist") != "no")
-    if is_one_of_several:
+    if hasattr(config, "workerinput"):  # one of several processes, by pytest-xdist
+        watchdog = Watchdog()
         turns = config.stash[_TURNS] = Turns(waits=watchdog.waits)
+        config.pluginmanager.register(watchdog, "watchdog")
     else:
         config.pluginmanager.register(Progress(), "progress")
+        runs_elsewhere = config.getoption("dist") != "no"
+        config.pluginmanager.register(Listener() if runs_elsewhere else Watchdog(), "watchdog")
     config.pluginmanager.register(Repeating(turns), "repeating")
-    config.pluginmanager.register(watchdog, "watchdog")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

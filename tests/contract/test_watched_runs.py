@@ -19,13 +19,15 @@ CONFTEST = """
 import itertools
 from tests.kit.progress import Progress
 from tests.kit.turns import Turns
-from tests.kit.watchdog import Watchdog
+from tests.kit.watchdog import Listener, Watchdog
 
 def pytest_configure(config):
-    watchdog = config.watchdog = Watchdog(hears=False, grace_s=1.5, turn_s=1.5)
-    config.pluginmanager.register(watchdog)
-    if not hasattr(config, "workerinput"):
+    if hasattr(config, "workerinput"):
+        config.watchdog = Watchdog(grace_s=1.5, turn_s=1.5)
+        config.pluginmanager.register(config.watchdog)
+    else:
         config.pluginmanager.register(Progress(itertools.count(step=7.5).__next__))
+        config.pluginmanager.register(Listener(silence_s=8))
 """
 
 Run = Callable[..., pytest.RunResult]
@@ -81,6 +83,13 @@ def test_a_test_that_hangs_fails_once_and_other_modules_run(run: Run, pytester: 
     result.assert_outcomes(failed=1 + hang.count("assert False"), passed=1)
     result.stdout.fnmatch_lines(["*crashed while running*test_it.py::test_hangs*"])
     result.stderr.fnmatch_lines(["Timeout (0:00:0*)!", "*in test_hangs*" if "yield" not in hang else "*in stubborn*"])
+
+
+def test_who_hears_nothing_says_where_the_others_are(run: Run) -> None:
+    stopped = "import os, signal\n\ndef test_stops():\n    os.kill(os.getpid(), signal.SIGSTOP)\n"
+    result = run(stopped, "--numprocesses=1")
+    assert result.ret == 1
+    result.stderr.fnmatch_lines(["no test has ended for long", "* T do_signal_stop"])
 
 
 def test_what_fails_or_takes_long_is_told_as_it_ends(run: Run) -> None:
