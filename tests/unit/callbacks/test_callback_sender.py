@@ -55,7 +55,8 @@ class Receivers:
     most: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     silence: list[asyncio.Future[None]] = field(default_factory=list)
     forgotten: list[str] = field(default_factory=list)
-    turns: int = 1  # of the event loop that an answer takes
+    holds: bool = False  # answers wait until they are let go
+    held: list[asyncio.Future[None]] = field(default_factory=list)
 
     async def post(self, address: Address, body: bytes, headers: dict[str, str]) -> Answer:
         url, decoded = address.url, json.loads(body)
@@ -63,14 +64,21 @@ class Receivers:
         self.under_way[url] += 1
         self.most[url] = max(self.most[url], self.under_way[url])
         answer = self.answers.get(url, OK)
-        for _ in range(self.turns):
-            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        if self.holds:
+            self.held.append(asyncio.get_running_loop().create_future())
+            await self.held[-1]
         if answer is None:
             waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self.silence.append(waiting)
             await waiting
         self.under_way[url] -= 1
         return answer or REFUSED
+
+    def let_go(self) -> None:
+        for waiting in self.held:
+            waiting.set_result(None)
+        self.held.clear()
 
     async def forget(self, address: Address) -> None:
         self.forgotten.append(address.url)
@@ -219,12 +227,18 @@ async def test_many_dead_receivers_leave_half_of_the_places_to_the_living(monkey
 
 async def test_places_of_a_receiver_are_bounded() -> None:
     async with scene() as stage:
-        stage.receivers.turns = 50
-        for room in range(200):
+        stage.receivers.holds = True
+        for room in range(100):
             await stage.happen(str(room))
-        await stage.settle()
-        assert 2 < stage.receivers.most["http://a/"] <= MOST_PLACES
-        assert await stage.states() == {"delivered": 200}
+        at_once = []
+        while stage.sender.counters.delivered < 100:
+            await stage.settle()
+            at_once.append(stage.sender.sending)
+            stage.receivers.let_go()
+            await stage.settle()
+        assert at_once[0] == FIRST_PLACES
+        assert max(at_once) == stage.receivers.most["http://a/"] == MOST_PLACES
+        assert await stage.states() == {"delivered": 100}
 
 
 async def test_an_open_breaker_fails_attempts_without_making_them() -> None:
