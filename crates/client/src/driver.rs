@@ -1,7 +1,6 @@
 //! The thread that owns the sockets and timers of every peer of the process.
 //!
-//! It sleeps in one epoll until an order, a datagram or a timer; where many peers are sent to at once, it lets their
-//! datagrams gather for a moment instead of waking for each. Orders are bounded; a step of a peer that panics or
+//! It sleeps in one epoll until an order, a datagram or a timer. Orders are bounded; a step of a peer that panics or
 //! fails ends that peer alone. A forked child that makes a peer gets a thread of its own.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -10,10 +9,10 @@ use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::event::epoll::{self, EventData, EventFlags};
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::event::{EventfdFlags, Timespec, eventfd};
 
 use crate::connection::Connection;
 use crate::error::PeerError;
@@ -24,9 +23,6 @@ use crate::socket::{ReadBuffer, Socket};
 
 const MAX_ORDERS: usize = 65_536;
 const MAX_SOCKETS: usize = 4;
-/// With so many sockets to read at once, what comes within `GATHER` is read together.
-const CROWD: usize = 16;
-const GATHER: Duration = Duration::from_millis(1);
 const WAKE: u64 = u64::MAX;
 
 /// What the owner's side may know without asking the thread.
@@ -170,19 +166,7 @@ impl Thread {
                 }
             }
             self.fire();
-            if events.len() >= CROWD {
-                self.gather();
-            }
         }
-    }
-
-    /// Waits without being woken by datagrams: until an order, a timer, or for as long as they gather.
-    fn gather(&self) {
-        let now = Instant::now();
-        let until = self.timers.first().map_or(now + GATHER, |(at, _)| (*at).min(now + GATHER));
-        let mut orders = [PollFd::new(&self.driver.wake, PollFlags::IN)];
-        // Whatever it says, the next look is at everything.
-        let _ = poll(&mut orders, Some(&timespec(until)));
     }
 
     fn carry_out(&mut self) {
