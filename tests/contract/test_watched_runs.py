@@ -18,7 +18,6 @@ timeout = 1
 CONFTEST = """
 import itertools
 from tests.kit.progress import Progress
-from tests.kit.turns import Turns
 from tests.kit.watchdog import Listener, Watchdog
 
 def pytest_configure(config):
@@ -41,7 +40,7 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
     def run_one(text: str, *options: str) -> object:
         pytester.makeini(INI)
         pytester.makeconftest(CONFTEST)
-        pytester.makepyfile(test_it="import pytest, threading, time\n" + text)
+        pytester.makepyfile(test_it="import pytest, threading\n" + text)
         return pytester.runpytest_subprocess(*options)
 
     return run_one  # type: ignore[return-value]

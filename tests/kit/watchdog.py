@@ -6,6 +6,7 @@ where the exception is caught, or where what it leaves behind keeps the test fro
 test that a time-out interrupted.
 """
 
+import contextlib
 import faulthandler
 import os
 import signal
@@ -84,8 +85,10 @@ class Listener:
     def _listen(self) -> None:
         while not self._over.wait(max(0.1, self._heard + self._silence_s - time.monotonic())):
             if time.monotonic() >= self._heard + self._silence_s:
-                _end_others()
-                os._exit(1)
+                try:
+                    _end_others()
+                finally:
+                    os._exit(1)
 
 
 def _end_others() -> None:
@@ -93,13 +96,15 @@ def _end_others() -> None:
     print(f"\nno test has ended for long\n{Path('/proc/locks').read_text()}", file=sys.__stderr__)
     pids = [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
     for pid in pids:
-        for thread in sorted(Path(f"/proc/{pid}/task").iterdir()):
-            state = (thread / "stat").read_text().split(") ")[-1].split()[0]
-            print(pid, thread.name, state, (thread / "wchan").read_text(), file=sys.__stderr__, flush=True)
-        os.kill(pid, signal.SIGUSR1)
+        with contextlib.suppress(OSError):  # it, or one of its threads, has just ended
+            for thread in sorted(Path(f"/proc/{pid}/task").iterdir()):
+                state = (thread / "stat").read_text().split(") ")[-1].split()[0]
+                print(pid, thread.name, state, (thread / "wchan").read_text(), file=sys.__stderr__, flush=True)
+            os.kill(pid, signal.SIGUSR1)
     time.sleep(LAST_WORDS_S)
     for pid in pids:
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def time_out(item: pytest.Item) -> float:

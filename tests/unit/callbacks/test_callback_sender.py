@@ -228,17 +228,17 @@ async def test_many_dead_receivers_leave_half_of_the_places_to_the_living(monkey
 async def test_places_of_a_receiver_are_bounded() -> None:
     async with scene() as stage:
         stage.receivers.holds = True
-        for room in range(100):
+        for room in range(200):
             await stage.happen(str(room))
         at_once = []
-        while stage.sender.counters.delivered < 100:
+        while stage.sender.counters.delivered < 200:
             await stage.settle()
             at_once.append(stage.sender.sending)
             stage.receivers.let_go()
             await stage.settle()
         assert at_once[0] == FIRST_PLACES
         assert max(at_once) == stage.receivers.most["http://a/"] == MOST_PLACES
-        assert await stage.states() == {"delivered": 100}
+        assert await stage.states() == {"delivered": 200}
 
 
 async def test_an_open_breaker_fails_attempts_without_making_them() -> None:
