@@ -104,7 +104,8 @@ class Watch:
 
 
 class Forwarder:
-    """``async with Forwarder(stream) as forwarder``: one connection to ``forwarder.port`` goes on over ``stream``."""
+    """``async with Forwarder(stream) as forwarder``: one connection to ``forwarder.port`` goes on over ``stream``,
+    which is closed in the end, also when it cannot begin."""
 
     def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
         self._stream = stream
@@ -115,7 +116,11 @@ class Forwarder:
         self.cut = ""  # why, if it was
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        try:
+            self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        except BaseException:
+            await self._stream.aclose()
+            raise
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

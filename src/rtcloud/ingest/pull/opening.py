@@ -172,11 +172,7 @@ async def _open_rtsp(url: str, guard: Guard) -> Source:
         raise SourceError(_unreachable(error)) from None
     if parts.scheme == "rtsps":
         stream = await secured(stream, host, guard.ssl_context)
-    try:
-        forwarder = await Forwarder(stream).__aenter__()
-    except BaseException:
-        await stream.aclose()
-        raise
+    forwarder = await Forwarder(stream).__aenter__()
     login, _, _ = parts.netloc.rpartition("@")
     place = f"{login}{'@' if login else ''}127.0.0.1:{forwarder.port}"
     return await _begun(_RtspSource(forwarder, parts._replace(scheme="rtsp", netloc=place).geturl()))
