@@ -175,7 +175,9 @@ impl Iterator for Extensions<'_> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TransportFeedback<'a> {
     pub(crate) base: u16,
-    count: u16,
+    pub(crate) count: u16,
+    /// Its own number.
+    pub(crate) number: u8,
     /// Time base in units of 64 ms, 24 bits with their sign.
     pub(crate) reference: i32,
     chunks: &'a [u8],
@@ -213,7 +215,8 @@ fn symbols(chunk: u16) -> (u32, impl Fn(u32) -> u8) {
 impl<'a> TransportFeedback<'a> {
     fn read(body: &'a [u8]) -> Option<Self> {
         let (base, count) = (u16_at(body, 8)?, u16_at(body, 10)?);
-        let reference = (u32_at(body, 12)? & !0xff).cast_signed() >> 8;
+        let last = u32_at(body, 12)?;
+        let (reference, number) = ((last & !0xff).cast_signed() >> 8, last as u8);
         let rest = body.get(16..)?;
         let (mut covered, mut chunks) = (0, 0);
         while covered < u32::from(count) {
@@ -221,7 +224,7 @@ impl<'a> TransportFeedback<'a> {
             chunks += 2;
         }
         let (chunks, deltas) = rest.split_at_checked(chunks)?;
-        Some(Self { base, count, reference, chunks, deltas })
+        Some(Self { base, count, number, reference, chunks, deltas })
     }
 
     /// Calls with each status; runs of lost packets come as one. Ends early if times lack.

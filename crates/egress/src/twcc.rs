@@ -2,6 +2,9 @@
 //!
 //! A table by number that grows with the rate of sending, up to [`MAX_ENTRIES`]; what was not told of before it is
 //! overwritten is forgotten. Feedback costs what its datagram is long, and at most one visit of each entry.
+//!
+//! Where no feedback is missing, what lies between one and the next is lost: browsers say so themselves, others begin
+//! each with the first packet that came.
 
 use std::time::{Duration, Instant};
 
@@ -47,11 +50,13 @@ pub(crate) struct History {
     next: u64,
     /// The client's time base: last reference time without its overflows, and what is subtracted from it.
     reference: Option<(i64, i64)>,
+    /// The feedback that reached furthest: its own number, and the first number after what it told of.
+    told: Option<(u8, u64)>,
 }
 
 impl History {
     pub(crate) fn new(origin: Instant) -> Self {
-        Self { origin, slots: Vec::new(), next: 0, reference: None }
+        Self { origin, slots: Vec::new(), next: 0, reference: None, told: None }
     }
 
     /// The number of the next packet.
@@ -107,6 +112,17 @@ impl History {
         let time = self.time_base(feedback.reference);
         let now = self.micros(now);
         let oldest = self.next.saturating_sub(self.slots.len() as u64);
+        let end = base.saturating_add(feedback.count.into()).min(self.next);
+        if let Some((before, from)) = self.told
+            && feedback.number == before.wrapping_add(1)
+        {
+            for number in from.max(oldest)..base {
+                self.tell(number, None, now, results);
+            }
+        }
+        if self.told.is_none_or(|(_, until)| end > until) {
+            self.told = Some((feedback.number, end));
+        }
         feedback.each(|status| match status {
             Status::Lost { from, count } => {
                 let first = (base + u64::from(from)).max(oldest);

@@ -4,8 +4,8 @@ mod peer;
 
 use std::time::Instant;
 
-use peer::{AUDIO, Peer, RTX, VIDEO, nack, received, report, rtcp, transport};
-use rtcloud_egress::{Feedback, Heard, Profile};
+use peer::{AUDIO, Peer, RTX, VIDEO, nack, received, received_as, report, rtcp, transport};
+use rtcloud_egress::{Feedback, Heard, PacketResult, Profile};
 
 fn peer() -> Peer {
     Peer::new(Profile::AeadAes128Gcm, true)
@@ -118,6 +118,25 @@ fn what_was_lost_may_still_arrive() {
     peer.say(&received(0, 4, 0));
     let numbers: Vec<u64> = peer.egress.results().iter().map(|r| r.number).collect();
     assert_eq!(numbers, [0, 3]);
+}
+
+#[test]
+fn what_feedback_passes_over_is_lost_unless_feedback_is_missing() {
+    let mut peer = peer();
+    peer.send(0..40);
+    let mut told = |number: u8, base: u16, count: u16| {
+        peer.say(&received_as(number, base, count));
+        let lost = |r: &PacketResult| r.arrival.is_none().then_some(r.number);
+        peer.egress.results().iter().filter_map(lost).collect::<Vec<_>>()
+    };
+    assert_eq!(told(254, 0, 3), []);
+    assert_eq!(told(255, 5, 2), [3, 4]);
+    assert_eq!(told(0, 9, 1), [7, 8]);
+    assert_eq!(told(2, 14, 1), [], "another may have told of them");
+    assert_eq!(told(3, 11, 1), [], "what comes late passes over nothing");
+    assert_eq!(told(4, 20, 1), []);
+    assert_eq!(told(5, 22, 1), [21]);
+    assert_eq!(told(6, 2000, 1), [], "what was never sent was not lost");
 }
 
 #[test]

@@ -168,6 +168,13 @@ pub(crate) fn received(base: u16, count: u16, reference: u32) -> Vec<u8> {
     transport(base, count, reference, &[0x2000 | count], &vec![1; count.into()])
 }
 
+/// The same as the feedback of this number.
+pub(crate) fn received_as(number: u8, base: u16, count: u16) -> Vec<u8> {
+    let mut feedback = received(base, count, 0);
+    feedback[19] = number;
+    feedback
+}
+
 pub(crate) fn transport(base: u16, count: u16, reference: u32, chunks: &[u16], deltas: &[u8]) -> Vec<u8> {
     let mut body = VIDEO.to_be_bytes().to_vec();
     body.extend(base.to_be_bytes());
