@@ -232,6 +232,7 @@ impl Room {
             if transport.write(section, &media, numbers, now) {
                 if entry {
                     subscription.sent.departures.go_on(now);
+                    subscription.requests.handle_key(now);
                 }
                 subscription.sent.departures.count(numbers.time, media.payload.len());
                 if !std::mem::replace(&mut transport.queued, true) {
@@ -312,6 +313,10 @@ impl Room {
     pub(crate) fn handle_keyframe_request(&mut self, subscription: usize, now: Instant) {
         let subscription = &mut self.subscriptions[subscription];
         let (index, Some(source)) = (subscription.track, subscription.current) else { return };
+        let rtt = subscription.place.and_then(|(to, _)| self.transports[to].rtt);
+        if !subscription.requests.heed(rtt, now) {
+            return;
+        }
         if subscription.flows() && self.tracks[index].flows() {
             subscription.sent.departures.wait(now);
         }

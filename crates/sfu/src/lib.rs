@@ -36,6 +36,7 @@ mod rates;
 mod red;
 mod remote;
 mod report;
+mod requests;
 mod resolution;
 mod rewriter;
 mod room;

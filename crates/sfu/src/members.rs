@@ -14,6 +14,7 @@ use crate::ids::{ParticipantId, TrackId};
 use crate::output::Route;
 use crate::participant::{Participant, Quality, Refusals};
 use crate::red::Protection;
+use crate::requests::Requests;
 use crate::room::Room;
 use crate::stats::Sent;
 use crate::track::{Subscription, Track};
@@ -144,6 +145,7 @@ impl Room {
             sieve: None,
             protection: Protection::default(),
             sent: Sent::default(),
+            requests: Requests::default(),
             refused: false,
             grant: Grant::default(),
             shed: false,

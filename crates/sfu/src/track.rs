@@ -19,6 +19,7 @@ use crate::meter::Meter;
 use crate::picture::Picture;
 use crate::rates::Rates;
 use crate::red::Protection;
+use crate::requests::Requests;
 use crate::sound::Redundancy;
 use crate::stats::{Sent, SourceTold};
 use crate::sublayer::{Aim, Sieve};
@@ -277,6 +278,7 @@ pub(crate) struct Subscription {
     pub(crate) sieve: Option<Box<Sieve>>,
     pub(crate) protection: Protection,
     pub(crate) sent: Sent,
+    pub(crate) requests: Requests,
     /// The subscriber was told that it cannot decode the track.
     pub(crate) refused: bool,
     /// What its network carries.
