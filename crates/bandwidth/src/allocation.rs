@@ -18,7 +18,12 @@ const HEADROOM: f64 = 1.15;
 const PLENTY: u64 = 2;
 /// After going down, how long a stream stays there at least.
 const REST: Duration = Duration::from_secs(2);
-/// The same where estimates jump: more than ten seconds, with what a switch takes to be seen.
+/// Who went down to nothing stays there at least so long, and twice as long each time that it was soon after coming up
+/// from nothing, up to [`REST`].
+const BLINK: Duration = Duration::from_millis(500);
+/// Rather than nothing the smallest layer is sent as long as there is so much of what it takes.
+const SCANT: f64 = 0.85;
+/// The same as [`REST`] where estimates jump: more than ten seconds, with what a switch takes to be seen.
 const LONG_REST: Duration = Duration::from_secs(15);
 const MAX_REST: Duration = Duration::from_secs(60);
 /// Who had to come down sooner than this after going up went up in vain.
@@ -80,6 +85,9 @@ struct Memory {
     /// The most there was when it went up and had to come down at once, since it last could stay.
     failed_with: u64,
     rest: Duration,
+    /// When it came up from nothing, and how long it stays there.
+    returned_at: Option<Instant>,
+    blink: Duration,
     round: u64,
 }
 
@@ -122,6 +130,13 @@ impl Allocator {
         Shared { granted: wants.iter().zip(grants.iter()).map(cost).sum(), wished }
     }
 
+    /// What was given up was given up for another reason than want of room: nobody need wait.
+    pub fn forgive(&mut self) {
+        for memory in self.memories.values_mut() {
+            (memory.raised_at, memory.lowered_at) = (None, None);
+        }
+    }
+
     fn share(&mut self, budget: Budget, wants: &[Want<'_>], now: Instant, grants: &mut Vec<Option<usize>>) {
         grants.resize(wants.len(), None);
         let mut order = std::mem::take(&mut self.order);
@@ -161,10 +176,12 @@ impl Allocator {
         // What is sent already need only fit; what would be new must fit well.
         let new = want.current.is_none_or(|current| next > current);
         // Anything at all is better than nothing: the first layer need not fit well, nor wait long.
-        let well = new && next > 0;
-        let needed = if well { (more as f64 * HEADROOM) as u64 } else { more };
-        let longest = if next > 0 { MAX_REST } else { REST };
-        if needed > *left || (new && self.rests(want.key, longest, budget, now)) {
+        let factor = match (next, new) {
+            (0, false) => SCANT,
+            (0, true) | (_, false) => 1.0,
+            (_, true) => HEADROOM,
+        };
+        if (more as f64 * factor) as u64 > *left || (new && self.rests(want.key, next, budget, now)) {
             return false;
         }
         *left -= more.min(*left);
@@ -172,8 +189,12 @@ impl Allocator {
         true
     }
 
-    fn rests(&self, key: usize, longest: Duration, budget: Budget, now: Instant) -> bool {
+    fn rests(&self, key: usize, next: usize, budget: Budget, now: Instant) -> bool {
         self.memories.get(&key).is_some_and(|memory| {
+            let longest = match next {
+                0 => memory.blink,
+                _ => MAX_REST,
+            };
             let plenty = budget.bitrate / PLENTY >= memory.lowered_by.max(memory.failed_with);
             let shortest = if budget.rough { LONG_REST } else { REST };
             let rest = if plenty { shortest } else { memory.rest.max(shortest) }.min(longest);
@@ -188,6 +209,8 @@ impl Allocator {
             lowered_by: 0,
             failed_with: 0,
             rest: REST,
+            returned_at: None,
+            blink: BLINK,
             round: 0,
         });
         memory.round = self.round;
@@ -195,6 +218,10 @@ impl Allocator {
         // A smaller wish is no lack of room.
         let current = want.current.map(|current| current.min(want.layers.len().saturating_sub(1)));
         if grant < current {
+            if grant.is_none() {
+                let again = memory.returned_at.take().is_some_and(is_trial);
+                memory.blink = if again { (memory.blink * 2).min(REST) } else { BLINK };
+            }
             (memory.lowered_at, memory.lowered_by) = (Some(now), budget.bitrate);
             let after_vain = if budget.rough { LONG_REST } else { TRIAL };
             if budget.rough {
@@ -207,6 +234,9 @@ impl Allocator {
                 }
             }
         } else if grant > current {
+            if current.is_none() && memory.lowered_at.is_some() {
+                memory.returned_at = Some(now);
+            }
             memory.raised_at = Some((now, budget.bitrate));
         } else if memory.raised_at.is_some_and(|(at, _)| !is_trial(at)) {
             (memory.raised_at, memory.failed_with) = (None, 0);
@@ -254,7 +284,7 @@ mod tests {
             let mut grants = Vec::new();
             let bits = Budget { bitrate: budget, rough: self.rough };
             let shared = self.allocator.allocate(Some(bits), &wants, self.now, &mut grants);
-            assert!(shared.granted <= budget);
+            assert!(shared.granted as f64 * SCANT <= budget as f64);
             self.current.clone_from(&grants);
             grants
         }
@@ -306,8 +336,10 @@ mod tests {
         let mut viewer = Viewer::new(&[Class::Other]);
         assert_eq!(viewer.get(600_000), [Some(1)]);
         assert_eq!(viewer.get(300_000), [Some(0)], "gone up in vain");
-        assert_eq!(viewer.get(140_000), [None]);
+        assert_eq!(viewer.get(140_000), [Some(0)], "scant, and better than nothing");
+        assert_eq!(viewer.get(120_000), [None]);
         viewer.pass(REST);
+        assert_eq!(viewer.get(140_000), [None], "what is begun must fit");
         assert_eq!(viewer.get(155_000), [Some(0)]);
         viewer = Viewer::new(&[Class::Other]);
         assert_eq!(viewer.get(600_000), [Some(1)]);
@@ -358,6 +390,34 @@ mod tests {
         viewer.pass(REST);
         assert_eq!(viewer.get(3_000_000), [Some(0)]);
         viewer.pass(LONG_REST);
+        assert_eq!(viewer.get(3_000_000), [Some(2)]);
+    }
+
+    #[test]
+    fn who_went_down_to_nothing_waits_a_moment_and_longer_each_time() {
+        let mut viewer = Viewer::new(&[Class::Other]);
+        viewer.get(200_000);
+        for blink in [1, 2, 4, 4] {
+            assert_eq!(viewer.get(100_000), [None]);
+            viewer.pass(BLINK * blink - Duration::from_millis(200));
+            assert_eq!(viewer.get(200_000), [None]);
+            assert_eq!(viewer.get(200_000), [Some(0)], "after {blink}");
+        }
+        viewer.pass(TRIAL);
+        viewer.get(200_000);
+        assert_eq!(viewer.get(100_000), [None]);
+        viewer.pass(BLINK);
+        assert_eq!(viewer.get(200_000), [Some(0)]);
+    }
+
+    #[test]
+    fn what_an_outage_took_is_given_back_at_once() {
+        let mut viewer = Viewer::new(&[Class::Other]);
+        assert_eq!(viewer.get(3_000_000), [Some(2)]);
+        viewer.pass(TRIAL);
+        assert_eq!([viewer.get(3_000_000), viewer.get(600_000)], [[Some(2)], [Some(1)]]);
+        assert_eq!(viewer.get(3_000_000), [Some(1)]);
+        viewer.allocator.forgive();
         assert_eq!(viewer.get(3_000_000), [Some(2)]);
     }
 

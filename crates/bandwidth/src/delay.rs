@@ -118,6 +118,13 @@ impl Delays {
         self.beyond_shortest(self.told.min(self.told_before))
     }
 
+    /// Nothing was told of for a while: what comes next does not follow what was before.
+    pub(crate) fn pause(&mut self) {
+        (self.group, self.before) = (None, None);
+        (self.told, self.told_before) = (f64::INFINITY, f64::INFINITY);
+        self.smoothed = self.shortest.now.min(self.shortest.before);
+    }
+
     /// What is told of from here on is told of another time.
     pub(crate) fn next_time(&mut self) {
         if self.told.is_finite() {

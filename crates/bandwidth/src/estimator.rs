@@ -17,12 +17,17 @@ use crate::trend::Trend;
 
 /// What arrives is measured over so many milliseconds.
 const WINDOW: i64 = 500;
+/// And where a queue keeps the path busy: no pause is in between then.
+const BUSY_WINDOW: i64 = 200;
 /// Sending less than this share of the estimate says nothing of what more would do.
 const IDLE: f64 = 0.8;
-/// How long after the last news a queue is taken to be gone.
+/// How long after the last news a queue is taken to be gone: when it must be, and so much later; at most after this.
+const SETTLED_LATER: Duration = Duration::from_millis(150);
 const SETTLED: Duration = Duration::from_secs(1);
 /// How long after the rate was lowered there are no probes while as much is sent as the estimate allows.
 const REST: Duration = Duration::from_secs(4);
+/// After a pause so long queues are others than before.
+const PAUSED: Duration = Duration::from_millis(500);
 /// A bound that has proven right leaves so much of a higher estimate.
 const BEYOND_BOUND: f64 = 1.25;
 /// No packet is larger.
@@ -100,6 +105,8 @@ pub struct Estimator {
     told_at: Option<Instant>,
     told_sent: f64,
     losses: Losses,
+    /// What was sent until then and is told of as lost was too much for a buffer.
+    overfull: f64,
     rate: Rate,
     prober: Prober,
     silence: Silence,
@@ -126,6 +133,7 @@ impl Estimator {
             told_at: None,
             told_sent: 0.0,
             losses: Losses::new(),
+            overfull: f64::NEG_INFINITY,
             rate: Rate::new(limits.start as f64, floor, (limits.ceiling as f64).max(floor)),
             prober: Prober::new(),
             silence: Silence::new(),
@@ -156,6 +164,10 @@ impl Estimator {
             self.rate.set(self.rate.rate() * KEPT_AFTER_OUTAGE);
             self.losses.forget();
         }
+        if self.told_at.is_some_and(|at| now.saturating_duration_since(at) > PAUSED) {
+            (self.trend, self.usage) = (Trend::new(), Usage::Normal);
+            self.delays.pause();
+        }
         self.delays.next_time();
         let mut over = false;
         let mut news = false;
@@ -177,10 +189,11 @@ impl Estimator {
             usage => usage,
         };
         let flooded = self.is_flooded(now);
-        let carried = self.carried();
+        let carried = if flooded { self.carried_busy() } else { self.carried() };
         let seen = rate::Seen {
             usage: self.usage,
             carried,
+            sure: self.arrived.rate(WINDOW).is_some(),
             measured: self.prober.measured(now).filter(|_| self.is_idle(now)),
             flooded,
             queue: if flooded { self.flood(carried) } else { self.delays.queue() },
@@ -196,8 +209,9 @@ impl Estimator {
             self.rate.update(seen, now)
         };
         if flooded || !before {
-            // What is lost now is lost for that reason.
+            // What is lost now is lost for that reason, whenever that is told of.
             self.losses.forget();
+            self.overfull = self.since_origin(now);
         }
         if let Some(bound) = self.losses.proven_bound() {
             self.rate.limit(bound * BEYOND_BOUND);
@@ -216,6 +230,7 @@ impl Estimator {
         self.untold += self.seen.passed_over(result.number).min(MOST_UNTOLD);
         match self.seen.note(result.number, result.arrival.is_some()) {
             News::Nothing => return None,
+            News::Lost if sent <= self.overfull => {}
             News::Lost => self.losses.add(sent, size, true),
             News::Arrived => self.losses.add(sent, size, false),
             News::ArrivedAfterAll => self.losses.forgive(),
@@ -249,15 +264,25 @@ impl Estimator {
         self.arrived.rate(WINDOW).map(|rate| rate / (1.0 - self.losses.own()))
     }
 
+    /// The same of a path that is kept busy, and so all that it carries.
+    fn carried_busy(&self) -> Option<f64> {
+        let busy = self.arrived.rate(BUSY_WINDOW).map(|rate| rate / (1.0 - self.losses.own()));
+        [busy, self.carried()].into_iter().flatten().reduce(f64::max)
+    }
+
     fn is_idle(&self, now: Instant) -> bool {
-        let sent = self.sent.rate_until(self.since_origin(now)) - self.prober.recent_bits(now);
-        sent < self.rate.rate() * IDLE
+        self.sent_beside_probes(now) < self.rate.rate() * IDLE
+    }
+
+    fn sent_beside_probes(&self, now: Instant) -> f64 {
+        self.sent.rate_until(self.since_origin(now)) - self.prober.recent_bits(now)
     }
 
     /// Packets wait long and much more is sent than arrives: no trend is needed to see that.
     fn is_flooded(&self, now: Instant) -> bool {
-        let sent = self.sent.rate_until(self.since_origin(now));
-        self.delays.latest_queue() > FLOODED && self.carried().is_some_and(|carried| sent > carried * EXCESS)
+        let sent = self.sent_beside_probes(now);
+        self.delays.latest_queue() > FLOODED
+            && self.carried_busy().is_some_and(|carried| sent > carried * EXCESS)
     }
 
     /// How many milliseconds it takes until all that was sent after what was told of last has arrived.
@@ -313,7 +338,9 @@ impl Estimator {
 
     fn settles_at(&self) -> Option<Instant> {
         let settled = self.usage == Usage::Normal && self.rate.is_settled();
-        self.told_at.filter(|_| !settled).map(|at| at + SETTLED)
+        let queue = Duration::from_secs_f64(self.delays.latest_queue().min(1e3) / 1e3);
+        let wait = (queue + self.rtt + SETTLED_LATER).min(SETTLED);
+        self.told_at.filter(|_| !settled).map(|at| at + wait)
     }
 
     /// When [`Self::handle_timeout`] has something to do.
@@ -330,6 +357,11 @@ impl Estimator {
     /// The share of packets that the path loses whatever is sent, 0 to 1: so much of what is sent are repeats.
     pub fn own_loss(&self) -> f64 {
         self.losses.own()
+    }
+
+    /// Nothing was heard for so long that less is sent.
+    pub fn is_silent(&self) -> bool {
+        self.silence.share() < 1.0
     }
 
     /// What the delay of packets says of the path.

@@ -33,6 +33,8 @@ pub(crate) struct Seen {
     pub(crate) usage: Usage,
     /// What the path was seen to carry lately, in bits per second.
     pub(crate) carried: Option<f64>,
+    /// It was seen for long enough.
+    pub(crate) sure: bool,
     /// What a probe measured of it just now.
     pub(crate) measured: Option<f64>,
     /// Much more is sent than arrives, and it waits long.
@@ -138,6 +140,10 @@ impl Rate {
         if seen.queue > DEEP {
             self.drain = self.drain.min((1.0 - (seen.queue - DEEP) / 600.0).max(DRAIN_LEAST));
         }
+        if !seen.sure && self.cut_at.is_some() {
+            // A few packets say that it is too much, and not how little is enough.
+            return false;
+        }
         // Where it broke down before tells as much as the last moment, as long as the two agree.
         let carried = match self.broke {
             Some((mean, deviation)) if (carried - mean).abs() <= 3.0 * deviation => (carried + mean) / 2.0,
@@ -184,7 +190,7 @@ mod tests {
     use super::*;
 
     fn seen(usage: Usage, carried: f64, queue: f64) -> Seen {
-        Seen { usage, carried: Some(carried), queue, measured: None, flooded: false, noise: 0.0 }
+        Seen { usage, carried: Some(carried), sure: true, queue, measured: None, flooded: false, noise: 0.0 }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::packet::{Entry, Packet};
 use crate::probe::Probe;
 use crate::replay::Replay;
 use crate::report::{self, ReferenceTime, WallClock};
-use crate::resend::{self, Resends};
+use crate::resend::Resends;
 use crate::srtp::{Opening, Sealing};
 use crate::stream::{Extensions, SendStats, Stream, StreamConfig, StreamId};
 use crate::writer::Writer;
@@ -181,14 +181,9 @@ impl Egress {
 
     fn resend(&mut self, now: Instant, sink: &mut impl Sink) {
         let Some(writer) = &mut self.writer else { return };
-        if self.resends.is_empty() || self.resends.not_before.is_some_and(|at| at > now) {
-            return;
-        }
-        for _ in 0..resend::BURST {
-            let Some((index, seq)) = self.resends.pop() else { break };
-            writer.resend(&mut self.streams[index as usize], seq, now, sink);
-        }
-        self.resends.not_before = (!self.resends.is_empty()).then(|| now + resend::PACE);
+        let millis = writer.millis(now);
+        self.resends
+            .poll(&mut self.streams, millis, now, |stream, seq| writer.resend(stream, seq, now, sink));
     }
 
     fn fill(&mut self, now: Instant, sink: &mut impl Sink) {
@@ -244,11 +239,10 @@ impl Egress {
         [held, resends, probe, self.next_report].into_iter().flatten().min()
     }
 
-    /// Whether [`poll`](Self::poll) has something to do at once.
+    /// Whether there is something for [`poll`](Self::poll) to look at: to do at once, or to wait for.
     pub fn has_waiting(&self) -> bool {
-        let resends = !self.resends.is_empty() && self.resends.not_before.is_none();
         let probe = self.writer.as_ref().and_then(|w| w.probe.as_ref()).is_some_and(|p| p.next().is_none());
-        resends || probe || self.waiting.iter().any(|i| self.streams[*i as usize].due)
+        !self.resends.is_empty() || probe || self.waiting.iter().any(|i| self.streams[*i as usize].due)
     }
 
     /// Fills up what is sent to `bitrate` until `bytes` were sent in all, with repetitions and padding. What is sent
@@ -258,6 +252,11 @@ impl Egress {
         if let Some(writer) = &mut self.writer {
             writer.probe = Some(Probe::new(cluster, bitrate, bytes));
         }
+    }
+
+    /// What the network is known to carry, in bits per second: repetitions take no more. None where nothing is known.
+    pub fn set_carried(&mut self, bitrate: Option<u64>) {
+        self.resends.rate = bitrate;
     }
 
     /// Counts of a stream.

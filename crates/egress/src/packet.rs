@@ -80,6 +80,8 @@ pub(crate) struct Entry {
     /// Milliseconds since the beginning, of the packet and of its last repetition.
     pub(crate) sent: u32,
     pub(crate) resent: Option<u32>,
+    /// A repetition waits to be sent.
+    pub(crate) asked: bool,
     /// The transport-wide number it was sent with.
     pub(crate) twcc: u16,
     pub(crate) pt: u8,
@@ -104,6 +106,7 @@ impl Entry {
             time: packet.time,
             sent: 0,
             resent: None,
+            asked: false,
             twcc: 0,
             pt: packet.pt,
             rtx_pt: packet.rtx_pt,

@@ -1,7 +1,9 @@
 //! Repetitions that a client asked for (RFC 4585, RFC 4588).
 //!
 //! A number is repeated at most once per round trip, and repetitions take no more than the media itself plus a burst:
-//! who asks for everything all the time gets at most twice of what it would get anyway.
+//! who asks for everything all the time gets at most twice of what it would get anyway. Nor do they take more than the
+//! network is known to carry: what a full buffer lost would only fill it again. Sound goes before pictures; what has
+//! waited long is left out, for who still needs it asks again.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -11,8 +13,12 @@ use crate::stream::Stream;
 /// Repetitions that wait; who asks for more must ask again.
 const MAX_WAITING: usize = 512;
 /// Repetitions that leave together, and what is between them and the next.
-pub(crate) const BURST: usize = 32;
-pub(crate) const PACE: Duration = Duration::from_millis(5);
+const BURST: usize = 32;
+const PACE: Duration = Duration::from_millis(5);
+/// Where it is known what the network carries: how much of that leaves together.
+const TOGETHER: Duration = Duration::from_millis(50);
+/// How long repetitions wait, in milliseconds.
+const PATIENCE: u32 = 300;
 /// Bytes that may be repeated at once: a key picture.
 const MAX_BUDGET: u64 = 192 * 1024;
 const FIRST_BUDGET: u64 = 32 * 1024;
@@ -49,15 +55,13 @@ pub(crate) struct Resends {
     queue: VecDeque<(u32, u64)>,
     /// Before that nothing more leaves.
     pub(crate) not_before: Option<Instant>,
+    /// Bits per second that the network carries, if that is known.
+    pub(crate) rate: Option<u64>,
 }
 
 impl Resends {
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty()
-    }
-
-    pub(crate) fn pop(&mut self) -> Option<(u32, u64)> {
-        self.queue.pop_front()
     }
 
     /// A client asks for a number of a stream.
@@ -71,10 +75,47 @@ impl Resends {
         let Some(entry) = stream.ring.get_mut(seq) else { return };
         // Who asks sooner did not see the repetition yet. A quarter is left for what the estimate is off.
         let recent = entry.resent.is_some_and(|at| now.wrapping_sub(at) < (rtt * 3 / 4).max(SHORTEST));
-        if recent || !stream.budget.spend(entry.payload.len()) {
+        if entry.asked || recent || !stream.budget.spend(entry.payload.len()) {
             return;
         }
-        entry.resent = Some(now);
-        self.queue.push_back((index, seq));
+        (entry.asked, entry.resent) = (true, Some(now));
+        if stream.config.video {
+            self.queue.push_back((index, seq));
+        } else {
+            self.queue.push_front((index, seq));
+        }
+    }
+
+    /// Hands out what may leave now, and knows then when the next may.
+    pub(crate) fn poll(
+        &mut self,
+        streams: &mut [Stream],
+        millis: u32,
+        now: Instant,
+        mut send: impl FnMut(&mut Stream, u64),
+    ) {
+        if self.queue.is_empty() || self.not_before.is_some_and(|at| at > now) {
+            return;
+        }
+        let bits = self.rate.map(|rate| rate.max(1) as f64);
+        let together = bits.map_or(f64::INFINITY, |bits| bits * TOGETHER.as_secs_f64());
+        let (mut left, mut count) = (0.0, 0);
+        while count < BURST && left < together {
+            let Some((index, seq)) = self.queue.pop_front() else { break };
+            let stream = &mut streams[index as usize];
+            let Some(entry) = stream.ring.get_mut(seq) else { continue };
+            entry.asked = false;
+            let waited = entry.resent.replace(millis).map_or(0, |at| millis.wrapping_sub(at));
+            if waited > PATIENCE {
+                entry.resent = None;
+                continue;
+            }
+            left += entry.payload.len() as f64 * 8.0;
+            count += 1;
+            send(stream, seq);
+        }
+        let taken = bits.map_or(Duration::ZERO, |bits| Duration::from_secs_f64((left / bits).min(1.0)));
+        let pause = if self.queue.is_empty() { taken } else { taken.max(PACE) };
+        self.not_before = Some(now + pause);
     }
 }

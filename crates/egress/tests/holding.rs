@@ -128,6 +128,47 @@ fn many_repetitions_leave_a_few_at_a_time() {
 }
 
 #[test]
+fn repetitions_take_no_more_than_the_network_carries() {
+    let mut peer = peer();
+    peer.send(1..60);
+    (peer.sink.count, peer.sink.bytes) = (0, 0);
+    peer.egress.set_carried(Some(400_000));
+    peer.say(&nack(VIDEO, &[(1, u16::MAX), (18, u16::MAX)]));
+    for _ in 0..290 {
+        peer.poll();
+        peer.pass(1);
+    }
+    // A twentieth of a second's worth goes at once, and nothing is saved up.
+    let bits = peer.sink.bytes as f64 * 8.0;
+    assert!((100_000.0..145_000.0).contains(&bits), "{bits} in 290 ms");
+    assert!(peer.sink.count < 20);
+    // What has waited too long is not sent any more, and can be asked for again.
+    peer.pass(100);
+    let count = peer.sink.count;
+    peer.poll();
+    assert_eq!(peer.sink.count, count);
+    peer.egress.set_carried(None);
+    peer.pass(100);
+    peer.say(&nack(VIDEO, &[(30, 0)]));
+    peer.poll();
+    assert_eq!(peer.sink.count, count + 1);
+}
+
+#[test]
+fn who_asks_again_for_what_waits_gets_it_once() {
+    let mut peer = peer();
+    peer.send(1..30);
+    peer.sink.count = 0;
+    peer.egress.set_carried(Some(1_000_000));
+    for _ in 0..20 {
+        peer.say(&nack(VIDEO, &[(1, 0x3ff)]));
+        peer.poll();
+        peer.pass(5);
+    }
+    assert!((11..=22).contains(&peer.sink.count), "{} for 11, twice a round trip", peer.sink.count);
+}
+
+#[test]
 fn a_silent_client_is_not_woken_for_ever() {
     let mut peer = peer();
     peer.send(1..10);

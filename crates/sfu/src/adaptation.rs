@@ -122,8 +122,10 @@ impl Adaptation {
     pub(crate) fn handle_results(&mut self, results: &[PacketResult], now: Instant) {
         if let Some(estimator) = &mut self.estimator {
             self.heard |= !results.is_empty();
-            let lost = results.iter().filter(|result| result.arrival.is_none()).count();
-            self.lately.count(lost, results.len(), now);
+            self.lately.count(results, now);
+            if estimator.is_silent() {
+                self.allocator.forgive();
+            }
             let before = estimator.bitrate();
             estimator.handle_feedback(results, now);
             self.met |= estimator.bitrate() < before;
@@ -186,8 +188,12 @@ impl Adaptation {
 
     /// What its connection is believed to take, in bits per second, if anything is known.
     pub(crate) fn estimate(&self) -> Option<u64> {
-        let estimator = self.estimator.as_ref().filter(|_| self.heard);
-        estimator.map(|e| e.bitrate()).or_else(|| self.remb.map(|(remb, _)| remb))
+        self.carried().or_else(|| self.remb.map(|(remb, _)| remb))
+    }
+
+    /// What its network is known to carry, in bits per second, from feedback on packets.
+    pub(crate) fn carried(&self) -> Option<u64> {
+        self.estimator.as_ref().filter(|_| self.heard).map(|e| e.bitrate())
     }
 
     /// What to send to learn whether more would get through.
@@ -203,25 +209,32 @@ impl Adaptation {
 #[derive(Debug, Default)]
 struct Lately {
     since: Option<Instant>,
-    /// Lost and all: now, and in the stretch before.
+    /// How often some were lost in a row, be it one, and all that came: now, and in the stretch before. So an outage or
+    /// a full buffer is one matter.
     counts: [(usize, usize); 2],
+    losing: bool,
     rough: bool,
 }
 
 impl Lately {
-    fn count(&mut self, lost: usize, all: usize, now: Instant) {
+    fn count(&mut self, results: &[PacketResult], now: Instant) {
         self.turn(now);
-        self.counts[0].0 += lost;
-        self.counts[0].1 += all;
+        let (runs, came) = &mut self.counts[0];
+        for result in results {
+            let lost = result.arrival.is_none();
+            *runs += usize::from(lost && !self.losing);
+            *came += usize::from(!lost);
+            self.losing = lost;
+        }
     }
 
     /// As it was last known: a few packets say nothing.
     fn is_rough(&mut self, now: Instant) -> bool {
         self.turn(now);
-        let [(lost, all), (lost_before, all_before)] = self.counts;
-        let (lost, all) = (lost + lost_before, all + all_before);
-        if all >= ENOUGH {
-            self.rough = lost as f64 > ROUGH * all as f64;
+        let [(runs, came), (runs_before, came_before)] = self.counts;
+        let (runs, came) = (runs + runs_before, came + came_before);
+        if came >= ENOUGH {
+            self.rough = runs as f64 > ROUGH * came as f64;
         }
         self.rough
     }
@@ -329,6 +342,8 @@ impl Room {
         let budget = adaptation.budget(numbered, least, now);
         let mut grants = Vec::with_capacity(wants.len());
         adaptation.shared = adaptation.allocator.allocate(budget, &wants, now, &mut grants);
+        let carried = adaptation.carried();
+        self.transports[slot].egress.set_carried(carried);
         for (wish, grant) in wishes.iter().zip(grants) {
             self.subscriptions[wish.subscription].grant = match grant {
                 _ if budget.is_none() => Grant::Everything,

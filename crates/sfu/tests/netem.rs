@@ -61,3 +61,20 @@ fn what_a_narrow_link_carries_is_shown_without_flapping() {
         }
     }
 }
+
+#[test]
+fn what_a_narrow_link_does_not_carry_is_given_up_soon() {
+    for rtt in [20 * MS, 100 * MS] {
+        let had = calls(cell(0.0, rtt, Some(500_000)), 1..4);
+        assert!(had.iter().all(|h| h.first_picture.is_some_and(|took| took < 1200 * MS)), "{rtt:?} {had:?}");
+        let frozen = mean(&had, |h| h.freeze_ratio);
+        assert!(frozen < 0.13, "{rtt:?} {frozen}: {had:?}");
+    }
+}
+
+#[test]
+fn after_an_outage_the_picture_is_soon_as_good_as_before() {
+    for had in calls(cell(0.1, 100 * MS, None), 1..4) {
+        assert!(had.as_before.is_some_and(|took| took < 3000 * MS), "{had:?}");
+    }
+}

@@ -119,11 +119,15 @@ impl Cell {
         world.offer(bob, |api| {
             api.add_channel("_reliable".into());
         });
-        let joined = call.world.now;
+        let (joined, sounds_from) = (call.world.now, call.camera.sounds());
         while call.first().is_none() && call.world.now < joined + PATIENCE {
             call.run_until(call.world.now + Duration::from_millis(1));
         }
-        let Some(first) = call.first() else { return Had::nothing() };
+        let Some(first) = call.first() else {
+            let sounds = sounds_from + 1..call.camera.sounds();
+            let sound = call.viewer.map_or(0.0, |viewer| viewer.heard(sounds, self.rtt));
+            return Had { sound, ..Had::nothing() };
+        };
         let settling = (first + SETTLING).min(first + self.steady / 3);
         call.run_until(settling);
         let sounds_from = call.camera.sounds();
