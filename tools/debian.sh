@@ -34,11 +34,17 @@ if [ "${1:-}" != run ]; then
   want default-jdk-headless has_jdk
   want maven has_maven
   want iproute2 has_ip
+  want coturn sh -c 'command -v turnserver && command -v turnutils_uclient'
   want nginx has_nginx
   want libnginx-mod-rtmp has_rtmp_module
 fi
 
 [ ${#missing[@]} -gt 0 ] || exit 0
+# Tests start servers of their own: a package's service must not take the port, now or at the next boot.
+services=()
+for service in nginx coturn; do
+  case " ${missing[*]} " in *" $service "*) services+=("$service") ;; esac
+done
 if ! command -v apt-get >/dev/null; then
   echo "setup: please install: ${missing[*]}" >&2
   exit 2
@@ -46,26 +52,21 @@ fi
 if [ "$(id -u)" != 0 ]; then
   echo "setup: some Debian packages are missing; please run this once and repeat:" >&2
   echo "  sudo apt-get update && sudo apt-get install -y --no-install-recommends ${missing[*]}" >&2
-  case " ${missing[*]} " in
-    *' nginx '*) echo "  sudo systemctl disable --now nginx   # tests start their own" >&2 ;;
-  esac
+  [ ${#services[@]} -eq 0 ] || echo "  sudo systemctl disable --now ${services[*]}   # tests start their own" >&2
   exit 2
 fi
 echo "installing Debian packages: ${missing[*]}"
 export DEBIAN_FRONTEND=noninteractive
 install() { apt-get install -y -q --no-install-recommends "${missing[@]}" >/dev/null; }
-# Tests start an nginx of their own: the package's service must not take port 80, now or at the next boot.
-case " ${missing[*]} " in
-  *' nginx '*)
-    policy=/usr/sbin/policy-rc.d
-    if [ ! -e "$policy" ]; then
-      trap 'rm -f "$policy"' EXIT
-      printf '#!/bin/sh\nexit 101\n' >"$policy"
-      chmod 755 "$policy"
-    fi
-    ;;
-esac
+if [ ${#services[@]} -gt 0 ]; then
+  policy=/usr/sbin/policy-rc.d
+  if [ ! -e "$policy" ]; then
+    trap 'rm -f "$policy"' EXIT
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+  fi
+fi
 install 2>/dev/null || { apt-get update -q >/dev/null && install; }
-case " ${missing[*]} " in
-  *' nginx '*) ! command -v systemctl >/dev/null || systemctl --quiet disable nginx >/dev/null 2>&1 || true ;;
-esac
+if [ ${#services[@]} -gt 0 ] && command -v systemctl >/dev/null; then
+  systemctl --quiet disable "${services[@]}" >/dev/null 2>&1 || true
+fi

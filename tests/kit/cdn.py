@@ -5,7 +5,6 @@
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,7 +20,7 @@ import av
 
 from rtcloud.dev import cdn
 from rtcloud.dev.origin import Origin
-from tests.kit.ports import free_port
+from tests.kit.ports import accepts, free_port
 from tests.kit.waiting import wait_until
 
 STOP_SECONDS = 10
@@ -74,7 +73,7 @@ class Cdn:
             self._process = subprocess.Popen(
                 [*cdn.nginx(), "-c", str(self.directory / "nginx.conf")], stderr=log, start_new_session=True
             )
-        wait_until(lambda: _accepts(self.port), "the CDN accepts connections", seen=self._log.read_text)
+        wait_until(lambda: accepts(self.port), "the CDN accepts connections", seen=self._log.read_text)
 
     def kill(self) -> None:
         """At once, with every connection; nothing when it does not run."""
@@ -82,7 +81,7 @@ class Cdn:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
             self._process = None
-            wait_until(lambda: not _accepts(self.port), "the CDN is gone")
+            wait_until(lambda: not accepts(self.port), "the CDN is gone")
 
     def pause(self) -> None:
         """It takes nothing any more, but keeps its connections, until ``resume``."""
@@ -219,14 +218,6 @@ def _airing(stream: ElementTree.Element) -> Airing:
 
 def _has_media(path: Path) -> bool:
     return path.exists() and path.stat().st_size > 2000
-
-
-def _accepts(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True
 
 
 def _is_bound(port: int) -> bool:

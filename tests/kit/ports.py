@@ -23,6 +23,15 @@ def free_port(*kinds: socket.SocketKind) -> int:
     raise AssertionError("no port is free")
 
 
+def accepts(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether somebody takes TCP connections there."""
+    try:
+        socket.create_connection((host, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
 def _is_free(port: int, kind: socket.SocketKind) -> bool:
     with socket.socket(socket.AF_INET, kind) as probe:
         try:

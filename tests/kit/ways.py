@@ -13,8 +13,8 @@ const Native = window.RTCPeerConnection;
 window.connections = [];
 const only = new RegExp(PATTERN);
 window.RTCPeerConnection = class extends Native {
-  constructor(...given) {
-    super(...given);
+  constructor(given, ...more) {
+    super({ ...given, ...CONFIGURATION }, ...more);
     window.connections.push(this);
   }
   setRemoteDescription({ type, sdp }) {
@@ -36,6 +36,7 @@ _WAYS = """async () => {
         protocol: remote.protocol,
         address: remote.address,
         from: local.address ?? "",
+        kind: local.candidateType,
         ufrag: /a=ice-ufrag:(.*)\\r/.exec(each.remoteDescription.sdp)[1],
       });
     }
@@ -44,16 +45,19 @@ _WAYS = """async () => {
 }"""
 
 
-async def open_on(browser: Browser, url: str, user_id: str, only: str = "") -> Caller:
-    """``only``: an expression that the server's candidates must match to be tried."""
+async def open_on(browser: Browser, url: str, user_id: str, only: str = "", *, relayed: bool = False) -> Caller:
+    """``only``: an expression that the server's candidates must match to be tried; ``relayed``: by TURN only."""
     caller = Caller(await browser.new_page(), user_id)
-    await caller.page.add_init_script(_SCRIPT.replace("PATTERN", repr(only)))
+    configuration = '{ iceTransportPolicy: "relay" }' if relayed else "{}"
+    script = _SCRIPT.replace("PATTERN", repr(only)).replace("CONFIGURATION", configuration)
+    await caller.page.add_init_script(script)
     await caller.page.goto(url)
     return caller
 
 
 async def ways(caller: Caller) -> list[dict[str, Any]]:
-    """Of each connected peer connection: protocol and address of the server, own address, the server's ICE name."""
+    """Of each connected peer connection: protocol and address of the server, own address and candidate's type, the
+    server's ICE name."""
 
     async def found() -> list[dict[str, Any]]:
         of_each: list[dict[str, Any]] = await caller.page.evaluate(_WAYS)
