@@ -1,6 +1,6 @@
 """How late packets come when the server has a third to a half of a core's work.
 
-A crowd takes in what twelve cameras send, on the other core, and is late itself. So those who are measured are a
+A crowd takes in what twenty cameras send, on the other core, and is late itself. So those who are measured are a
 process of their own there, with real-time priority: the cameras, and one of their viewers, the last to join. Delay is
 from the cameras' ``write`` to that viewer's socket read; the engine's hold (5 ms) is part of it.
 """
@@ -21,13 +21,13 @@ from benches.figures import Figure
 from benches.forward import LOAD, ROOT, RUNS, SECONDS, Case, order_of, pin
 from tests.kit.server import Server
 
-CAMERAS, VIEWERS = 12, 100
+CAMERAS, VIEWERS = 20, 100
 HOLD_MS, MOST_MS = 5.0, 5.0
 PRIORITY = 10
 
 
 def run() -> list[Figure]:
-    case = Case("12 × 720p → 100", ("video",), CAMERAS, VIEWERS)
+    case = Case(f"{CAMERAS} × 720p → 100", ("video",), CAMERAS, VIEWERS)
     with tempfile.TemporaryDirectory() as folder, Server(Path(folder) / "data", "--media-cpu-limit", "0") as server:
         found = measure(case, server)
     share, delays = (statistics.median(each["share"] for each in found), {})

@@ -160,11 +160,11 @@ has RED and, where it was negotiated, is asked for again. Signalling takes no ti
 - **back**, **as before**: from the end of the outage to the next picture, and to the layer there was before.
 
 Where three tenths or half are lost beside a limit, repeats take a third of what the link carries and more, and what is
-left changes from second to second: there nobody goes up sooner than 15 s after going down. With 300 ms besides, one
-call in seventy with other seeds still turns twice or thrice in 10 s.
+left changes from second to second: there nobody goes up sooner than 15 s after going down.
 
-What misses, and why: 300 kb/s carry 180p and sound with its redundancy just so: from 5 % of loss on the picture is shed
-at times. At 300 ms a second loss of the same packet costs another round trip, which the playout delay does not cover.
+What misses, and why: what the link carries is not known before the first key picture and the first probe, which fill a
+narrow link's queue: finding out and draining it is the freeze at the beginning. 300 kb/s carry 180p and sound with its
+redundancy just so: from 10 % of loss on the picture is shed at times. At 300 ms a second loss of the same packet costs another round trip, which the playout delay does not cover.
 What the publisher's network loses is asked for no further back than 100 packets, and viewers wait 3 s before they ask
 for a key picture.
 """

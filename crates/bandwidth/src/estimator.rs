@@ -190,17 +190,18 @@ impl Estimator {
         };
         let flooded = self.is_flooded(now);
         let carried = if flooded { self.carried_busy() } else { self.carried() };
+        let idle = self.is_idle(now);
         let seen = rate::Seen {
             usage: self.usage,
             carried,
             sure: self.arrived.rate(WINDOW).is_some(),
-            measured: self.prober.measured(now).filter(|_| self.is_idle(now)),
+            measured: self.prober.measured(now).filter(|_| idle),
+            idle,
             flooded,
             queue: if flooded { self.flood(carried) } else { self.delays.queue() },
             noise: self.delays.noise(),
         };
         let before = self.rate.is_settled();
-        let idle = self.is_idle(now);
         let felt = self.prober.is_felt(idle, now);
         let lowered = if felt && (idle || self.usage == Usage::Over && !flooded) {
             // A queue of our own making, and gone soon.

@@ -37,6 +37,8 @@ pub(crate) struct Seen {
     pub(crate) sure: bool,
     /// What a probe measured of it just now.
     pub(crate) measured: Option<f64>,
+    /// Less is sent than the rate allows.
+    pub(crate) idle: bool,
     /// Much more is sent than arrives, and it waits long.
     pub(crate) flooded: bool,
     /// How many milliseconds packets wait.
@@ -121,7 +123,8 @@ impl Rate {
         let real = seen.queue > 10.0 + 2.0 * seen.noise;
         match seen.usage {
             _ if seen.flooded => return self.cut(seen, now),
-            Usage::Over if real => return self.cut(seen, now),
+            // While a queue drains what arrives is what little is sent.
+            Usage::Over if real && (self.is_settled() || !seen.idle) => return self.cut(seen, now),
             Usage::Over | Usage::Under => {}
             Usage::Normal if seen.queue > STANDING => {}
             Usage::Normal => self.grow(seen, since.min(Duration::from_secs(1)).as_secs_f64()),
@@ -190,7 +193,16 @@ mod tests {
     use super::*;
 
     fn seen(usage: Usage, carried: f64, queue: f64) -> Seen {
-        Seen { usage, carried: Some(carried), sure: true, queue, measured: None, flooded: false, noise: 0.0 }
+        Seen {
+            usage,
+            carried: Some(carried),
+            sure: true,
+            queue,
+            measured: None,
+            idle: false,
+            flooded: false,
+            noise: 0.0,
+        }
     }
 
     #[test]

@@ -383,7 +383,9 @@ pub fn allocation(input: &[u8]) {
         let budget = u64::from(u16::from_be_bytes([op[2], op[3]])) * 1_000;
         let known = Budget { bitrate: budget, rough: op[7] & 2 == 0 };
         let shared = allocator.allocate((op[7] & 1 == 0).then_some(known), &wants, now, &mut grants);
-        assert!(op[7] & 1 != 0 || shared.granted <= budget, "{shared:?} of {budget}");
+        // One smallest layer may lack a quarter.
+        let smallest = layers.iter().filter_map(|layers| layers.first()).max().copied().unwrap_or(0);
+        assert!(op[7] & 1 != 0 || shared.granted <= budget + smallest / 4 + 1, "{shared:?} of {budget}");
         assert_eq!(grants.len(), wants.len());
     }
 }
