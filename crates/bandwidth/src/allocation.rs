@@ -60,11 +60,13 @@ pub struct Want<'a> {
 pub struct Budget {
     /// Bits per second.
     pub bitrate: u64,
+    /// How much more there will be in a moment.
+    pub held_back: u64,
     /// It jumps from one second to the next, as that of a network does which loses much.
     pub rough: bool,
 }
 
-const UNKNOWN: Budget = Budget { bitrate: u64::MAX, rough: false };
+const UNKNOWN: Budget = Budget { bitrate: u64::MAX, held_back: 0, rough: false };
 
 /// What came of an allocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -73,6 +75,13 @@ pub struct Shared {
     pub granted: u64,
     /// Bits per second of everything that is wished for.
     pub wished: u64,
+}
+
+/// What is not shared out yet.
+#[derive(Debug)]
+struct Left {
+    now: u64,
+    soon: u64,
 }
 
 #[derive(Debug)]
@@ -106,7 +115,8 @@ impl Allocator {
     }
 
     /// Fills `grants` with the layer that each of `wants` gets, in their order; none where it is paused. That is no more
-    /// than the budget, and where one smallest layer that is sent lacks up to a quarter, so much more. With `budget`
+    /// than the budget, and where one smallest layer that is sent lacks up to a quarter, or what is held back, so much
+    /// more. With `budget`
     /// none nothing is known of the network, and everybody gets what is wished for.
     pub fn allocate(
         &mut self,
@@ -146,7 +156,7 @@ impl Allocator {
         // Stable: within a class those come first that were asked for first.
         order.sort_by_key(|index| wants[*index].class);
 
-        let mut left = budget.bitrate;
+        let mut left = Left { now: budget.bitrate, soon: budget.held_back };
         for &index in &order {
             self.raise(&wants[index], &mut grants[index], (budget, &mut left), now);
         }
@@ -167,7 +177,7 @@ impl Allocator {
         &self,
         want: &Want<'_>,
         grant: &mut Option<usize>,
-        (budget, left): (Budget, &mut u64),
+        (budget, left): (Budget, &mut Left),
         now: Instant,
     ) -> bool {
         let next = grant.map_or(0, |layer| layer + 1);
@@ -177,15 +187,20 @@ impl Allocator {
         // What is sent already need only fit; what would be new must fit well.
         let new = want.current.is_none_or(|current| next > current);
         // Anything at all is better than nothing: the first layer need not fit well, nor wait long.
-        let factor = match (next, new) {
-            (0, false) => SCANT,
-            (0, true) | (_, false) => 1.0,
-            (_, true) => HEADROOM,
+        let (factor, soon) = match (next, new) {
+            (0, false) => (SCANT, left.soon),
+            (0, true) | (_, false) => (1.0, 0),
+            (_, true) => (HEADROOM, 0),
         };
-        if (more as f64 * factor) as u64 > *left || (new && self.rests(want.key, next, budget, now)) {
+        let fits = (more as f64 * factor) as u64 <= left.now;
+        let fits_soon = soon > 0 && more <= left.now.saturating_add(soon);
+        if !(fits || fits_soon) || (new && self.rests(want.key, next, budget, now)) {
             return false;
         }
-        *left -= more.min(*left);
+        if !fits {
+            left.soon -= more.saturating_sub(left.now).min(left.soon);
+        }
+        left.now -= more.min(left.now);
         *grant = Some(next);
         true
     }
@@ -251,8 +266,8 @@ mod tests {
     use super::*;
 
     const CAMERA: [u64; 3] = [150_000, 500_000, 1_700_000];
-    const MUCH: Budget = Budget { bitrate: 10_000_000, rough: false };
-    const SOME: Budget = Budget { bitrate: 1_000_000, rough: false };
+    const MUCH: Budget = Budget { bitrate: 10_000_000, held_back: 0, rough: false };
+    const SOME: Budget = Budget { bitrate: 1_000_000, held_back: 0, rough: false };
 
     struct Viewer {
         allocator: Allocator,
@@ -283,7 +298,7 @@ mod tests {
                 .map(|(key, class)| Want { key, class: *class, layers: &CAMERA, current: self.current[key] })
                 .collect();
             let mut grants = Vec::new();
-            let bits = Budget { bitrate: budget, rough: self.rough };
+            let bits = Budget { bitrate: budget, held_back: 0, rough: self.rough };
             let shared = self.allocator.allocate(Some(bits), &wants, self.now, &mut grants);
             assert!(shared.granted as f64 * SCANT <= budget as f64);
             self.current.clone_from(&grants);
@@ -409,6 +424,19 @@ mod tests {
         assert_eq!(viewer.get(100_000), [None]);
         viewer.pass(BLINK);
         assert_eq!(viewer.get(200_000), [Some(0)]);
+    }
+
+    #[test]
+    fn a_queue_that_drains_soon_takes_nobodys_last_picture() {
+        let mut allocator = Allocator::new();
+        let wants = [1, 2, 3].map(|key| Want { key, class: Class::Other, layers: &CAMERA, current: Some(0) });
+        let mut grants = Vec::new();
+        let budget = Budget { bitrate: 200_000, held_back: 150_000, rough: false };
+        allocator.allocate(Some(budget), &wants, Instant::now(), &mut grants);
+        assert_eq!(grants, [Some(0), Some(0), None]);
+        let new = wants.map(|want| Want { current: None, ..want });
+        allocator.allocate(Some(budget), &new, Instant::now(), &mut grants);
+        assert_eq!(grants, [Some(0), None, None], "it is for those who are seen");
     }
 
     #[test]

@@ -26,6 +26,8 @@ const SETTLED_LATER: Duration = Duration::from_millis(150);
 const SETTLED: Duration = Duration::from_secs(1);
 /// How long after the rate was lowered there are no probes while as much is sent as the estimate allows.
 const REST: Duration = Duration::from_secs(4);
+/// How long after a buffer ran over losses are told of, in milliseconds: a report comes each second.
+const TOLD_LATER: f64 = 2_000.0;
 /// After a pause so long queues are others than before.
 const PAUSED: Duration = Duration::from_millis(500);
 /// A bound that has proven right leaves so much of a higher estimate.
@@ -199,6 +201,7 @@ impl Estimator {
             idle,
             flooded,
             queue: if flooded { self.flood(carried) } else { self.delays.queue() },
+            least_queue: self.delays.latest_queue(),
             noise: self.delays.noise(),
         };
         let before = self.rate.is_settled();
@@ -358,6 +361,16 @@ impl Estimator {
     /// The share of packets that the path loses whatever is sent, 0 to 1: so much of what is sent are repeats.
     pub fn own_loss(&self) -> f64 {
         self.losses.own()
+    }
+
+    /// How much more there will be once a queue has drained, where that is not so deep that everything has to go for it.
+    pub fn held_back(&self) -> u64 {
+        self.rate.held_back() as u64
+    }
+
+    /// What is lost, as reports tell by now, is what a full buffer left, and sending more is no help.
+    pub fn is_overfull(&self, now: Instant) -> bool {
+        self.since_origin(now) - self.overfull < TOLD_LATER
     }
 
     /// Nothing was heard for so long that less is sent.

@@ -23,6 +23,7 @@ const UNPROVEN_BITS: f64 = 10_000.0;
 /// A queue is deep from so many milliseconds; the less is sent the deeper it is.
 const DEEP: f64 = 80.0;
 const DRAIN_LEAST: f64 = 0.1;
+const MILD: f64 = 0.5;
 /// With so many milliseconds of queue there is no growth.
 const STANDING: f64 = 250.0;
 const DRAIN_LONGEST: Duration = Duration::from_secs(4);
@@ -43,6 +44,8 @@ pub(crate) struct Seen {
     pub(crate) flooded: bool,
     /// How many milliseconds packets wait.
     pub(crate) queue: f64,
+    /// How many those wait at least that were told of last.
+    pub(crate) least_queue: f64,
     /// By how much that differs from one to the next without any queue.
     pub(crate) noise: f64,
 }
@@ -73,6 +76,11 @@ impl Rate {
     /// The rate to send at now.
     pub(crate) fn now(&self) -> f64 {
         (self.rate * self.drain).max(self.floor)
+    }
+
+    /// What is not sent for now, to drain a queue that is not so deep that everything has to go.
+    pub(crate) fn held_back(&self) -> f64 {
+        if self.drain < MILD { 0.0 } else { self.rate * (1.0 - self.drain) }
     }
 
     pub(crate) fn floor(&self) -> f64 {
@@ -129,7 +137,7 @@ impl Rate {
             Usage::Normal if seen.queue > STANDING => {}
             Usage::Normal => self.grow(seen, since.min(Duration::from_secs(1)).as_secs_f64()),
         }
-        let drained = seen.queue < DEEP / 2.0 + 2.0 * seen.noise;
+        let drained = seen.queue.min(seen.least_queue) < DEEP / 2.0 + 2.0 * seen.noise;
         let long = self.cut_at.is_none_or(|at| now.saturating_duration_since(at) > DRAIN_LONGEST);
         if drained || long {
             self.drain = 1.0;
@@ -198,6 +206,7 @@ mod tests {
             carried: Some(carried),
             sure: true,
             queue,
+            least_queue: queue,
             measured: None,
             idle: false,
             flooded: false,

@@ -173,7 +173,8 @@ impl Adaptation {
             let estimate = (estimator.bitrate() as f64 * MARGIN * (1.0 - repeats)) as u64;
             // Of a network that has carried everything so far nobody knows that it does not carry something of the next.
             let bitrate = if self.met { estimate } else { estimate.max((least as f64 * FOUND) as u64) };
-            return Some(Budget { bitrate, rough: self.lately.is_rough(now) });
+            let held_back = estimator.held_back();
+            return Some(Budget { bitrate, held_back, rough: self.lately.is_rough(now) });
         }
         if let Some((remb, at)) = self.remb
             && now.saturating_duration_since(at) < REMB_LASTS
@@ -194,6 +195,11 @@ impl Adaptation {
     /// What its network is known to carry, in bits per second, from feedback on packets.
     pub(crate) fn carried(&self) -> Option<u64> {
         self.estimator.as_ref().filter(|_| self.heard).map(|e| e.bitrate())
+    }
+
+    /// What is lost by now is too much for a buffer.
+    pub(crate) fn is_overfull(&self, now: Instant) -> bool {
+        self.estimator.as_ref().is_some_and(|estimator| estimator.is_overfull(now))
     }
 
     /// What to send to learn whether more would get through.
@@ -250,7 +256,7 @@ impl Lately {
 }
 
 fn steady(bitrate: u64) -> Budget {
-    Budget { bitrate, rough: false }
+    Budget { bitrate, held_back: 0, rough: false }
 }
 
 /// What one subscription could get.
