@@ -26,8 +26,6 @@ const SETTLED_LATER: Duration = Duration::from_millis(150);
 const SETTLED: Duration = Duration::from_secs(1);
 /// How long after the rate was lowered there are no probes while as much is sent as the estimate allows.
 const REST: Duration = Duration::from_secs(4);
-/// How long after a buffer ran over losses are told of, in milliseconds: a report comes each second.
-const TOLD_LATER: f64 = 2_000.0;
 /// After a pause so long queues are others than before.
 const PAUSED: Duration = Duration::from_millis(500);
 /// A bound that has proven right leaves so much of a higher estimate.
@@ -198,7 +196,6 @@ impl Estimator {
             carried,
             sure: self.arrived.rate(WINDOW).is_some(),
             measured: self.prober.measured(now).filter(|_| idle),
-            idle,
             flooded,
             queue: if flooded { self.flood(carried) } else { self.delays.queue() },
             least_queue: self.delays.latest_queue(),
@@ -366,11 +363,6 @@ impl Estimator {
     /// How much more there will be once a queue has drained, where that is not so deep that everything has to go for it.
     pub fn held_back(&self) -> u64 {
         self.rate.held_back() as u64
-    }
-
-    /// What is lost, as reports tell by now, is what a full buffer left, and sending more is no help.
-    pub fn is_overfull(&self, now: Instant) -> bool {
-        self.since_origin(now) - self.overfull < TOLD_LATER
     }
 
     /// Nothing was heard for so long that less is sent.

@@ -38,8 +38,6 @@ pub(crate) struct Seen {
     pub(crate) sure: bool,
     /// What a probe measured of it just now.
     pub(crate) measured: Option<f64>,
-    /// Less is sent than the rate allows.
-    pub(crate) idle: bool,
     /// Much more is sent than arrives, and it waits long.
     pub(crate) flooded: bool,
     /// How many milliseconds packets wait.
@@ -131,8 +129,7 @@ impl Rate {
         let real = seen.queue > 10.0 + 2.0 * seen.noise;
         match seen.usage {
             _ if seen.flooded => return self.cut(seen, now),
-            // While a queue drains what arrives is what little is sent.
-            Usage::Over if real && (self.is_settled() || !seen.idle) => return self.cut(seen, now),
+            Usage::Over if real => return self.cut(seen, now),
             Usage::Over | Usage::Under => {}
             Usage::Normal if seen.queue > STANDING => {}
             Usage::Normal => self.grow(seen, since.min(Duration::from_secs(1)).as_secs_f64()),
@@ -148,8 +145,13 @@ impl Rate {
     fn cut(&mut self, seen: Seen, now: Instant) -> bool {
         // While little is sent little can be carried.
         let carried = seen.carried.unwrap_or(self.rate).max(seen.measured.unwrap_or(0.0));
+        let drains = !self.is_settled();
         if seen.queue > DEEP {
             self.drain = self.drain.min((1.0 - (seen.queue - DEEP) / 600.0).max(DRAIN_LEAST));
+        }
+        if drains && !seen.flooded {
+            // What arrives is what little is sent.
+            return false;
         }
         if !seen.sure && self.cut_at.is_some() {
             // A few packets say that it is too much, and not how little is enough.
@@ -208,7 +210,6 @@ mod tests {
             queue,
             least_queue: queue,
             measured: None,
-            idle: false,
             flooded: false,
             noise: 0.0,
         }

@@ -197,11 +197,6 @@ impl Adaptation {
         self.estimator.as_ref().filter(|_| self.heard).map(|e| e.bitrate())
     }
 
-    /// What is lost by now is too much for a buffer.
-    pub(crate) fn is_overfull(&self, now: Instant) -> bool {
-        self.estimator.as_ref().is_some_and(|estimator| estimator.is_overfull(now))
-    }
-
     /// What to send to learn whether more would get through.
     pub(crate) fn probe(&mut self, now: Instant) -> Option<Probe> {
         let estimator = self.estimator.as_mut().filter(|_| self.heard)?;

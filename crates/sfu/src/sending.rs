@@ -141,8 +141,7 @@ impl Room {
                 Feedback::Loss { stream, fraction, rtt, .. } => {
                     let sections = &self.transports[slot].sections;
                     let section = sections.iter().find(|s| s.stream == Some(stream));
-                    let overfull = self.transports[slot].adaptation.is_overfull(now);
-                    if let (Some(Use::Taken(subscription)), false) = (section.map(|s| s.usage), overfull) {
+                    if let Some(Use::Taken(subscription)) = section.map(|s| s.usage) {
                         self.subscriptions[subscription].protection.handle_loss(fraction, now);
                     }
                     let transport = &mut self.transports[slot];
