@@ -164,9 +164,9 @@ left changes from second to second: there nobody goes up sooner than 15 s after 
 
 What misses, and why: what the link carries is not known before the first key picture and the first probe, which fill a
 narrow link's queue: finding out and draining it is the freeze at the beginning. 300 kb/s carry 180p and sound with its
-redundancy just so: from 10 % of loss on the picture is shed at times. At 300 ms a second loss of the same packet costs another round trip, which the playout delay does not cover.
-What the publisher's network loses is asked for no further back than 100 packets, and viewers wait 3 s before they ask
-for a key picture.
+redundancy just so: from 10 % of loss on the picture is shed at times. At 300 ms a second loss of the same packet costs
+another round trip, which the playout delay does not cover. What the publisher's network loses is asked for no further
+back than 100 packets, and viewers wait 3 s before they ask for a key picture.
 """
 
 UPLINK_HEAD = """The viewer's network is good; the publisher repeats what the server asks for.
