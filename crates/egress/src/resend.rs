@@ -52,7 +52,8 @@ impl Budget {
 /// What was asked for and did not leave yet.
 #[derive(Debug, Default)]
 pub(crate) struct Resends {
-    queue: VecDeque<(u32, u64)>,
+    sounds: VecDeque<(u32, u64)>,
+    pictures: VecDeque<(u32, u64)>,
     /// Before that nothing more leaves.
     pub(crate) not_before: Option<Instant>,
     /// Bits per second that the network carries, if that is known.
@@ -61,13 +62,14 @@ pub(crate) struct Resends {
 
 impl Resends {
     pub(crate) fn is_empty(&self) -> bool {
-        self.queue.is_empty()
+        self.sounds.is_empty() && self.pictures.is_empty()
     }
 
     /// A client asks for a number of a stream.
     pub(crate) fn ask(&mut self, index: u32, stream: &mut Stream, seq: u16, now: u32, rtt: Option<Duration>) {
         stream.stats.nacks += 1;
-        if self.queue.len() >= MAX_WAITING {
+        let queue = if stream.config.video { &mut self.pictures } else { &mut self.sounds };
+        if queue.len() >= MAX_WAITING {
             return;
         }
         let rtt = rtt.unwrap_or(ASSUMED).as_millis().min(LONGEST.into()) as u32;
@@ -75,15 +77,11 @@ impl Resends {
         let Some(entry) = stream.ring.get_mut(seq) else { return };
         // Who asks sooner did not see the repetition yet. A quarter is left for what the estimate is off.
         let recent = entry.resent.is_some_and(|at| now.wrapping_sub(at) < (rtt * 3 / 4).max(SHORTEST));
-        if entry.asked || recent || !stream.budget.spend(entry.payload.len()) {
+        if entry.asked || recent {
             return;
         }
         (entry.asked, entry.resent) = (true, Some(now));
-        if stream.config.video {
-            self.queue.push_back((index, seq));
-        } else {
-            self.queue.push_front((index, seq));
-        }
+        queue.push_back((index, seq));
     }
 
     /// Hands out what may leave now, and knows then when the next may.
@@ -94,28 +92,30 @@ impl Resends {
         now: Instant,
         mut send: impl FnMut(&mut Stream, u64),
     ) {
-        if self.queue.is_empty() || self.not_before.is_some_and(|at| at > now) {
+        if self.is_empty() || self.not_before.is_some_and(|at| at > now) {
             return;
         }
         let bits = self.rate.map(|rate| rate.max(1) as f64);
         let together = bits.map_or(f64::INFINITY, |bits| bits * TOGETHER.as_secs_f64());
-        let (mut left, mut count) = (0.0, 0);
-        while count < BURST && left < together {
-            let Some((index, seq)) = self.queue.pop_front() else { break };
+        let (mut departed, mut count) = (0.0, 0);
+        while count < BURST && departed < together {
+            let next = self.sounds.pop_front().or_else(|| self.pictures.pop_front());
+            let Some((index, seq)) = next else { break };
             let stream = &mut streams[index as usize];
             let Some(entry) = stream.ring.get_mut(seq) else { continue };
             entry.asked = false;
             let waited = entry.resent.replace(millis).map_or(0, |at| millis.wrapping_sub(at));
-            if waited > PATIENCE {
+            // What is not sent costs nothing of what may be.
+            if waited > PATIENCE || !stream.budget.spend(entry.payload.len()) {
                 entry.resent = None;
                 continue;
             }
-            left += entry.payload.len() as f64 * 8.0;
+            departed += entry.payload.len() as f64 * 8.0;
             count += 1;
             send(stream, seq);
         }
-        let taken = bits.map_or(Duration::ZERO, |bits| Duration::from_secs_f64((left / bits).min(1.0)));
-        let pause = if self.queue.is_empty() { taken } else { taken.max(PACE) };
+        let taken = bits.map_or(Duration::ZERO, |bits| Duration::from_secs_f64((departed / bits).min(1.0)));
+        let pause = if self.is_empty() { taken } else { taken.max(PACE) };
         self.not_before = Some(now + pause);
     }
 }
