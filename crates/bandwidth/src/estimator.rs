@@ -37,6 +37,12 @@ const MOST_UNTOLD: u64 = 1_000;
 /// Packets that wait so many milliseconds while so much more is sent than arrives need no trend.
 const FLOODED: f64 = 100.0;
 const EXCESS: f64 = 1.2;
+/// Packets that wait so many milliseconds, none less, for so long, need no trend either: the queue does not grow because
+/// the buffer is full.
+const STANDING: f64 = 100.0;
+const STANDS: Duration = Duration::from_millis(400);
+/// Reports that come within so many milliseconds may tell of it.
+const RAN_OVER: f64 = 1_500.0;
 /// After an outage: what is believed at first of the rate before, and what is tried at once.
 const KEPT_AFTER_OUTAGE: f64 = 0.5;
 const STEP_AFTER_OUTAGE: f64 = 2.0;
@@ -107,6 +113,8 @@ pub struct Estimator {
     losses: Losses,
     /// What was sent until then and is told of as lost was too much for a buffer.
     overfull: f64,
+    /// Since when a queue stands that does not drain.
+    standing: Option<Instant>,
     rate: Rate,
     prober: Prober,
     silence: Silence,
@@ -134,6 +142,7 @@ impl Estimator {
             told_sent: 0.0,
             losses: Losses::new(),
             overfull: f64::NEG_INFINITY,
+            standing: None,
             rate: Rate::new(limits.start as f64, floor, (limits.ceiling as f64).max(floor)),
             prober: Prober::new(),
             silence: Silence::new(),
@@ -183,6 +192,7 @@ impl Estimator {
         if !news {
             return;
         }
+        let over = over || self.stands(now);
         self.usage = match self.trend.usage() {
             Usage::Under => Usage::Under,
             _ if over => Usage::Over,
@@ -286,6 +296,20 @@ impl Estimator {
             && self.carried_busy().is_some_and(|carried| sent > carried * EXCESS)
     }
 
+    /// Packets have waited long for a while, all of them; asked once for each time that was.
+    fn stands(&mut self, now: Instant) -> bool {
+        if self.delays.latest_queue() <= STANDING + 2.0 * self.delays.noise() {
+            self.standing = None;
+            return false;
+        }
+        let since = *self.standing.get_or_insert(now);
+        let long = now.saturating_duration_since(since) >= STANDS + self.rtt;
+        if long {
+            self.standing = Some(now);
+        }
+        long
+    }
+
     /// How many milliseconds it takes until all that was sent after what was told of last has arrived.
     fn flood(&self, carried: Option<f64>) -> f64 {
         let bits = self.sent.bytes_since(self.told_sent) as f64 * 8.0;
@@ -363,6 +387,11 @@ impl Estimator {
     /// How much more there will be once a queue has drained, where that is not so deep that everything has to go for it.
     pub fn held_back(&self) -> u64 {
         self.rate.held_back() as u64
+    }
+
+    /// A buffer ran over lately: that is why what was sent then was lost, sound as well.
+    pub fn ran_over(&self, now: Instant) -> bool {
+        self.since_origin(now) - self.overfull < RAN_OVER
     }
 
     /// Nothing was heard for so long that less is sent.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::PacketResult;
+use crate::pace::Pace;
 use crate::packet::{Entry, Packet};
 use crate::probe::Probe;
 use crate::replay::Replay;
@@ -55,6 +56,7 @@ pub struct Egress {
     /// Streams in which something waits.
     waiting: Vec<u32>,
     pub(crate) resends: Resends,
+    pace: Pace,
     pub(crate) replay: Replay,
     /// Round trip, smoothed.
     pub(crate) rtt: Option<Duration>,
@@ -80,6 +82,7 @@ impl Egress {
             by_ssrc: HashMap::new(),
             waiting: Vec::new(),
             resends: Resends::default(),
+            pace: Pace::default(),
             replay: Replay::default(),
             rtt: None,
             reference: None,
@@ -128,6 +131,18 @@ impl Egress {
         }
     }
 
+    /// What was written and did not leave yet is of no use any more, nor is anything repeated that did: the network does
+    /// not carry it.
+    pub fn give_up(&mut self, stream: StreamId) {
+        let Some(at) = self.streams.get_mut(stream.0 as usize) else { return };
+        at.stats.dropped += at.pending.len() as u64;
+        at.pending.clear();
+        at.due = false;
+        at.ring.clear();
+        self.resends.forget(stream.0);
+        self.waiting.retain(|index| *index != stream.0);
+    }
+
     /// Takes a packet into the queue; it leaves with a [`poll`](Self::poll). Without keys it is dropped.
     pub fn write(&mut self, stream: StreamId, packet: &Packet<'_>, now: Instant) {
         let Some(at) = self.streams.get_mut(stream.0 as usize) else { return };
@@ -164,26 +179,55 @@ impl Egress {
     }
 
     fn flush(&mut self, video: bool, now: Instant, sink: &mut impl Sink) {
+        let rate = if video { self.picture_rate() } else { None };
         let Some(writer) = &mut self.writer else { return };
+        let padding = self.options.padding && rate.is_none();
+        let mut unfinished = None;
         self.waiting.retain(|&index| {
             let stream = &mut self.streams[index as usize];
             if stream.config.video != video || !stream.is_due(now) {
                 return true;
             }
-            writer.flush(stream, self.options.padding, now, sink);
+            let mut may_leave = |len| {
+                let allowed = rate.is_none() || self.pace.allows(now);
+                if allowed {
+                    self.pace.count(len, rate, now);
+                }
+                allowed
+            };
+            if writer.flush(stream, padding, &mut may_leave, now, sink) == 0 {
+                return true;
+            }
             // After a silence too: whoever forgot the clock meanwhile would wait for it.
             stream.unknown |= self.next_report.is_none();
             self.report_soon |= stream.unknown;
             self.next_report.get_or_insert(now + report::INTERVAL);
-            false
+            if !stream.pending.is_empty() {
+                unfinished = Some(index);
+            }
+            !stream.pending.is_empty()
         });
+        if let Some(index) = unfinished {
+            // The others' turn.
+            self.waiting.retain(|other| *other != index);
+            self.waiting.push(index);
+        }
+    }
+
+    /// How fast pictures may leave, in bits per second, if that matters: as fast as a probe would be, for they go first.
+    fn picture_rate(&self) -> Option<f64> {
+        let all = || self.waiting.iter().map(|index| &self.streams[*index as usize]);
+        let waiting = || all().filter(|s| s.config.video).flat_map(|s| &s.pending).map(|e| e.payload.len()).sum();
+        let rate = self.pace.pictures(waiting)?;
+        let probe = self.writer.as_ref().and_then(|w| w.probe.as_ref()).map_or(0.0, |p| p.bitrate as f64);
+        Some(rate.max(probe))
     }
 
     fn resend(&mut self, now: Instant, sink: &mut impl Sink) {
         let Some(writer) = &mut self.writer else { return };
         let millis = writer.millis(now);
-        self.resends
-            .poll(&mut self.streams, millis, now, |stream, seq| writer.resend(stream, seq, now, sink));
+        let send = |stream: &mut Stream, seq| writer.resend(stream, seq, now, sink);
+        self.resends.poll(&mut self.streams, &mut self.pace, millis, now, send);
     }
 
     fn fill(&mut self, now: Instant, sink: &mut impl Sink) {
@@ -233,10 +277,16 @@ impl Egress {
 
     /// When [`poll`](Self::poll) has something to do though nothing is written; may lie in the past.
     pub fn next_timeout(&self) -> Option<Instant> {
-        let held = self.waiting.iter().map(|i| self.streams[*i as usize].deadline).min();
-        let resends = if self.resends.is_empty() { None } else { self.resends.not_before };
+        let held = self.waiting.iter().map(|index| {
+            let stream = &self.streams[*index as usize];
+            let at = if stream.due { None } else { Some(stream.deadline) };
+            let free = self.pace.next_picture().filter(|_| stream.config.video);
+            at.max(free).unwrap_or(stream.deadline)
+        });
+        let resends =
+            if self.resends.is_empty() { None } else { self.resends.not_before.max(self.pace.next()) };
         let probe = self.writer.as_ref().and_then(|w| w.probe.as_ref()).and_then(Probe::next);
-        [held, resends, probe, self.next_report].into_iter().flatten().min()
+        [held.min(), resends, probe, self.next_report].into_iter().flatten().min()
     }
 
     /// Whether there is something for [`poll`](Self::poll) to look at: to do at once, or to wait for.
@@ -254,9 +304,11 @@ impl Egress {
         }
     }
 
-    /// What the network is known to carry, in bits per second: repetitions take no more. None where nothing is known.
-    pub fn set_carried(&mut self, bitrate: Option<u64>) {
-        self.resends.rate = bitrate;
+    /// What the network is known to carry, in bits per second, if anything is known: repetitions take no more.
+    /// `limited` is whether more was once too much: then pictures leave no faster either, but for those that would wait
+    /// half a second.
+    pub fn set_carried(&mut self, bitrate: Option<u64>, limited: bool) {
+        self.pace.set(bitrate, limited);
     }
 
     /// Counts of a stream.

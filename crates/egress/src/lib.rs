@@ -17,6 +17,7 @@ mod egress;
 mod feedback;
 mod header;
 mod hearing;
+mod pace;
 mod packet;
 mod padding;
 mod probe;

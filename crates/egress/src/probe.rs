@@ -11,7 +11,7 @@ const MAX_DURATION: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Probe {
     pub(crate) cluster: u32,
-    bitrate: u64,
+    pub(crate) bitrate: u64,
     bytes: u64,
     sent: u64,
     began: Option<Instant>,

@@ -8,15 +8,14 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use crate::pace::Pace;
 use crate::stream::Stream;
 
 /// Repetitions that wait; who asks for more must ask again.
 const MAX_WAITING: usize = 512;
 /// Repetitions that leave together, and what is between them and the next.
 const BURST: usize = 32;
-const PACE: Duration = Duration::from_millis(5);
-/// Where it is known what the network carries: how much of that leaves together.
-const TOGETHER: Duration = Duration::from_millis(50);
+const PAUSE: Duration = Duration::from_millis(5);
 /// How long repetitions wait, in milliseconds.
 const PATIENCE: u32 = 300;
 /// Bytes that may be repeated at once: a key picture.
@@ -56,13 +55,17 @@ pub(crate) struct Resends {
     pictures: VecDeque<(u32, u64)>,
     /// Before that nothing more leaves.
     pub(crate) not_before: Option<Instant>,
-    /// Bits per second that the network carries, if that is known.
-    pub(crate) rate: Option<u64>,
 }
 
 impl Resends {
     pub(crate) fn is_empty(&self) -> bool {
         self.sounds.is_empty() && self.pictures.is_empty()
+    }
+
+    /// Nothing of a stream is repeated any more.
+    pub(crate) fn forget(&mut self, index: u32) {
+        self.sounds.retain(|(of, _)| *of != index);
+        self.pictures.retain(|(of, _)| *of != index);
     }
 
     /// A client asks for a number of a stream.
@@ -88,6 +91,7 @@ impl Resends {
     pub(crate) fn poll(
         &mut self,
         streams: &mut [Stream],
+        pace: &mut Pace,
         millis: u32,
         now: Instant,
         mut send: impl FnMut(&mut Stream, u64),
@@ -95,10 +99,9 @@ impl Resends {
         if self.is_empty() || self.not_before.is_some_and(|at| at > now) {
             return;
         }
-        let bits = self.rate.map(|rate| rate.max(1) as f64);
-        let together = bits.map_or(f64::INFINITY, |bits| bits * TOGETHER.as_secs_f64());
-        let (mut departed, mut count) = (0.0, 0);
-        while count < BURST && departed < together {
+        let rate = pace.repetitions();
+        let mut count = 0;
+        while count < BURST && pace.allows(now) {
             let next = self.sounds.pop_front().or_else(|| self.pictures.pop_front());
             let Some((index, seq)) = next else { break };
             let stream = &mut streams[index as usize];
@@ -110,12 +113,10 @@ impl Resends {
                 entry.resent = None;
                 continue;
             }
-            departed += entry.payload.len() as f64 * 8.0;
+            pace.count(entry.payload.len(), rate, now);
             count += 1;
             send(stream, seq);
         }
-        let taken = bits.map_or(Duration::ZERO, |bits| Duration::from_secs_f64((departed / bits).min(1.0)));
-        let pause = if self.is_empty() { taken } else { taken.max(PACE) };
-        self.not_before = Some(now + pause);
+        self.not_before = (count > 0).then(|| now + PAUSE);
     }
 }

@@ -78,6 +78,11 @@ impl Ring {
         })
     }
 
+    /// Nothing of what was kept is worth repeating any longer.
+    pub(crate) fn clear(&mut self) {
+        self.slots.fill(None);
+    }
+
     /// Lets go of payloads that nobody asks for any more, and of the table when it is empty; whether some are left.
     pub(crate) fn expire(&mut self, now: u32) -> bool {
         let mut left = false;

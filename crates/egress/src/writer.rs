@@ -54,20 +54,28 @@ impl Writer {
         now.saturating_duration_since(self.origin).as_millis() as u32
     }
 
-    /// Sends what waits in a stream.
-    pub(crate) fn flush(&mut self, stream: &mut Stream, equalise: bool, now: Instant, sink: &mut impl Sink) {
+    /// Sends what waits in a stream, as long as the next with its bytes may leave; how many packets did.
+    pub(crate) fn flush(
+        &mut self,
+        stream: &mut Stream,
+        equalise: bool,
+        mut may_leave: impl FnMut(usize) -> bool,
+        now: Instant,
+        sink: &mut impl Sink,
+    ) -> usize {
         let mut pending = std::mem::take(&mut stream.pending);
-        stream.due = false;
-        stream.unreported = true;
+        let leave = pending.iter().position(|e| !may_leave(e.payload.len())).unwrap_or(pending.len());
         let sent = self.millis(now);
-        for entry in pending.iter_mut().take(usize::from(stream.mid_left)) {
+        stream.due = leave < pending.len();
+        stream.unreported |= leave > 0;
+        for entry in pending[..leave].iter_mut().take(usize::from(stream.mid_left)) {
             entry.mid = true;
             stream.mid_left -= 1;
         }
-        if equalise && stream.config.video && pending.len() > 1 {
-            padding::equalise(stream, &mut pending);
+        if equalise && stream.config.video && leave > 1 {
+            padding::equalise(stream, &mut pending[..leave]);
         }
-        for mut entry in pending.drain(..) {
+        for mut entry in pending.drain(..leave) {
             entry.sent = sent;
             entry.state = stream.state;
             entry.twcc = self.history.next();
@@ -83,6 +91,7 @@ impl Writer {
             }
         }
         stream.pending = pending;
+        leave
     }
 
     /// Sends a packet again that the client asked for.

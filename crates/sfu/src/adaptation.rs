@@ -24,6 +24,8 @@ const START: u64 = 1_000_000;
 const MARGIN: f64 = 0.95;
 /// The loss up to which that and what granted layers leave suffice; of more, repetitions take their share.
 const REPAIRED: f64 = 0.1;
+/// Who loses no more than that anyway needs no redundancy for what a full buffer took.
+const FEW: f64 = 0.02;
 /// More than what is wished for has to be found, for a layer is only taken where it fits well.
 const FOUND: f64 = 1.25;
 /// Who gave no feedback in so long gives none.
@@ -197,6 +199,16 @@ impl Adaptation {
         self.estimator.as_ref().filter(|_| self.heard).map(|e| e.bitrate())
     }
 
+    /// Whether its network once showed that it carries no more than that.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.met
+    }
+
+    /// What was lost lately was too much for its network, and comes through when less is sent.
+    pub(crate) fn ran_over(&self, now: Instant) -> bool {
+        self.estimator.as_ref().is_some_and(|e| e.ran_over(now) && e.own_loss() < FEW)
+    }
+
     /// What to send to learn whether more would get through.
     pub(crate) fn probe(&mut self, now: Instant) -> Option<Probe> {
         let estimator = self.estimator.as_mut().filter(|_| self.heard)?;
@@ -343,8 +355,8 @@ impl Room {
         let budget = adaptation.budget(numbered, least, now);
         let mut grants = Vec::with_capacity(wants.len());
         adaptation.shared = adaptation.allocator.allocate(budget, &wants, now, &mut grants);
-        let carried = adaptation.carried();
-        self.transports[slot].egress.set_carried(carried);
+        let (carried, met) = (adaptation.carried(), adaptation.is_limited());
+        self.transports[slot].egress.set_carried(carried, met);
         for (wish, grant) in wishes.iter().zip(grants) {
             self.subscriptions[wish.subscription].grant = match grant {
                 _ if budget.is_none() => Grant::Everything,
@@ -363,6 +375,12 @@ impl Room {
         let subscription = &mut self.subscriptions[index];
         let shed = subscription.grant == Grant::Nothing;
         if std::mem::replace(&mut subscription.shed, shed) != shed {
+            if let Some((slot, section)) = subscription.place.filter(|_| shed) {
+                let transport = &mut self.transports[slot];
+                if let Some(stream) = transport.sections.get(section).and_then(|section| section.stream) {
+                    transport.egress.give_up(stream);
+                }
+            }
             let track = &self.tracks[subscription.track];
             self.events.push(Event::SubscriptionShed {
                 participant: self.participants[subscription.participant].id.clone(),

@@ -233,9 +233,9 @@ impl Protection {
         self.on
     }
 
-    /// A report about what was sent came.
-    pub(crate) fn handle_loss(&mut self, fraction: f32, now: Instant) {
-        if fraction >= LOSSY {
+    /// A report about what was sent came. Where a buffer ran over more redundancy would only fill it again.
+    pub(crate) fn handle_loss(&mut self, fraction: f32, ran_over: bool, now: Instant) {
+        if fraction >= LOSSY && !ran_over {
             self.on = true;
         }
         if fraction > CALM {
@@ -384,16 +384,16 @@ mod tests {
         let start = Instant::now();
         let at = |s| start + Duration::from_secs(s);
         let mut protection = Protection::default();
-        protection.handle_loss(0.02, at(0));
+        protection.handle_loss(0.02, false, at(0));
         assert!(!protection.is_on());
-        protection.handle_loss(0.1, at(1));
+        protection.handle_loss(0.1, false, at(1));
         assert!(protection.is_on());
-        protection.handle_loss(0.0, at(2));
-        protection.handle_loss(0.02, at(8));
-        protection.handle_loss(0.0, at(9));
-        protection.handle_loss(0.0, at(18));
+        protection.handle_loss(0.0, false, at(2));
+        protection.handle_loss(0.02, false, at(8));
+        protection.handle_loss(0.0, false, at(9));
+        protection.handle_loss(0.0, false, at(18));
         assert!(protection.is_on());
-        protection.handle_loss(0.0, at(19));
+        protection.handle_loss(0.0, false, at(19));
         assert!(!protection.is_on());
     }
 }

@@ -93,7 +93,7 @@ impl Transport {
     /// The client told when packets arrived.
     fn handle_results(&mut self, now: Instant) {
         self.adaptation.handle_results(self.egress.results(), now);
-        self.egress.set_carried(self.adaptation.carried());
+        self.egress.set_carried(self.adaptation.carried(), self.adaptation.is_limited());
     }
 
     /// Writes what is due. Nothing leaves before it is certain where the client is, and after it has gone.
@@ -142,7 +142,8 @@ impl Room {
                     let sections = &self.transports[slot].sections;
                     let section = sections.iter().find(|s| s.stream == Some(stream));
                     if let Some(Use::Taken(subscription)) = section.map(|s| s.usage) {
-                        self.subscriptions[subscription].protection.handle_loss(fraction, now);
+                        let ran_over = self.transports[slot].adaptation.ran_over(now);
+                        self.subscriptions[subscription].protection.handle_loss(fraction, ran_over, now);
                     }
                     let transport = &mut self.transports[slot];
                     transport.rtt = rtt.or(transport.rtt);

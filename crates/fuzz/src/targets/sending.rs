@@ -280,7 +280,7 @@ pub fn packets(input: &[u8]) {
             }
             _ => {
                 let about = [CLIENT.to_be_bytes(), VIDEO.to_be_bytes(), [0, *step, 255, 255]].concat();
-                session.egress.set_carried((*size & 1 == 1).then(|| u64::from(*step) << 10));
+                session.egress.set_carried((*size & 1 == 1).then(|| u64::from(*step) << 10), *size & 2 == 2);
                 session.say(&packet(1, 205, &about));
             }
         }

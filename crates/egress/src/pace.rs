@@ -1,0 +1,117 @@
+//! No faster than the network carries.
+//!
+//! What leaves faster waits in a buffer on the way, with all sound behind it, or finds that buffer full. So where a
+//! network's limit is known, pictures and repetitions wait here, and sound goes past them.
+
+use std::time::{Duration, Instant};
+
+/// As much leaves at once after a pause.
+const AT_ONCE: Duration = Duration::from_millis(10);
+/// What waits is looked at so much later than it might leave, so that timers are few.
+const STEP: Duration = Duration::from_millis(5);
+/// Pictures leave a little faster than the network is believed to carry: the average is less than that anyway.
+const FASTER: f64 = 1.25;
+/// But none waits longer than that: what is believed may be too little.
+const LONGEST: Duration = Duration::from_millis(1000);
+
+/// What the network carries, and when it takes more.
+#[derive(Debug, Default)]
+pub(crate) struct Pace {
+    /// Bits per second, if that is known.
+    carried: Option<u64>,
+    /// That was too much once: pictures wait as well.
+    limited: bool,
+    /// What left is through by then.
+    next: Option<Instant>,
+}
+
+impl Pace {
+    /// What the network is known to carry, in bits per second, and whether it showed that it carries no more.
+    pub(crate) fn set(&mut self, carried: Option<u64>, limited: bool) {
+        (self.carried, self.limited) = (carried.map(|bits| bits.max(1)), limited);
+        self.next = self.next.filter(|_| carried.is_some());
+    }
+
+    /// Whether the next may leave.
+    pub(crate) fn allows(&self, now: Instant) -> bool {
+        self.next.is_none_or(|next| next <= now)
+    }
+
+    /// When to look again at repetitions that wait.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.next.map(|next| next + STEP)
+    }
+
+    /// When to look again at pictures that wait, if they do.
+    pub(crate) fn next_picture(&self) -> Option<Instant> {
+        self.next().filter(|_| self.limited)
+    }
+
+    /// The rate of repetitions, in bits per second; none if it does not matter.
+    pub(crate) fn repetitions(&self) -> Option<f64> {
+        self.carried.map(|bits| bits as f64)
+    }
+
+    /// The rate of pictures while so many bytes of them wait; none if it does not matter.
+    pub(crate) fn pictures(&self, waiting: impl FnOnce() -> usize) -> Option<f64> {
+        let carried = self.carried.filter(|_| self.limited)?;
+        let least = waiting() as f64 * 8.0 / LONGEST.as_secs_f64();
+        Some((carried as f64 * FASTER).max(least))
+    }
+
+    /// Bytes left, at a rate.
+    pub(crate) fn count(&mut self, bytes: usize, rate: Option<f64>, now: Instant) {
+        let Some(rate) = rate else { return };
+        let taken = Duration::from_secs_f64((bytes as f64 * 8.0 / rate).min(1.0));
+        let earliest = now.checked_sub(AT_ONCE).unwrap_or(now);
+        let from = self.next.map_or(earliest, |next| next.max(earliest));
+        self.next = Some(from + taken);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many packets of 1,000 bytes leave within a second, looked at every millisecond, and at once.
+    fn leave(pace: &mut Pace, rate: impl Fn(&Pace) -> Option<f64>) -> (usize, usize) {
+        let (mut now, mut all, mut first) = (Instant::now(), 0, 0);
+        for milli in 0..1000 {
+            while all < 10_000 && pace.allows(now) {
+                pace.count(1000, rate(pace), now);
+                all += 1;
+                first += usize::from(milli == 0);
+            }
+            now += Duration::from_millis(1);
+        }
+        (all, first)
+    }
+
+    #[test]
+    fn nothing_waits_where_nothing_is_known() {
+        let mut pace = Pace::default();
+        assert_eq!(leave(&mut pace, Pace::repetitions), (10_000, 10_000));
+        pace.set(Some(800_000), false);
+        assert_eq!(leave(&mut pace, |pace| pace.pictures(|| 0)), (10_000, 10_000), "nothing was too much");
+    }
+
+    #[test]
+    fn as_much_leaves_as_is_carried() {
+        let mut pace = Pace::default();
+        pace.set(Some(800_000), true);
+        let (all, first) = leave(&mut pace, Pace::repetitions);
+        assert!((100..=103).contains(&all) && first <= 2, "{all}, {first} at once");
+        pace.set(None, false);
+        pace.set(Some(800_000), true);
+        let (all, first) = leave(&mut pace, |pace| pace.pictures(|| 0));
+        assert!((125..=128).contains(&all) && first <= 3, "{all}, {first} at once");
+    }
+
+    #[test]
+    fn what_waits_is_gone_in_a_second() {
+        let mut pace = Pace::default();
+        pace.set(Some(30_000), true);
+        let (all, _) = leave(&mut pace, |pace| pace.pictures(|| 100_000));
+        assert!((99..=103).contains(&all), "{all}");
+    }
+}
