@@ -19,6 +19,8 @@ use crate::trend::Trend;
 const WINDOW: i64 = 500;
 /// And where a queue keeps the path busy: no pause is in between then.
 const BUSY_WINDOW: i64 = 200;
+/// With so many milliseconds of queue it is.
+const BUSY: f64 = 40.0;
 /// Sending less than this share of the estimate says nothing of what more would do.
 const IDLE: f64 = 0.8;
 /// How long after the last news a queue is taken to be gone: when it must be, and so much later; at most after this.
@@ -199,7 +201,8 @@ impl Estimator {
             usage => usage,
         };
         let flooded = self.is_flooded(now);
-        let carried = if flooded { self.carried_busy() } else { self.carried() };
+        let busy = flooded || self.delays.queue().min(self.delays.latest_queue()) > BUSY;
+        let carried = if busy { self.carried_busy() } else { self.carried() };
         let idle = self.is_idle(now);
         let seen = rate::Seen {
             usage: self.usage,
@@ -355,14 +358,14 @@ impl Estimator {
         self.silence.handle_timeout(self.rtt, now);
         if self.settles_at().is_some_and(|at| at <= now) {
             // Nobody is left to tell that the queue has drained.
-            self.usage = Usage::Normal;
+            (self.usage, self.standing) = (Usage::Normal, None);
             self.trend = Trend::new();
             self.rate.settle();
         }
     }
 
     fn settles_at(&self) -> Option<Instant> {
-        let settled = self.usage == Usage::Normal && self.rate.is_settled();
+        let settled = self.usage == Usage::Normal && self.rate.is_settled() && self.standing.is_none();
         let queue = Duration::from_secs_f64(self.delays.latest_queue().min(1e3) / 1e3);
         let wait = (queue + self.rtt + SETTLED_LATER).min(SETTLED);
         self.told_at.filter(|_| !settled).map(|at| at + wait)
@@ -382,6 +385,11 @@ impl Estimator {
     /// The share of packets that the path loses whatever is sent, 0 to 1: so much of what is sent are repeats.
     pub fn own_loss(&self) -> f64 {
         self.losses.own()
+    }
+
+    /// A queue is being drained: what may be sent is less than the path carries, so as to shorten it.
+    pub fn drains(&self) -> bool {
+        !self.rate.is_settled()
     }
 
     /// How much more there will be once a queue has drained, where that is not so deep that everything has to go for it.
@@ -415,6 +423,7 @@ impl Estimator {
         let idle = self.is_idle(now);
         let calm = self.usage == Usage::Normal
             && self.losses.bound().is_none()
+            && self.standing.is_none()
             && !self.silence.lasts(self.rtt, now)
             && (idle
                 || self.prober.is_eager()
