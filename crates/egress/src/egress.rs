@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::PacketResult;
-use crate::pace::Pace;
+use crate::pace::{Pace, Pacing};
 use crate::packet::{Entry, Packet};
 use crate::probe::Probe;
 use crate::replay::Replay;
@@ -217,7 +217,8 @@ impl Egress {
     /// How fast pictures may leave, in bits per second, if that matters: as fast as a probe would be, for they go first.
     fn picture_rate(&self) -> Option<f64> {
         let all = || self.waiting.iter().map(|index| &self.streams[*index as usize]);
-        let waiting = || all().filter(|s| s.config.video).flat_map(|s| &s.pending).map(|e| e.payload.len()).sum();
+        let waiting =
+            || all().filter(|s| s.config.video).flat_map(|s| &s.pending).map(|e| e.payload.len()).sum();
         let rate = self.pace.pictures(waiting)?;
         let probe = self.writer.as_ref().and_then(|w| w.probe.as_ref()).map_or(0.0, |p| p.bitrate as f64);
         Some(rate.max(probe))
@@ -304,11 +305,9 @@ impl Egress {
         }
     }
 
-    /// What the network is known to carry, in bits per second, if anything is known: repetitions take no more.
-    /// `limited` is whether more was once too much: then pictures leave no faster either, but for those that would wait
-    /// half a second.
-    pub fn set_carried(&mut self, bitrate: Option<u64>, limited: bool) {
-        self.pace.set(bitrate, limited);
+    /// How fast things leave from here on: no faster than the network carries, where that is known.
+    pub fn set_pacing(&mut self, rates: Pacing) {
+        self.pace.set(rates);
     }
 
     /// Counts of a stream.

@@ -34,6 +34,7 @@ mod writer;
 
 pub use egress::{Egress, Options, Sink};
 pub use feedback::{Feedback, Heard};
+pub use pace::Pacing;
 pub use packet::{Packet, Patch};
 pub use rtcloud_bandwidth::PacketResult;
 pub use srtp::{Keys, Opening, Profile, Sealing};

@@ -9,27 +9,30 @@ use std::time::{Duration, Instant};
 const AT_ONCE: Duration = Duration::from_millis(10);
 /// What waits is looked at so much later than it might leave, so that timers are few.
 const STEP: Duration = Duration::from_millis(5);
-/// Pictures leave a little faster than the network is believed to carry: the average is less than that anyway.
-const FASTER: f64 = 1.25;
-/// But none waits longer than that: what is believed may be too little.
-const LONGEST: Duration = Duration::from_millis(1000);
+/// No picture waits longer than that: what is believed may be too little.
+const LONGEST: Duration = Duration::from_secs(1);
 
-/// What the network carries, and when it takes more.
+/// How much leaves, in bits per second; none where it does not matter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Pacing {
+    /// Of repetitions.
+    pub repetitions: Option<u64>,
+    /// Of pictures. Those that would wait a second leave nevertheless.
+    pub pictures: Option<u64>,
+}
+
+/// How fast what leaves may, and when the next does.
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
-    /// Bits per second, if that is known.
-    carried: Option<u64>,
-    /// That was too much once: pictures wait as well.
-    limited: bool,
+    rates: Pacing,
     /// What left is through by then.
     next: Option<Instant>,
 }
 
 impl Pace {
-    /// What the network is known to carry, in bits per second, and whether it showed that it carries no more.
-    pub(crate) fn set(&mut self, carried: Option<u64>, limited: bool) {
-        (self.carried, self.limited) = (carried.map(|bits| bits.max(1)), limited);
-        self.next = self.next.filter(|_| carried.is_some());
+    pub(crate) fn set(&mut self, rates: Pacing) {
+        self.next = self.next.filter(|_| rates != Pacing::default());
+        self.rates = rates;
     }
 
     /// Whether the next may leave.
@@ -44,19 +47,18 @@ impl Pace {
 
     /// When to look again at pictures that wait, if they do.
     pub(crate) fn next_picture(&self) -> Option<Instant> {
-        self.next().filter(|_| self.limited)
+        self.next().filter(|_| self.rates.pictures.is_some())
     }
 
     /// The rate of repetitions, in bits per second; none if it does not matter.
     pub(crate) fn repetitions(&self) -> Option<f64> {
-        self.carried.map(|bits| bits as f64)
+        self.rates.repetitions.map(least_bit)
     }
 
     /// The rate of pictures while so many bytes of them wait; none if it does not matter.
     pub(crate) fn pictures(&self, waiting: impl FnOnce() -> usize) -> Option<f64> {
-        let carried = self.carried.filter(|_| self.limited)?;
-        let least = waiting() as f64 * 8.0 / LONGEST.as_secs_f64();
-        Some((carried as f64 * FASTER).max(least))
+        let rate = self.rates.pictures.map(least_bit)?;
+        Some(rate.max(waiting() as f64 * 8.0 / LONGEST.as_secs_f64()))
     }
 
     /// Bytes left, at a rate.
@@ -69,9 +71,19 @@ impl Pace {
     }
 }
 
+fn least_bit(rate: u64) -> f64 {
+    rate.max(1) as f64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const REPETITIONS: Pacing = Pacing { repetitions: Some(800_000), pictures: None };
+
+    fn both(rate: u64) -> Pacing {
+        Pacing { repetitions: Some(rate), pictures: Some(rate) }
+    }
 
     /// How many packets of 1,000 bytes leave within a second, looked at every millisecond, and at once.
     fn leave(pace: &mut Pace, rate: impl Fn(&Pace) -> Option<f64>) -> (usize, usize) {
@@ -91,18 +103,18 @@ mod tests {
     fn nothing_waits_where_nothing_is_known() {
         let mut pace = Pace::default();
         assert_eq!(leave(&mut pace, Pace::repetitions), (10_000, 10_000));
-        pace.set(Some(800_000), false);
-        assert_eq!(leave(&mut pace, |pace| pace.pictures(|| 0)), (10_000, 10_000), "nothing was too much");
+        pace.set(REPETITIONS);
+        assert_eq!(leave(&mut pace, |pace| pace.pictures(|| 0)), (10_000, 10_000));
     }
 
     #[test]
     fn as_much_leaves_as_is_carried() {
         let mut pace = Pace::default();
-        pace.set(Some(800_000), true);
+        pace.set(REPETITIONS);
         let (all, first) = leave(&mut pace, Pace::repetitions);
         assert!((100..=103).contains(&all) && first <= 2, "{all}, {first} at once");
-        pace.set(None, false);
-        pace.set(Some(800_000), true);
+        pace.set(Pacing::default());
+        pace.set(both(1_000_000));
         let (all, first) = leave(&mut pace, |pace| pace.pictures(|| 0));
         assert!((125..=128).contains(&all) && first <= 3, "{all}, {first} at once");
     }
@@ -110,7 +122,7 @@ mod tests {
     #[test]
     fn what_waits_is_gone_in_a_second() {
         let mut pace = Pace::default();
-        pace.set(Some(30_000), true);
+        pace.set(both(30_000));
         let (all, _) = leave(&mut pace, |pace| pace.pictures(|| 100_000));
         assert!((99..=103).contains(&all), "{all}");
     }

@@ -5,7 +5,7 @@ mod peer;
 use std::time::Duration;
 
 use peer::{Peer, VIDEO, nack};
-use rtcloud_egress::{Extensions, Profile};
+use rtcloud_egress::{Extensions, Pacing, Profile};
 
 fn peer() -> Peer {
     let mut peer = Peer::new(Profile::AeadAes128Gcm, true);
@@ -132,7 +132,7 @@ fn repetitions_take_no_more_than_the_network_carries() {
     let mut peer = peer();
     peer.send(1..60);
     (peer.sink.count, peer.sink.bytes) = (0, 0);
-    peer.egress.set_carried(Some(400_000), false);
+    peer.egress.set_pacing(Pacing { repetitions: Some(400_000), pictures: None });
     peer.say(&nack(VIDEO, &[(1, u16::MAX), (18, u16::MAX)]));
     for _ in 0..290 {
         peer.poll();
@@ -147,7 +147,7 @@ fn repetitions_take_no_more_than_the_network_carries() {
     let count = peer.sink.count;
     peer.poll();
     assert_eq!(peer.sink.count, count);
-    peer.egress.set_carried(None, false);
+    peer.egress.set_pacing(Pacing::default());
     peer.pass(100);
     peer.say(&nack(VIDEO, &[(30, 0)]));
     peer.poll();
@@ -159,7 +159,7 @@ fn who_asks_again_for_what_waits_gets_it_once() {
     let mut peer = peer();
     peer.send(1..30);
     peer.sink.count = 0;
-    peer.egress.set_carried(Some(1_000_000), false);
+    peer.egress.set_pacing(Pacing { repetitions: Some(1_000_000), pictures: None });
     for _ in 0..20 {
         peer.say(&nack(VIDEO, &[(1, 0x3ff)]));
         peer.poll();

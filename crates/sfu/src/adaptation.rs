@@ -11,6 +11,7 @@
 use std::time::{Duration, Instant};
 
 use rtcloud_bandwidth::{Allocator, Budget, Class, Estimator, Limits, PacketResult, Probe, Shared, Want};
+use rtcloud_egress::Pacing;
 
 use crate::command::{Kind, Stream};
 use crate::event::Event;
@@ -28,6 +29,8 @@ const REPAIRED: f64 = 0.1;
 const FEW: f64 = 0.02;
 /// More than what is wished for has to be found, for a layer is only taken where it fits well.
 const FOUND: f64 = 1.25;
+/// How much faster than that pictures leave.
+const FASTER: f64 = 1.25;
 /// Who gave no feedback in so long gives none.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// A client's own estimate is old after this.
@@ -198,10 +201,16 @@ impl Adaptation {
     pub(crate) fn carried(&self) -> Option<u64> {
         self.estimator.as_ref().filter(|_| self.heard).map(|e| e.bitrate())
     }
-
-    /// Whether its network once showed that it carries no more than that.
-    pub(crate) fn is_limited(&self) -> bool {
-        self.met
+    /// How fast things may leave. Pictures wait where more was once too much for the network, and leave a little faster
+    /// than it is believed to carry, for on average they are less; not while a queue drains.
+    pub(crate) fn pacing(&self) -> Pacing {
+        let Some(estimator) = self.estimator.as_ref().filter(|_| self.heard) else {
+            return Pacing::default();
+        };
+        let carried = estimator.bitrate();
+        let faster = if estimator.drains() { 1.0 } else { FASTER };
+        let pictures = self.met.then_some((carried as f64 * faster) as u64);
+        Pacing { repetitions: Some(carried), pictures }
     }
 
     /// What was lost lately was too much for its network, and comes through when less is sent.
@@ -355,8 +364,8 @@ impl Room {
         let budget = adaptation.budget(numbered, least, now);
         let mut grants = Vec::with_capacity(wants.len());
         adaptation.shared = adaptation.allocator.allocate(budget, &wants, now, &mut grants);
-        let (carried, met) = (adaptation.carried(), adaptation.is_limited());
-        self.transports[slot].egress.set_carried(carried, met);
+        let pacing = adaptation.pacing();
+        self.transports[slot].egress.set_pacing(pacing);
         for (wish, grant) in wishes.iter().zip(grants) {
             self.subscriptions[wish.subscription].grant = match grant {
                 _ if budget.is_none() => Grant::Everything,

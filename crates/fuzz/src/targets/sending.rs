@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use rtcloud_bandwidth::{Allocator, Budget, Class, Estimator, Limits, PacketResult, Want};
 use rtcloud_egress::{
-    Egress, Extensions, Feedback, Heard, Keys, Options, Packet, Patch, Profile, Sealing, Sink, StreamConfig,
-    StreamId,
+    Egress, Extensions, Feedback, Heard, Keys, Options, Pacing, Packet, Patch, Profile, Sealing, Sink,
+    StreamConfig, StreamId,
 };
 
 const VIDEO: u32 = 0x1111;
@@ -280,7 +280,11 @@ pub fn packets(input: &[u8]) {
             }
             _ => {
                 let about = [CLIENT.to_be_bytes(), VIDEO.to_be_bytes(), [0, *step, 255, 255]].concat();
-                session.egress.set_carried((*size & 1 == 1).then(|| u64::from(*step) << 10), *size & 2 == 2);
+                let rate = |bit: u8| (*size & bit != 0).then(|| u64::from(*step) << 10);
+                session.egress.set_pacing(Pacing { repetitions: rate(1), pictures: rate(2) });
+                if *size & 16 == 16 {
+                    session.egress.give_up(stream);
+                }
                 session.say(&packet(1, 205, &about));
             }
         }
