@@ -21,6 +21,7 @@ mod fixed;
 mod forward;
 mod fragments;
 mod h264;
+mod handshake;
 mod ids;
 mod layer;
 mod members;

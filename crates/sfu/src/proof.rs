@@ -11,6 +11,7 @@ use std::cell::{Cell, RefCell};
 use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
+use dimpl::Dtls;
 use rtcloud_egress::{Keys, Opening, Profile, Sealing};
 use str0m::config::DtlsCert;
 use str0m::crypto::dtls::{
@@ -20,6 +21,8 @@ use str0m::crypto::{
     AeadAes128GcmCipher, AeadAes256GcmCipher, Aes128CmSha1_80Cipher, CryptoError, CryptoProvider,
     SrtpProvider, SupportedAeadAes128Gcm, SupportedAeadAes256Gcm, SupportedAes128CmSha1_80,
 };
+
+use crate::handshake;
 
 thread_local! {
     static COUNT: Cell<u64> = const { Cell::new(0) };
@@ -155,8 +158,8 @@ impl DtlsProvider for Counting {
         version: DtlsVersion,
         mtu: Option<usize>,
     ) -> Result<Box<dyn DtlsInstance>, CryptoError> {
-        let inner = INNER.dtls_provider.new_dtls(certificate, now, version, mtu)?;
-        Ok(Box::new(Watched(inner)))
+        let session = handshake::session(certificate, now, version, mtu)?;
+        Ok(Box::new(Watched(Box::new(session))))
     }
 
     fn is_test(&self) -> bool {
@@ -164,7 +167,7 @@ impl DtlsProvider for Counting {
     }
 }
 
-impl DtlsInstance for Watched<dyn DtlsInstance> {
+impl DtlsInstance for Watched<Dtls> {
     fn set_active(&mut self, active: bool) {
         self.0.set_active(active);
     }
