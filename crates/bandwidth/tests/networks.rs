@@ -234,6 +234,33 @@ fn others_who_do_not_yield_are_yielded_to() {
 }
 
 #[test]
+fn a_buffer_that_stays_full_is_emptied() {
+    for seed in SEEDS {
+        // Somebody else fills it until it runs over, and then takes a part that leaves it as full as it is.
+        let link = Link { rate: 2e6, buffer: 75_000, ..Link::default() };
+        let mut world = World::with_one(link, 300_000, seed);
+        world.run(15.0);
+        world.link.cross = 2.5e6;
+        world.run(1.0);
+        world.link.cross = 1e6;
+        let emptied = world.run_until(6.0, |world| world.wait() < 100.0);
+        assert!(emptied.is_some(), "seed {seed}: {} ms", world.wait());
+    }
+}
+
+#[test]
+fn a_longer_way_is_got_used_to() {
+    for seed in SEEDS {
+        let mut world = World::with_one(Link { rate: 2e6, ..Link::default() }, 300_000, seed);
+        world.run(15.0);
+        world.link.delay += 150.0;
+        world.run(45.0);
+        let found = mean(&world.run(10.0));
+        assert!(found > 1.2e6, "seed {seed}: {found}");
+    }
+}
+
+#[test]
 fn what_is_not_wanted_is_not_probed_for() {
     for seed in SEEDS {
         let mut world = World::new(Link { rate: 5e6, ..Link::default() }, seed);

@@ -73,6 +73,18 @@ fn what_a_narrow_link_does_not_carry_is_given_up_soon() {
 }
 
 #[test]
+fn a_squeezed_viewer_has_a_small_picture_and_all_sound() {
+    for rtt in [20 * MS, 100 * MS] {
+        for seed in 1..4 {
+            let had = Cell { seed, ..cell(0.0, rtt, None) }.squeeze(300_000);
+            assert!(had.small.is_some_and(|took| took < 4000 * MS), "{rtt:?} {had:?}");
+            assert!(had.sound > 0.99, "{rtt:?} {had:?}");
+            assert!(had.big.is_some_and(|took| took < 8000 * MS), "{rtt:?} {had:?}");
+        }
+    }
+}
+
+#[test]
 fn after_an_outage_the_picture_is_soon_as_good_as_before() {
     for had in calls(cell(0.1, 100 * MS, None), 1..4) {
         assert!(had.as_before.is_some_and(|took| took < 3000 * MS), "{had:?}");

@@ -100,7 +100,7 @@ impl Peer {
     }
 
     pub(crate) fn write(&mut self, stream: StreamId, seq: u64, marker: bool) {
-        let video = stream == self.video;
+        let video = stream != self.audio;
         let packet = Packet {
             pt: if video { 96 } else { 111 },
             rtx_pt: video.then_some(97),
@@ -116,6 +116,12 @@ impl Peer {
             resend: video,
         };
         self.egress.write(stream, &packet, self.now);
+    }
+
+    /// One more stream of pictures, without repetitions.
+    pub(crate) fn add_video(&mut self, ssrc: u32) -> StreamId {
+        let config = StreamConfig { ssrc, rtx: None, video: true, mid: "2".to_owned(), clock_rate: 90_000 };
+        self.egress.add_stream(config)
     }
 
     pub(crate) fn poll(&mut self) {

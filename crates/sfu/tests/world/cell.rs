@@ -90,88 +90,136 @@ impl Cell {
 
     /// Makes the call.
     pub(crate) fn run(&self) -> Had {
-        let mut world = World::new();
-        world.robust_sound = true;
-        let (down, up) = self.conditions();
-        let alice = world.join("alice", Duration::ZERO);
-        if self.side == Side::Uplink {
-            world.impair(alice, down, up, self.seed);
-        }
-        let camera = Camera::publish(&mut world, alice, self.seed);
-        let begun = world.now;
-        while !world.clients[alice].rtc.is_connected() {
-            if world.now > begun + PATIENCE {
-                return Had::nothing();
-            }
-            world.run(Duration::from_millis(1));
-        }
-        // The camera has been on for a while.
-        let mut call = Call { world, camera, viewer: None };
-        call.run_until(call.world.now + RUN_IN);
-        let world = &mut call.world;
-        let bob = world.join("bob", Duration::ZERO);
-        if self.side == Side::Downlink {
-            world.impair(bob, down, up, self.seed);
-        }
-        world.subscribe(bob, "microphone");
-        world.subscribe(bob, "camera");
-        call.viewer = Some(Viewer::new(world, bob));
-        world.offer(bob, |api| {
-            api.add_channel("_reliable".into());
-        });
+        let Some(mut call) = Call::begin(self) else { return Had::nothing() };
         let (joined, sounds_from) = (call.world.now, call.camera.sounds());
         while call.first().is_none() && call.world.now < joined + PATIENCE {
             call.run_until(call.world.now + Duration::from_millis(1));
         }
         let Some(first) = call.first() else {
             let sounds = sounds_from + 1..call.camera.sounds();
-            let sound = call.viewer.map_or(0.0, |viewer| viewer.heard(sounds, self.rtt));
-            return Had { sound, ..Had::nothing() };
+            return Had { sound: call.viewer.heard(sounds, self.rtt), ..Had::nothing() };
         };
         let settling = (first + SETTLING).min(first + self.steady / 3);
         call.run_until(settling);
         let sounds_from = call.camera.sounds();
-        let bytes_from = call.bytes(bob);
+        let bytes_from = call.bytes();
         let outage = first + self.steady;
         call.run_until(outage);
         let sounds_until = call.camera.sounds();
-        let bytes = call.bytes(bob) - bytes_from;
-        let whose = if self.side == Side::Downlink { bob } else { alice };
+        let bytes = call.bytes() - bytes_from;
+        let whose = if self.side == Side::Downlink { call.bob } else { call.alice };
         call.world.cut(whose, outage, outage + OUTAGE);
         call.run_until(outage + OUTAGE + AFTER);
-        let Some(viewer) = call.viewer else { return Had::nothing() };
         let steady = outage - settling;
-        let mut had = summary(&viewer, (first, settling, outage));
-        had.sound = viewer.heard(sounds_from + 1..sounds_until, self.rtt);
+        let mut had = summary(&call.viewer, (first, settling, outage));
+        had.sound = call.viewer.heard(sounds_from + 1..sounds_until, self.rtt);
         had.bits = (bytes as f64 * 8.0 / steady.as_secs_f64()) as u64;
         had
     }
+
+    /// Makes the call, whose viewer has nothing bad at first; then what comes to it is squeezed to `rate`, and open again.
+    pub(crate) fn squeeze(&self, rate: u64) -> Squeezed {
+        let mut call = Call::begin(self).expect("a call");
+        call.run_until(call.world.now + SETTLING);
+        let squeezed = call.world.now;
+        let open = self.conditions().0;
+        let narrow = Conditions { rate: Some(Rate::of(rate)), ..open.clone() };
+        call.world.impair(call.bob, narrow, open.clone(), self.seed);
+        let small = call.wait_for(|layer| layer == 0, PATIENCE).map(|at| at - squeezed);
+        let sounds_from = call.camera.sounds();
+        call.run_until(call.world.now + SETTLING / 2);
+        let sounds = sounds_from + 1..call.camera.sounds();
+        let opened = call.world.now;
+        call.world.impair(call.bob, open.clone(), open, self.seed);
+        let big =
+            call.wait_for(|layer| usize::from(layer) + 1 == LAYERS.len(), PATIENCE).map(|at| at - opened);
+        Squeezed { small, sound: call.viewer.heard(sounds, self.rtt), big }
+    }
+}
+
+/// What a viewer had whose network was squeezed, and opened again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Squeezed {
+    /// Until the smallest layer was shown.
+    pub(crate) small: Option<Duration>,
+    /// Share of the packets of sound in the five seconds after that which came in time.
+    pub(crate) sound: f64,
+    /// Until the largest was shown again.
+    pub(crate) big: Option<Duration>,
 }
 
 struct Call {
     world: World,
     camera: Camera,
-    viewer: Option<Viewer>,
+    viewer: Viewer,
+    alice: usize,
+    bob: usize,
 }
 
 impl Call {
+    /// Alice publishes, and has for a while when Bob joins. None if she could not connect.
+    fn begin(cell: &Cell) -> Option<Self> {
+        let mut world = World::new();
+        world.robust_sound = true;
+        let (down, up) = cell.conditions();
+        let alice = world.join("alice", Duration::ZERO);
+        if cell.side == Side::Uplink {
+            world.impair(alice, down, up, cell.seed);
+        }
+        let mut camera = Camera::publish(&mut world, alice, cell.seed);
+        let begun = world.now;
+        while !world.clients[alice].rtc.is_connected() {
+            if world.now > begun + PATIENCE {
+                return None;
+            }
+            world.run(Duration::from_millis(1));
+        }
+        let end = world.now + RUN_IN;
+        while world.now < end {
+            camera.step(&mut world);
+            world.run(Duration::from_millis(1));
+        }
+        let bob = world.join("bob", Duration::ZERO);
+        if cell.side == Side::Downlink {
+            world.impair(bob, down, up, cell.seed);
+        }
+        world.subscribe(bob, "microphone");
+        world.subscribe(bob, "camera");
+        let viewer = Viewer::new(&world, bob);
+        world.offer(bob, |api| {
+            api.add_channel("_reliable".into());
+        });
+        Some(Self { world, camera, viewer, alice, bob })
+    }
+
     fn first(&self) -> Option<Instant> {
-        self.viewer.as_ref()?.pictures.shown.first().map(|s| s.at)
+        self.viewer.pictures.shown.first().map(|s| s.at)
     }
 
     fn run_until(&mut self, end: Instant) {
         while self.world.now < end {
             self.camera.step(&mut self.world);
             self.world.run(Duration::from_millis(1));
-            if let Some(viewer) = &mut self.viewer {
-                viewer.step(&mut self.world);
-            }
+            self.viewer.step(&mut self.world);
         }
     }
 
-    fn bytes(&self, client: usize) -> usize {
+    /// When a picture of such a layer was shown, from now on.
+    fn wait_for(&mut self, layer: impl Fn(u8) -> bool, within: Duration) -> Option<Instant> {
+        let begun = self.world.now;
+        while self.world.now < begun + within {
+            self.run_until(self.world.now + Duration::from_millis(1));
+            let newest = self.viewer.pictures.shown.last().filter(|s| s.at >= begun && layer(s.layer));
+            if let Some(shown) = newest {
+                return Some(shown.at);
+            }
+        }
+        None
+    }
+
+    fn bytes(&self) -> usize {
         let (media, rest) =
-            self.world.sent.get(&self.world.clients[client].address).copied().unwrap_or_default();
+            self.world.sent.get(&self.world.clients[self.bob].address).copied().unwrap_or_default();
         media + rest
     }
 }
