@@ -29,8 +29,10 @@ const REPAIRED: f64 = 0.1;
 const FEW: f64 = 0.02;
 /// More than what is wished for has to be found, for a layer is only taken where it fits well.
 const FOUND: f64 = 1.25;
-/// How much faster than that pictures leave.
+/// How much faster than the estimate pictures leave, where they wait,
 const FASTER: f64 = 1.25;
+/// and for how long they do after the estimate was lowered.
+const NARROW: Duration = Duration::from_secs(20);
 /// Who gave no feedback in so long gives none.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// A client's own estimate is old after this.
@@ -85,8 +87,8 @@ pub(crate) struct Adaptation {
     allocator: Allocator,
     /// There was feedback on packets.
     heard: bool,
-    /// The estimate was lowered once: it is a bound that was met, and not only what was tried so far.
-    met: bool,
+    /// When the estimate was last lowered. If it was, it is a bound that was met, and not only what was tried so far.
+    met: Option<Instant>,
     /// Bytes sent with transport-wide numbers, and in all.
     numbered: u64,
     bytes: u64,
@@ -133,7 +135,7 @@ impl Adaptation {
             }
             let before = estimator.bitrate();
             estimator.handle_feedback(results, now);
-            self.met |= estimator.bitrate() < before;
+            self.met = if estimator.bitrate() < before { Some(now) } else { self.met };
         }
     }
 
@@ -162,7 +164,7 @@ impl Adaptation {
         if let Some(estimator) = self.estimator.as_mut().filter(|_| self.heard) {
             let before = estimator.bitrate();
             estimator.handle_timeout(now);
-            self.met |= estimator.bitrate() < before;
+            self.met = if estimator.bitrate() < before { Some(now) } else { self.met };
         }
     }
 
@@ -177,7 +179,8 @@ impl Adaptation {
             let repeats = (estimator.own_loss() - REPAIRED).max(0.0);
             let estimate = (estimator.bitrate() as f64 * MARGIN * (1.0 - repeats)) as u64;
             // Of a network that has carried everything so far nobody knows that it does not carry something of the next.
-            let bitrate = if self.met { estimate } else { estimate.max((least as f64 * FOUND) as u64) };
+            let bitrate =
+                if self.met.is_some() { estimate } else { estimate.max((least as f64 * FOUND) as u64) };
             let held_back = estimator.held_back();
             return Some(Budget { bitrate, held_back, rough: self.lately.is_rough(now) });
         }
@@ -201,16 +204,17 @@ impl Adaptation {
     pub(crate) fn carried(&self) -> Option<u64> {
         self.estimator.as_ref().filter(|_| self.heard).map(|e| e.bitrate())
     }
-    /// How fast things may leave. Pictures wait where more was once too much for the network, and leave a little faster
-    /// than it is believed to carry, for on average they are less; not while a queue drains.
-    pub(crate) fn pacing(&self) -> Pacing {
+    /// How fast things may leave. Pictures wait where the network is what keeps them small, or was too narrow lately;
+    /// and leave a little faster than it is believed to carry, for on average they are less, but not while a queue drains.
+    pub(crate) fn pacing(&self, now: Instant) -> Pacing {
         let Some(estimator) = self.estimator.as_ref().filter(|_| self.heard) else {
             return Pacing::default();
         };
         let carried = estimator.bitrate();
         let faster = if estimator.drains() { 1.0 } else { FASTER };
-        let pictures = self.met.then_some((carried as f64 * faster) as u64);
-        Pacing { repetitions: Some(carried), pictures }
+        let lacks = self.shared.granted < self.shared.wished;
+        let narrow = self.met.is_some_and(|at| lacks || now.saturating_duration_since(at) < NARROW);
+        Pacing { repetitions: Some(carried), pictures: narrow.then_some((carried as f64 * faster) as u64) }
     }
 
     /// What was lost lately was too much for its network, and comes through when less is sent.
@@ -364,7 +368,7 @@ impl Room {
         let budget = adaptation.budget(numbered, least, now);
         let mut grants = Vec::with_capacity(wants.len());
         adaptation.shared = adaptation.allocator.allocate(budget, &wants, now, &mut grants);
-        let pacing = adaptation.pacing();
+        let pacing = adaptation.pacing(now);
         self.transports[slot].egress.set_pacing(pacing);
         for (wish, grant) in wishes.iter().zip(grants) {
             self.subscriptions[wish.subscription].grant = match grant {
@@ -426,8 +430,24 @@ mod tests {
             Some(steady(2_500_000)),
             "nothing was too much yet"
         );
-        adaptation.met = true;
+        adaptation.met = Some(now);
         assert_eq!(adaptation.budget(true, 2_000_000, now), Some(steady(950_000)));
+    }
+
+    #[test]
+    fn pictures_wait_where_the_network_was_too_narrow_lately_or_is() {
+        let (mut adaptation, now) = (Adaptation::new(true), Instant::now());
+        assert_eq!(adaptation.pacing(now), Pacing::default());
+        adaptation.handle_sent(1200, 1200, now);
+        adaptation.handle_results(&[result(1, now)], now);
+        let unbound = Pacing { repetitions: Some(START), pictures: None };
+        assert_eq!(adaptation.pacing(now), unbound, "it was never too narrow");
+        adaptation.met = Some(now);
+        let waits = Pacing { pictures: Some(START * 5 / 4), ..unbound };
+        assert_eq!(adaptation.pacing(now), waits);
+        assert_eq!(adaptation.pacing(now + NARROW), unbound, "all that is wished for is there");
+        adaptation.shared.wished = 2_000_000;
+        assert_eq!(adaptation.pacing(now + NARROW), waits);
     }
 
     #[test]

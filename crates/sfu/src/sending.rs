@@ -93,7 +93,7 @@ impl Transport {
     /// The client told when packets arrived.
     fn handle_results(&mut self, now: Instant) {
         self.adaptation.handle_results(self.egress.results(), now);
-        self.egress.set_pacing(self.adaptation.pacing());
+        self.egress.set_pacing(self.adaptation.pacing(now));
     }
 
     /// Writes what is due. Nothing leaves before it is certain where the client is, and after it has gone.
