@@ -10,13 +10,11 @@
 
 use std::time::{Duration, Instant};
 
-use rtcloud_bandwidth::{Allocator, Budget, Class, Estimator, Limits, PacketResult, Probe, Shared, Want};
+use rtcloud_bandwidth::{Allocator, Budget, Estimator, Limits, PacketResult, Probe, Shared, Want};
 use rtcloud_egress::Pacing;
 
-use crate::command::{Kind, Stream};
-use crate::event::Event;
+use crate::lately::Lately;
 use crate::rates::Rates;
-use crate::room::Room;
 use crate::sublayer::Aim;
 
 /// What a network is taken to carry before anything was heard.
@@ -37,12 +35,6 @@ const NARROW: Duration = Duration::from_secs(20);
 const PATIENCE: Duration = Duration::from_secs(2);
 /// A client's own estimate is old after this.
 const REMB_LASTS: Duration = Duration::from_secs(10);
-/// Of a network that lost more than this lately, estimates jump.
-const ROUGH: f64 = 0.05;
-/// So many packets tell.
-const ENOUGH: usize = 40;
-/// What came longer ago than twice this is no longer lately.
-const LATELY: Duration = Duration::from_secs(2);
 /// More than any network carries.
 const UNBOUNDED: u64 = 1 << 40;
 
@@ -151,8 +143,23 @@ impl Adaptation {
         }
     }
 
+    /// Shares out what the network carries among what is wished for. `numbered` is whether packets have transport-wide
+    /// numbers. What each gets, of its layers, or none; no grants at all where nothing is known and each gets everything.
+    pub(crate) fn share(
+        &mut self,
+        numbered: bool,
+        wants: &[Want<'_>],
+        now: Instant,
+    ) -> Option<Vec<Option<usize>>> {
+        let least = wants.iter().filter_map(|want| want.layers.first()).sum();
+        let budget = self.budget(numbered, least, now);
+        let mut grants = Vec::with_capacity(wants.len());
+        self.shared = self.allocator.allocate(budget, wants, now, &mut grants);
+        budget.map(|_| grants)
+    }
+
     /// Nothing is wished for.
-    fn share_nothing(&mut self, now: Instant) {
+    pub(crate) fn share_nothing(&mut self, now: Instant) {
         self.handle_timeout(now);
         if self.shared != Shared::default() {
             self.shared = Shared::default();
@@ -231,178 +238,8 @@ impl Adaptation {
     }
 }
 
-/// Whether much was lost of the last two to four seconds' packets.
-#[derive(Debug, Default)]
-struct Lately {
-    since: Option<Instant>,
-    /// How often some were lost in a row, be it one, and all that came: now, and in the stretch before. So an outage or
-    /// a full buffer is one matter.
-    counts: [(usize, usize); 2],
-    losing: bool,
-    rough: bool,
-}
-
-impl Lately {
-    fn count(&mut self, results: &[PacketResult], now: Instant) {
-        self.turn(now);
-        let (runs, came) = &mut self.counts[0];
-        for result in results {
-            let lost = result.arrival.is_none();
-            *runs += usize::from(lost && !self.losing);
-            *came += usize::from(!lost);
-            self.losing = lost;
-        }
-    }
-
-    /// As it was last known: a few packets say nothing.
-    fn is_rough(&mut self, now: Instant) -> bool {
-        self.turn(now);
-        let [(runs, came), (runs_before, came_before)] = self.counts;
-        let (runs, came) = (runs + runs_before, came + came_before);
-        if came >= ENOUGH {
-            self.rough = runs as f64 > ROUGH * came as f64;
-        }
-        self.rough
-    }
-
-    fn turn(&mut self, now: Instant) {
-        let since = *self.since.get_or_insert(now);
-        let stretches = now.saturating_duration_since(since).as_secs_f64() / LATELY.as_secs_f64();
-        if stretches >= 1.0 {
-            self.counts = [(0, 0), if stretches < 2.0 { self.counts[0] } else { (0, 0) }];
-            self.since = Some(now);
-        }
-    }
-}
-
 fn steady(bitrate: u64) -> Budget {
     Budget { bitrate, held_back: 0, rough: false }
-}
-
-/// What one subscription could get.
-struct Wish {
-    subscription: usize,
-    class: Class,
-    choices: Vec<Choice>,
-    current: Option<usize>,
-}
-
-impl Room {
-    /// Grants layers in all transports, and looks for room where more is wished for.
-    pub(crate) fn adapt_all(&mut self, now: Instant) {
-        for slot in 0..self.timers.len() {
-            if self.transports.get(slot).is_some_and(|t| t.is_connected()) {
-                self.adapt(slot, now);
-                self.probe(slot, now);
-            }
-        }
-    }
-
-    /// Sends a probe if it is time for one.
-    pub(crate) fn probe(&mut self, slot: usize, now: Instant) {
-        let transport = &mut self.transports[slot];
-        let Some(probe) = transport.adaptation.probe(now) else { return };
-        transport.egress.probe(probe.cluster, probe.bitrate, probe.bytes);
-        self.mark_queued(slot);
-    }
-
-    /// Shares out what a transport's network carries.
-    pub(crate) fn adapt(&mut self, slot: usize, now: Instant) {
-        let transport = &self.transports[slot];
-        if !transport.is_connected() {
-            return;
-        }
-        let mut wishes = Vec::new();
-        for &index in &self.participants[transport.participant].subscriptions {
-            let subscription = &mut self.subscriptions[index];
-            let track = &self.tracks[subscription.track];
-            if track.kind != Kind::Video || subscription.place.is_none_or(|(to, _)| to != slot) {
-                continue;
-            }
-            let choices = if subscription.flows() && track.flows() && !subscription.refused {
-                track.choices((subscription.width, subscription.height), subscription.fps, now)
-            } else {
-                Vec::new()
-            };
-            if choices.is_empty() {
-                subscription.grant = Grant::Unasked;
-                continue;
-            }
-            let class = match track.stream {
-                Stream::Aux => Class::Screen,
-                _ if self.speakers.is_active(&self.participants[track.participant].id) => Class::Speaker,
-                _ => Class::Other,
-            };
-            let last = choices.len() - 1;
-            let current = match subscription.grant {
-                Grant::Layer { source, spatial } => {
-                    let same = |c: &Choice| c.source == source && c.spatial == spatial;
-                    Some(choices.iter().position(same).unwrap_or(last))
-                }
-                Grant::Everything => Some(last),
-                Grant::Unasked => choices.iter().position(|c| Some(c.source) == subscription.current),
-                Grant::Nothing => None,
-            };
-            wishes.push(Wish { subscription: index, class, choices, current });
-        }
-        if wishes.is_empty() {
-            // Nothing to share out: most transports of an audience of sound, ten times a second.
-            self.transports[slot].adaptation.share_nothing(now);
-            return;
-        }
-        let numbered = (0..transport.sections.len()).any(|section| transport.is_numbered(section));
-        let least = wishes.iter().map(|wish| wish.choices[0].bitrate).sum();
-        let rates: Vec<Vec<u64>> =
-            wishes.iter().map(|wish| wish.choices.iter().map(|c| c.bitrate).collect()).collect();
-        let wants: Vec<Want<'_>> = wishes
-            .iter()
-            .zip(&rates)
-            .map(|(wish, layers)| Want {
-                key: wish.subscription,
-                class: wish.class,
-                layers,
-                current: wish.current,
-            })
-            .collect();
-        let adaptation = &mut self.transports[slot].adaptation;
-        let budget = adaptation.budget(numbered, least, now);
-        let mut grants = Vec::with_capacity(wants.len());
-        adaptation.shared = adaptation.allocator.allocate(budget, &wants, now, &mut grants);
-        let pacing = adaptation.pacing(now);
-        self.transports[slot].egress.set_pacing(pacing);
-        for (wish, grant) in wishes.iter().zip(grants) {
-            self.subscriptions[wish.subscription].grant = match grant {
-                _ if budget.is_none() => Grant::Everything,
-                Some(layer) => {
-                    let Choice { source, spatial, .. } = wish.choices[layer];
-                    Grant::Layer { source, spatial }
-                }
-                None => Grant::Nothing,
-            };
-            self.tell_shed(wish.subscription);
-        }
-    }
-
-    /// Says so when the network begins or ceases to carry nothing of a track.
-    fn tell_shed(&mut self, index: usize) {
-        let subscription = &mut self.subscriptions[index];
-        let shed = subscription.grant == Grant::Nothing;
-        if std::mem::replace(&mut subscription.shed, shed) != shed {
-            if let Some((slot, section)) = subscription.place.filter(|_| shed) {
-                let transport = &mut self.transports[slot];
-                if let Some(stream) = transport.sections.get(section).and_then(|section| section.stream) {
-                    transport.egress.give_up(stream);
-                }
-            }
-            let track = &self.tracks[subscription.track];
-            self.events.push(Event::SubscriptionShed {
-                participant: self.participants[subscription.participant].id.clone(),
-                publisher: self.participants[track.participant].id.clone(),
-                track: track.id.clone(),
-                shed,
-            });
-        }
-    }
 }
 
 #[cfg(test)]

@@ -123,14 +123,14 @@ impl Cell {
         call.run_until(call.world.now + SETTLING);
         let squeezed = call.world.now;
         let open = self.conditions().0;
-        let narrow = Conditions { rate: Some(Rate::of(rate)), ..open.clone() };
-        call.world.impair(call.bob, narrow, open.clone(), self.seed);
+        let narrow = Conditions { rate: Some(Rate::of(rate)), ..open };
+        call.world.impair(call.bob, narrow, open, self.seed);
         let small = call.wait_for(|layer| layer == 0, PATIENCE).map(|at| at - squeezed);
         let sounds_from = call.camera.sounds();
         call.run_until(call.world.now + SETTLING / 2);
         let sounds = sounds_from + 1..call.camera.sounds();
         let opened = call.world.now;
-        call.world.impair(call.bob, open.clone(), open, self.seed);
+        call.world.impair(call.bob, open, open, self.seed);
         let big =
             call.wait_for(|layer| usize::from(layer) + 1 == LAYERS.len(), PATIENCE).map(|at| at - opened);
         Squeezed { small, sound: call.viewer.heard(sounds, self.rtt), big }
