@@ -12,6 +12,7 @@ use crate::prober::{Prober, Told};
 use crate::rate::{self, Rate};
 use crate::seen::{News, Seen};
 use crate::silence::Silence;
+use crate::standing::Standing;
 use crate::throughput::Throughput;
 use crate::trend::Trend;
 
@@ -39,12 +40,6 @@ const MOST_UNTOLD: u64 = 1_000;
 /// Packets that wait so many milliseconds while so much more is sent than arrives need no trend.
 const FLOODED: f64 = 100.0;
 const EXCESS: f64 = 1.2;
-/// Packets that wait so many milliseconds, none less, for so long, need no trend either: the queue does not grow because
-/// the buffer is full.
-const STANDING: f64 = 100.0;
-const STANDS: Duration = Duration::from_millis(400);
-/// Reports that come within so many milliseconds may tell of it.
-const RAN_OVER: f64 = 1_500.0;
 /// After an outage: what is believed at first of the rate before, and what is tried at once.
 const KEPT_AFTER_OUTAGE: f64 = 0.5;
 const STEP_AFTER_OUTAGE: f64 = 2.0;
@@ -115,8 +110,7 @@ pub struct Estimator {
     losses: Losses,
     /// What was sent until then and is told of as lost was too much for a buffer.
     overfull: f64,
-    /// Since when a queue stands that does not drain.
-    standing: Option<Instant>,
+    standing: Standing,
     rate: Rate,
     prober: Prober,
     silence: Silence,
@@ -144,7 +138,7 @@ impl Estimator {
             told_sent: 0.0,
             losses: Losses::new(),
             overfull: f64::NEG_INFINITY,
-            standing: None,
+            standing: Standing::default(),
             rate: Rate::new(limits.start as f64, floor, (limits.ceiling as f64).max(floor)),
             prober: Prober::new(),
             silence: Silence::new(),
@@ -194,7 +188,8 @@ impl Estimator {
         if !news {
             return;
         }
-        let over = over || self.stands(now);
+        let waits = self.delays.latest_queue();
+        let over = self.standing.handle(waits, self.delays.noise(), self.rtt, now) || over;
         self.usage = match self.trend.usage() {
             Usage::Under => Usage::Under,
             _ if over => Usage::Over,
@@ -284,10 +279,6 @@ impl Estimator {
         [busy, self.carried()].into_iter().flatten().reduce(f64::max)
     }
 
-    fn is_idle(&self, now: Instant) -> bool {
-        self.sent_beside_probes(now) < self.rate.rate() * IDLE
-    }
-
     fn sent_beside_probes(&self, now: Instant) -> f64 {
         self.sent.rate_until(self.since_origin(now)) - self.prober.recent_bits(now)
     }
@@ -297,20 +288,6 @@ impl Estimator {
         let sent = self.sent_beside_probes(now);
         self.delays.latest_queue() > FLOODED
             && self.carried_busy().is_some_and(|carried| sent > carried * EXCESS)
-    }
-
-    /// Packets have waited long for a while, all of them; asked once for each time that was.
-    fn stands(&mut self, now: Instant) -> bool {
-        if self.delays.latest_queue() <= STANDING + 2.0 * self.delays.noise() {
-            self.standing = None;
-            return false;
-        }
-        let since = *self.standing.get_or_insert(now);
-        let long = now.saturating_duration_since(since) >= STANDS + self.rtt;
-        if long {
-            self.standing = Some(now);
-        }
-        long
     }
 
     /// How many milliseconds it takes until all that was sent after what was told of last has arrived.
@@ -358,14 +335,14 @@ impl Estimator {
         self.silence.handle_timeout(self.rtt, now);
         if self.settles_at().is_some_and(|at| at <= now) {
             // Nobody is left to tell that the queue has drained.
-            (self.usage, self.standing) = (Usage::Normal, None);
+            (self.usage, self.standing) = (Usage::Normal, Standing::default());
             self.trend = Trend::new();
             self.rate.settle();
         }
     }
 
     fn settles_at(&self) -> Option<Instant> {
-        let settled = self.usage == Usage::Normal && self.rate.is_settled() && self.standing.is_none();
+        let settled = self.usage == Usage::Normal && self.rate.is_settled() && !self.standing.is_there();
         let queue = Duration::from_secs_f64(self.delays.latest_queue().min(1e3) / 1e3);
         let wait = (queue + self.rtt + SETTLED_LATER).min(SETTLED);
         self.told_at.filter(|_| !settled).map(|at| at + wait)
@@ -397,9 +374,15 @@ impl Estimator {
         self.rate.held_back() as u64
     }
 
-    /// A buffer ran over lately: that is why what was sent then was lost, sound as well.
-    pub fn ran_over(&self, now: Instant) -> bool {
-        self.since_origin(now) - self.overfull < RAN_OVER
+    /// Until when a buffer ran over, if one ever did: that is why what was sent then was lost, sound as well.
+    pub fn ran_over(&self) -> Option<Instant> {
+        let since = self.overfull.is_finite().then(|| self.overfull.max(0.0) / 1_000.0)?;
+        self.origin.checked_add(Duration::try_from_secs_f64(since).ok()?)
+    }
+
+    /// Less is sent than the estimate allows, by so much that it says nothing of what more would do.
+    pub fn is_idle(&self, now: Instant) -> bool {
+        self.sent_beside_probes(now) < self.rate.rate() * IDLE
     }
 
     /// Nothing was heard for so long that less is sent.
@@ -423,7 +406,7 @@ impl Estimator {
         let idle = self.is_idle(now);
         let calm = self.usage == Usage::Normal
             && self.losses.bound().is_none()
-            && self.standing.is_none()
+            && !self.standing.is_there()
             && !self.silence.lasts(self.rtt, now)
             && (idle
                 || self.prober.is_eager()

@@ -14,6 +14,7 @@ mod prober;
 mod rate;
 mod seen;
 mod silence;
+mod standing;
 mod throughput;
 mod trend;
 

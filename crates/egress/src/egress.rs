@@ -28,6 +28,9 @@ pub struct Options {
     pub unix: Duration,
 }
 
+/// Pictures that have waited so long go before what is repeated.
+const OVERDUE: Duration = Duration::from_millis(800);
+
 /// Where datagrams go.
 pub trait Sink {
     /// Room for a datagram of at most `len` bytes, with any contents.
@@ -143,14 +146,26 @@ impl Egress {
         self.waiting.retain(|index| *index != stream.0);
     }
 
-    /// Takes a packet into the queue; it leaves with a [`poll`](Self::poll). Without keys it is dropped.
+    /// Whether something of an RTP time, a picture, has not left yet.
+    pub fn waits(&self, stream: StreamId, time: u32) -> bool {
+        self.streams.get(stream.0 as usize).is_some_and(|s| s.pending.iter().any(|e| e.time == time))
+    }
+
+    /// Whether pictures wait for their turn here.
+    pub fn is_paced(&self) -> bool {
+        self.pace.next_picture().is_some()
+    }
+
+    /// Takes a packet into the queue; it leaves with a [`poll`](Self::poll), pictures when it is their turn. Without keys it
+    /// is dropped.
     pub fn write(&mut self, stream: StreamId, packet: &Packet<'_>, now: Instant) {
-        let Some(at) = self.streams.get_mut(stream.0 as usize) else { return };
-        if self.writer.is_none() {
+        let (Some(at), Some(writer)) = (self.streams.get_mut(stream.0 as usize), &self.writer) else {
             return;
-        }
+        };
         let waited = !at.pending.is_empty();
-        at.queue(Entry::new(packet), packet.wall);
+        let mut entry = Entry::new(packet);
+        entry.sent = writer.millis(now);
+        at.queue(entry, packet.wall);
         if !waited && !at.pending.is_empty() {
             self.waiting.push(stream.0);
             at.due |= self.options.hold.is_zero();
@@ -179,7 +194,7 @@ impl Egress {
     }
 
     fn flush(&mut self, video: bool, now: Instant, sink: &mut impl Sink) {
-        let rate = if video { self.picture_rate() } else { None };
+        let rate = if video { self.picture_rate(now) } else { None };
         let Some(writer) = &mut self.writer else { return };
         let padding = self.options.padding && rate.is_none();
         let mut unfinished = None;
@@ -215,20 +230,30 @@ impl Egress {
     }
 
     /// How fast pictures may leave, in bits per second, if that matters: as fast as a probe would be, for they go first.
-    fn picture_rate(&self) -> Option<f64> {
-        let all = || self.waiting.iter().map(|index| &self.streams[*index as usize]);
-        let waiting =
-            || all().filter(|s| s.config.video).flat_map(|s| &s.pending).map(|e| e.payload.len()).sum();
-        let rate = self.pace.pictures(waiting)?;
+    fn picture_rate(&self, now: Instant) -> Option<f64> {
+        let rate = self.pace.pictures(self.waiting_pictures(now))?;
         let probe = self.writer.as_ref().and_then(|w| w.probe.as_ref()).map_or(0.0, |p| p.bitrate as f64);
         Some(rate.max(probe))
     }
 
+    /// Packets of pictures that wait: their bytes, and for how long they have.
+    fn waiting_pictures(&self, now: Instant) -> impl Iterator<Item = (usize, Duration)> {
+        let millis = self.writer.as_ref().map_or(0, |w| w.millis(now));
+        let streams = self.waiting.iter().map(|index| &self.streams[*index as usize]);
+        let entries = streams.filter(|s| s.config.video).flat_map(|s| &s.pending);
+        entries.map(move |e| (e.payload.len(), Duration::from_millis(millis.wrapping_sub(e.sent).into())))
+    }
+
     fn resend(&mut self, now: Instant, sink: &mut impl Sink) {
+        if self.resends.is_empty() {
+            return;
+        }
+        // What was lost is late already, unless others wait as long.
+        let pictures = self.waiting_pictures(now).all(|(_, age)| age < OVERDUE);
         let Some(writer) = &mut self.writer else { return };
         let millis = writer.millis(now);
         let send = |stream: &mut Stream, seq| writer.resend(stream, seq, now, sink);
-        self.resends.poll(&mut self.streams, &mut self.pace, millis, now, send);
+        self.resends.poll(&mut self.streams, &mut self.pace, pictures, millis, now, send);
     }
 
     fn fill(&mut self, now: Instant, sink: &mut impl Sink) {
@@ -284,8 +309,7 @@ impl Egress {
             let free = self.pace.next_picture().filter(|_| stream.config.video);
             at.max(free).unwrap_or(stream.deadline)
         });
-        let resends =
-            if self.resends.is_empty() { None } else { self.resends.not_before.max(self.pace.next()) };
+        let resends = self.resends.next(&self.pace);
         let probe = self.writer.as_ref().and_then(|w| w.probe.as_ref()).and_then(Probe::next);
         [held.min(), resends, probe, self.next_report].into_iter().flatten().min()
     }

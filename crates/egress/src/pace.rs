@@ -55,10 +55,16 @@ impl Pace {
         self.rates.repetitions.map(least_bit)
     }
 
-    /// The rate of pictures while so many bytes of them wait; none if it does not matter.
-    pub(crate) fn pictures(&self, waiting: impl FnOnce() -> usize) -> Option<f64> {
+    /// The rate of pictures while some wait: of each its bytes, and for how long it has, in their order. None if it does
+    /// not matter.
+    pub(crate) fn pictures(&self, waiting: impl Iterator<Item = (usize, Duration)>) -> Option<f64> {
         let rate = self.rates.pictures.map(least_bit)?;
-        Some(rate.max(waiting() as f64 * 8.0 / LONGEST.as_secs_f64()))
+        let mut before = 0;
+        let needed = waiting.map(|(bytes, age)| {
+            before += bytes;
+            before as f64 * 8.0 / LONGEST.saturating_sub(age).max(STEP).as_secs_f64()
+        });
+        Some(needed.fold(rate, f64::max))
     }
 
     /// Bytes left, at a rate.
@@ -77,6 +83,8 @@ fn least_bit(rate: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::iter;
+
     use super::*;
 
     const REPETITIONS: Pacing = Pacing { repetitions: Some(800_000), pictures: None };
@@ -104,7 +112,7 @@ mod tests {
         let mut pace = Pace::default();
         assert_eq!(leave(&mut pace, Pace::repetitions), (10_000, 10_000));
         pace.set(REPETITIONS);
-        assert_eq!(leave(&mut pace, |pace| pace.pictures(|| 0)), (10_000, 10_000));
+        assert_eq!(leave(&mut pace, |pace| pace.pictures(iter::empty())), (10_000, 10_000));
     }
 
     #[test]
@@ -115,7 +123,7 @@ mod tests {
         assert!((100..=103).contains(&all) && first <= 2, "{all}, {first} at once");
         pace.set(Pacing::default());
         pace.set(both(1_000_000));
-        let (all, first) = leave(&mut pace, |pace| pace.pictures(|| 0));
+        let (all, first) = leave(&mut pace, |pace| pace.pictures(iter::empty()));
         assert!((125..=128).contains(&all) && first <= 3, "{all}, {first} at once");
     }
 
@@ -123,7 +131,15 @@ mod tests {
     fn what_waits_is_gone_in_a_second() {
         let mut pace = Pace::default();
         pace.set(both(30_000));
-        let (all, _) = leave(&mut pace, |pace| pace.pictures(|| 100_000));
-        assert!((99..=103).contains(&all), "{all}");
+        let (mut now, mut left) = (Instant::now(), 200_000);
+        for milli in 0..1000 {
+            while left > 0 && pace.allows(now) {
+                let waiting = iter::repeat_n((1000, Duration::from_millis(milli)), left / 1000);
+                pace.count(1000, pace.pictures(waiting), now);
+                left -= 1000;
+            }
+            now += Duration::from_millis(1);
+        }
+        assert_eq!(left, 0);
     }
 }

@@ -77,7 +77,7 @@ pub(crate) struct Entry {
     pub(crate) payload: Arc<[u8]>,
     dependency: Option<Arc<[u8]>>,
     pub(crate) time: u32,
-    /// Milliseconds since the beginning, of the packet and of its last repetition.
+    /// Milliseconds since the beginning: when it was sent, or queued as long as it is not, and when repeated last.
     pub(crate) sent: u32,
     pub(crate) resent: Option<u32>,
     /// A repetition waits to be sent.

@@ -54,12 +54,17 @@ pub(crate) struct Resends {
     sounds: VecDeque<(u32, u64)>,
     pictures: VecDeque<(u32, u64)>,
     /// Before that nothing more leaves.
-    pub(crate) not_before: Option<Instant>,
+    not_before: Option<Instant>,
 }
 
 impl Resends {
     pub(crate) fn is_empty(&self) -> bool {
         self.sounds.is_empty() && self.pictures.is_empty()
+    }
+
+    /// When something may leave, if something waits.
+    pub(crate) fn next(&self, pace: &Pace) -> Option<Instant> {
+        if self.is_empty() { None } else { self.not_before.max(pace.next()) }
     }
 
     /// Nothing of a stream is repeated any more.
@@ -87,11 +92,12 @@ impl Resends {
         queue.push_back((index, seq));
     }
 
-    /// Hands out what may leave now, and knows then when the next may.
+    /// Hands out what may leave now, and knows then when the next may; of pictures only if `pictures`.
     pub(crate) fn poll(
         &mut self,
         streams: &mut [Stream],
         pace: &mut Pace,
+        pictures: bool,
         millis: u32,
         now: Instant,
         mut send: impl FnMut(&mut Stream, u64),
@@ -102,7 +108,10 @@ impl Resends {
         let rate = pace.repetitions();
         let mut count = 0;
         while count < BURST && pace.allows(now) {
-            let next = self.sounds.pop_front().or_else(|| self.pictures.pop_front());
+            let next = match self.sounds.pop_front() {
+                None if pictures => self.pictures.pop_front(),
+                sound => sound,
+            };
             let Some((index, seq)) = next else { break };
             let stream = &mut streams[index as usize];
             let Some(entry) = stream.ring.get_mut(seq) else { continue };
@@ -117,6 +126,6 @@ impl Resends {
             count += 1;
             send(stream, seq);
         }
-        self.not_before = (count > 0).then(|| now + PAUSE);
+        self.not_before = (count > 0 || !self.is_empty()).then(|| now + PAUSE);
     }
 }

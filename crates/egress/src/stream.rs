@@ -7,8 +7,8 @@ use crate::resend::Budget;
 use crate::ring::Ring;
 use crate::window::Window;
 
-/// Packets that may wait in one stream; more than any frame of a sane encoder. What comes then is lost.
-const MAX_PENDING: usize = 512;
+/// Packets that may wait in one stream; more than any second of a sane encoder. What comes then is lost.
+const MAX_PENDING: usize = 2048;
 /// As many leave in one piece at most (GSO).
 const MAX_RUN: usize = 63;
 /// Packets that carry the MID.
@@ -61,7 +61,7 @@ pub struct SendStats {
     pub resent_bytes: u64,
     /// Bytes that only fill: equalising padding and probes.
     pub padding_bytes: u64,
-    /// Packets that found the queue full, or their number used, and were not sent.
+    /// Packets that were not sent: given up, or the queue was full, or their number used.
     pub dropped: u64,
     /// Numbers that the client asked for.
     pub nacks: u64,
@@ -94,7 +94,7 @@ pub(crate) struct Stream {
     pub(crate) pending: Vec<Entry>,
     /// When what waits has waited long enough.
     pub(crate) deadline: Instant,
-    /// It leaves with the next poll.
+    /// It leaves with the next poll, if it is its turn.
     pub(crate) due: bool,
     pub(crate) ring: Ring,
     /// Number of the last packet on the SSRC of repetitions.

@@ -75,12 +75,12 @@ fn a_number_that_was_used_is_not_sent_again() {
 #[test]
 fn what_finds_the_queue_full_is_not_sent() {
     let mut peer = peer();
-    for seq in 1..=600 {
+    for seq in 1..=2100 {
         peer.write(peer.video, seq, false);
     }
     peer.poll();
-    assert_eq!(peer.sink.count, 512);
-    assert_eq!(peer.egress.stats(peer.video).dropped, 88);
+    assert_eq!(peer.sink.count, 2048);
+    assert_eq!(peer.egress.stats(peer.video).dropped, 52);
 }
 
 #[test]

@@ -79,8 +79,10 @@ pub(crate) struct Adaptation {
     allocator: Allocator,
     /// There was feedback on packets.
     heard: bool,
-    /// When the estimate was last lowered. If it was, it is a bound that was met, and not only what was tried so far.
-    met: Option<Instant>,
+    /// The estimate was lowered once: it is a bound that was met, and not only what was tried so far.
+    met: bool,
+    /// When it was last lowered while as much was sent.
+    narrow: Option<Instant>,
     /// Bytes sent with transport-wide numbers, and in all.
     numbered: u64,
     bytes: u64,
@@ -125,9 +127,12 @@ impl Adaptation {
             if estimator.is_silent() {
                 self.allocator.forgive();
             }
-            let before = estimator.bitrate();
+            let (before, idle) = (estimator.bitrate(), estimator.is_idle(now));
             estimator.handle_feedback(results, now);
-            self.met = if estimator.bitrate() < before { Some(now) } else { self.met };
+            if estimator.bitrate() < before {
+                self.met = true;
+                self.narrow = if idle { self.narrow } else { Some(now) };
+            }
         }
     }
 
@@ -171,7 +176,7 @@ impl Adaptation {
         if let Some(estimator) = self.estimator.as_mut().filter(|_| self.heard) {
             let before = estimator.bitrate();
             estimator.handle_timeout(now);
-            self.met = if estimator.bitrate() < before { Some(now) } else { self.met };
+            self.met |= estimator.bitrate() < before;
         }
     }
 
@@ -186,8 +191,7 @@ impl Adaptation {
             let repeats = (estimator.own_loss() - REPAIRED).max(0.0);
             let estimate = (estimator.bitrate() as f64 * MARGIN * (1.0 - repeats)) as u64;
             // Of a network that has carried everything so far nobody knows that it does not carry something of the next.
-            let bitrate =
-                if self.met.is_some() { estimate } else { estimate.max((least as f64 * FOUND) as u64) };
+            let bitrate = if self.met { estimate } else { estimate.max((least as f64 * FOUND) as u64) };
             let held_back = estimator.held_back();
             return Some(Budget { bitrate, held_back, rough: self.lately.is_rough(now) });
         }
@@ -220,13 +224,14 @@ impl Adaptation {
         let carried = estimator.bitrate();
         let faster = if estimator.drains() { 1.0 } else { FASTER };
         let lacks = self.shared.granted < self.shared.wished;
-        let narrow = self.met.is_some_and(|at| lacks || now.saturating_duration_since(at) < NARROW);
+        let lately = self.narrow.is_some_and(|at| now.saturating_duration_since(at) < NARROW);
+        let narrow = self.met && lacks || lately;
         Pacing { repetitions: Some(carried), pictures: narrow.then_some((carried as f64 * faster) as u64) }
     }
 
-    /// What was lost lately was too much for its network, and comes through when less is sent.
-    pub(crate) fn ran_over(&self, now: Instant) -> bool {
-        self.estimator.as_ref().is_some_and(|e| e.ran_over(now) && e.own_loss() < FEW)
+    /// Until when what was lost was too much for its network, and comes through where less is sent.
+    pub(crate) fn ran_over(&self) -> Option<Instant> {
+        self.estimator.as_ref().filter(|e| e.own_loss() < FEW)?.ran_over()
     }
 
     /// What to send to learn whether more would get through.
@@ -267,7 +272,7 @@ mod tests {
             Some(steady(2_500_000)),
             "nothing was too much yet"
         );
-        adaptation.met = Some(now);
+        adaptation.met = true;
         assert_eq!(adaptation.budget(true, 2_000_000, now), Some(steady(950_000)));
     }
 
@@ -279,7 +284,7 @@ mod tests {
         adaptation.handle_results(&[result(1, now)], now);
         let unbound = Pacing { repetitions: Some(START), pictures: None };
         assert_eq!(adaptation.pacing(now), unbound, "it was never too narrow");
-        adaptation.met = Some(now);
+        (adaptation.met, adaptation.narrow) = (true, Some(now));
         let waits = Pacing { pictures: Some(START * 5 / 4), ..unbound };
         assert_eq!(adaptation.pacing(now), waits);
         assert_eq!(adaptation.pacing(now + NARROW), unbound, "all that is wished for is there");

@@ -101,7 +101,7 @@ impl Room {
 
     fn vacate(&mut self, index: usize) {
         let subscription = &mut self.subscriptions[index];
-        subscription.current = None;
+        subscription.stop(&mut self.transports);
         if let Some((slot, section)) = subscription.place.take() {
             let section = &mut self.transports[slot].sections[section];
             section.usage = Use::Free;

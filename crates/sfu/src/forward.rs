@@ -190,6 +190,10 @@ impl Room {
                 if !transport.can_send(section, media.codec) {
                     continue;
                 }
+                if subscription.current.is_some() && transport.egress.is_paced() {
+                    // What is begun here does not wait behind what it is to replace.
+                    transport.give_up(section);
+                }
                 subscription.current = Some(source_index);
                 subscription.sieve = None;
                 let size = (subscription.width, subscription.height);
@@ -232,7 +236,7 @@ impl Room {
             if transport.write(section, &media, numbers, now) {
                 if entry {
                     subscription.sent.departures.go_on(now);
-                    subscription.requests.handle_key(now);
+                    subscription.requests.handle_key(numbers.time, now);
                 }
                 subscription.sent.departures.count(numbers.time, media.payload.len());
                 if !std::mem::replace(&mut transport.queued, true) {
@@ -313,8 +317,11 @@ impl Room {
     pub(crate) fn handle_keyframe_request(&mut self, subscription: usize, now: Instant) {
         let subscription = &mut self.subscriptions[subscription];
         let (index, Some(source)) = (subscription.track, subscription.current) else { return };
-        let rtt = subscription.place.and_then(|(to, _)| self.transports[to].rtt);
-        if !subscription.requests.heed(rtt, now) {
+        let Some((to, section)) = subscription.place else { return };
+        let transport = &self.transports[to];
+        let stream = transport.sections[section].stream;
+        let leaves = |time| stream.is_some_and(|stream| transport.egress.waits(stream, time));
+        if !subscription.requests.heed(leaves, transport.rtt, now) {
             return;
         }
         if subscription.flows() && self.tracks[index].flows() {
@@ -338,7 +345,7 @@ impl Room {
     /// Who gets the track begins anew with a key picture, if it still gets anything.
     fn restart_track(&mut self, index: usize, now: Instant) {
         for subscription in &self.tracks[index].subscriptions {
-            self.subscriptions[*subscription].current = None;
+            self.subscriptions[*subscription].stop(&mut self.transports);
         }
         self.refresh_track(index, now);
     }
@@ -359,7 +366,7 @@ impl Room {
             let subscription = &mut self.subscriptions[index];
             let allowed = rights.receives(self.tracks[subscription.track].stream);
             if std::mem::replace(&mut subscription.allowed, allowed) != allowed {
-                subscription.current = None;
+                subscription.stop(&mut self.transports);
                 let track = subscription.track;
                 self.refresh_track(track, now);
                 self.refit_track(track);

@@ -2,8 +2,8 @@
 //!
 //! The library's own way waits a second before it repeats anything, and repeats it four times: a network that loses much
 //! makes people wait, and one call in twenty-five never begins where it loses a third. RFC 9147, 5.8.2 lets those repeat
-//! sooner who know that the path is short, and WebRTC knows: ICE has just measured it. Nor can repetitions be used against
-//! others, for ICE has made certain that whoever is there answers.
+//! sooner who know that the path is short; browsers begin at 50 ms. What nobody answers cannot be used against others:
+//! [`Path`](crate::path::Path) bounds what is sent to an address by what came from it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

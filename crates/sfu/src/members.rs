@@ -156,7 +156,8 @@ impl Room {
     }
 
     pub(crate) fn remove_subscription(&mut self, index: usize) {
-        let subscription = self.subscriptions.remove(index);
+        let mut subscription = self.subscriptions.remove(index);
+        subscription.stop(&mut self.transports);
         self.tracks[subscription.track].subscriptions.retain(|s| *s != index);
         let participant = subscription.participant;
         self.participants[participant].subscriptions.retain(|s| *s != index);

@@ -27,6 +27,8 @@ const LOSSY: f32 = 0.03;
 const CALM: f32 = 0.01;
 /// for so long.
 const CALM_FOR: Duration = Duration::from_secs(10);
+/// How long it takes at most until a report can tell of what was lost.
+const UNDER_WAY: Duration = Duration::from_millis(500);
 
 /// An older packet within a newer one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -226,6 +228,8 @@ impl Wrapper {
 pub(crate) struct Protection {
     on: bool,
     calm_since: Option<Instant>,
+    /// When the last report came.
+    reported: Option<Instant>,
 }
 
 impl Protection {
@@ -233,9 +237,12 @@ impl Protection {
         self.on
     }
 
-    /// A report about what was sent came. Where a buffer ran over more redundancy would only fill it again.
-    pub(crate) fn handle_loss(&mut self, fraction: f32, ran_over: bool, now: Instant) {
-        if fraction >= LOSSY && !ran_over {
+    /// A report about what was sent came. If a buffer ran over since the one before, that is what it tells of, and more
+    /// redundancy would only fill it again.
+    pub(crate) fn handle_loss(&mut self, fraction: f32, ran_over: Option<Instant>, now: Instant) {
+        let before = self.reported.replace(now);
+        let overflow = ran_over.is_some_and(|at| before.is_none_or(|before| at + UNDER_WAY >= before));
+        if fraction >= LOSSY && !overflow {
             self.on = true;
         }
         if fraction > CALM {
@@ -384,16 +391,27 @@ mod tests {
         let start = Instant::now();
         let at = |s| start + Duration::from_secs(s);
         let mut protection = Protection::default();
-        protection.handle_loss(0.02, false, at(0));
+        protection.handle_loss(0.02, None, at(0));
         assert!(!protection.is_on());
-        protection.handle_loss(0.1, false, at(1));
+        protection.handle_loss(0.1, None, at(1));
         assert!(protection.is_on());
-        protection.handle_loss(0.0, false, at(2));
-        protection.handle_loss(0.02, false, at(8));
-        protection.handle_loss(0.0, false, at(9));
-        protection.handle_loss(0.0, false, at(18));
+        protection.handle_loss(0.0, None, at(2));
+        protection.handle_loss(0.02, None, at(8));
+        protection.handle_loss(0.0, None, at(9));
+        protection.handle_loss(0.0, None, at(18));
         assert!(protection.is_on());
-        protection.handle_loss(0.0, false, at(19));
+        protection.handle_loss(0.0, None, at(19));
         assert!(!protection.is_on());
+    }
+    #[test]
+    fn what_a_full_buffer_took_is_not_sent_several_times() {
+        let start = Instant::now();
+        let at = |s| start + Duration::from_secs(s);
+        let mut protection = Protection::default();
+        protection.handle_loss(0.0, None, at(0));
+        protection.handle_loss(0.2, Some(at(1)), at(5));
+        assert!(!protection.is_on(), "the report is of that time");
+        protection.handle_loss(0.2, Some(at(1)), at(10));
+        assert!(protection.is_on(), "and this one is not");
     }
 }

@@ -199,7 +199,7 @@ impl Room {
                 (subscription.width, subscription.height, subscription.fps) = (width, height, fps);
                 if subscription.enabled != enabled {
                     subscription.enabled = enabled;
-                    subscription.current = None;
+                    subscription.stop(&mut self.transports);
                 }
                 let (track, place) = (subscription.track, subscription.place);
                 if let Some((slot, _)) = place {

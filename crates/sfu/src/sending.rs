@@ -83,6 +83,14 @@ impl Transport {
         true
     }
 
+    /// Pictures of a section that did not leave yet are of no use any more.
+    pub(crate) fn give_up(&mut self, index: usize) {
+        let section = self.sections.get(index).filter(|section| section.kind == Kind::Video);
+        if let Some(stream) = section.and_then(|section| section.stream) {
+            self.egress.give_up(stream);
+        }
+    }
+
     /// Takes the keys that the last call into str0m brought, if it did.
     pub(crate) fn take_keys(&mut self) {
         if let Some((sealing, opening)) = proof::take_keys() {
@@ -142,7 +150,7 @@ impl Room {
                     let sections = &self.transports[slot].sections;
                     let section = sections.iter().find(|s| s.stream == Some(stream));
                     if let Some(Use::Taken(subscription)) = section.map(|s| s.usage) {
-                        let ran_over = self.transports[slot].adaptation.ran_over(now);
+                        let ran_over = self.transports[slot].adaptation.ran_over();
                         self.subscriptions[subscription].protection.handle_loss(fraction, ran_over, now);
                     }
                     let transport = &mut self.transports[slot];

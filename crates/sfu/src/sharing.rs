@@ -113,11 +113,8 @@ impl Room {
         let subscription = &mut self.subscriptions[index];
         let shed = subscription.grant == Grant::Nothing;
         if std::mem::replace(&mut subscription.shed, shed) != shed {
-            if let Some((slot, section)) = subscription.place.filter(|_| shed) {
-                let transport = &mut self.transports[slot];
-                if let Some(stream) = transport.sections.get(section).and_then(|section| section.stream) {
-                    transport.egress.give_up(stream);
-                }
+            if shed {
+                subscription.stop(&mut self.transports);
             }
             let track = &self.tracks[subscription.track];
             self.events.push(Event::SubscriptionShed {

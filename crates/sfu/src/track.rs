@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use slab::Slab;
 use str0m::format::Codec;
 use str0m::media::{Mid, Rid};
 use str0m::rtp::Ssrc;
@@ -23,6 +24,7 @@ use crate::requests::Requests;
 use crate::sound::Redundancy;
 use crate::stats::{Sent, SourceTold};
 use crate::sublayer::{Aim, Sieve};
+use crate::transport::Transport;
 
 /// A stream of which nothing came for so long does not flow.
 const FLOWING: Duration = Duration::from_millis(1200);
@@ -288,6 +290,16 @@ pub(crate) struct Subscription {
 }
 
 impl Subscription {
+    /// Nothing more of it leaves, nor what has waited so far; it begins anew with a key picture.
+    pub(crate) fn stop(&mut self, transports: &mut Slab<Transport>) {
+        self.current = None;
+        if let Some((slot, section)) = self.place
+            && let Some(transport) = transports.get_mut(slot)
+        {
+            transport.give_up(section);
+        }
+    }
+
     /// What shall be sent of the current source, from the next picture on that allows it.
     pub(crate) fn set_aim(&mut self, aim: Aim) {
         let aim = Aim { spatial: aim.spatial.min(self.grant.spatial()), ..aim };
