@@ -24,7 +24,7 @@ fn main() {
             for estimator in &mut estimators {
                 estimator.handle_sent(12_500, now);
                 estimator.handle_feedback(&results, now);
-                std::hint::black_box(estimator.probe(2_000_000, now));
+                std::hint::black_box(estimator.probe(2_000_000, true, now));
             }
         }
         let each = started.elapsed().as_nanos() / u128::from(rounds) / estimators.len() as u128;

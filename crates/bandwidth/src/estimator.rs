@@ -27,7 +27,7 @@ const IDLE: f64 = 0.8;
 /// How long after the last news a queue is taken to be gone: when it must be, and so much later; at most after this.
 const SETTLED_LATER: Duration = Duration::from_millis(150);
 const SETTLED: Duration = Duration::from_secs(1);
-/// How long after the rate was lowered there are no probes while as much is sent as the estimate allows.
+/// How long after the rate was lowered there are no probes, unless they are urgent and little is sent.
 const REST: Duration = Duration::from_secs(4);
 /// After a pause so long queues are others than before.
 const PAUSED: Duration = Duration::from_millis(500);
@@ -279,13 +279,9 @@ impl Estimator {
         [busy, self.carried()].into_iter().flatten().reduce(f64::max)
     }
 
-    fn sent_beside_probes(&self, now: Instant) -> f64 {
-        self.sent.rate_until(self.since_origin(now)) - self.prober.recent_bits(now)
-    }
-
     /// Packets wait long and much more is sent than arrives: no trend is needed to see that.
     fn is_flooded(&self, now: Instant) -> bool {
-        let sent = self.sent_beside_probes(now);
+        let sent = self.sent(now);
         self.delays.latest_queue() > FLOODED
             && self.carried_busy().is_some_and(|carried| sent > carried * EXCESS)
     }
@@ -380,9 +376,14 @@ impl Estimator {
         self.origin.checked_add(Duration::try_from_secs_f64(since).ok()?)
     }
 
+    /// What is sent beside probes, in bits per second.
+    pub fn sent(&self, now: Instant) -> f64 {
+        self.sent.rate_until(self.since_origin(now)) - self.prober.recent_bits(now)
+    }
+
     /// Less is sent than the estimate allows, by so much that it says nothing of what more would do.
     pub fn is_idle(&self, now: Instant) -> bool {
-        self.sent_beside_probes(now) < self.rate.rate() * IDLE
+        self.sent(now) < self.rate.rate() * IDLE
     }
 
     /// Nothing was heard for so long that less is sent.
@@ -396,8 +397,9 @@ impl Estimator {
     }
 
     /// What to send now to learn whether `wanted` bits per second would get through; none while that is known, or not
-    /// worth another try yet. To be asked after each feedback and timeout; cheap.
-    pub fn probe(&mut self, wanted: u64, now: Instant) -> Option<Probe> {
+    /// worth another try yet: what is not `urgent` rests for a while after the rate was lowered. To be asked after each
+    /// feedback and timeout; cheap.
+    pub fn probe(&mut self, wanted: u64, urgent: bool, now: Instant) -> Option<Probe> {
         if let Some(found) = self.prober.handle_late(self.losses.own(), self.rate.rate(), now) {
             self.rate.set(found);
         }
@@ -408,9 +410,9 @@ impl Estimator {
             && self.losses.bound().is_none()
             && !self.standing.is_there()
             && !self.silence.lasts(self.rtt, now)
-            && (idle
-                || self.prober.is_eager()
-                || (!self.rate.is_near() && self.rate.cut_at().is_none_or(rested)));
+            && (self.prober.is_eager()
+                || idle && (urgent || self.rate.cut_at().is_none_or(rested))
+                || !self.rate.is_near() && self.rate.cut_at().is_none_or(rested));
         self.prober.probe(rate, wanted as f64, calm, self.rtt, now)
     }
 

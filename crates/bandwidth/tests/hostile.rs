@@ -55,7 +55,7 @@ fn nonsense_is_survived() {
             }
             let bitrate = estimator.bitrate();
             assert!((limits.floor..=limits.ceiling).contains(&bitrate), "seed {seed}: {bitrate}");
-            if let Some(probe) = estimator.probe(random.u64(..), now) {
+            if let Some(probe) = estimator.probe(random.u64(..), true, now) {
                 assert!(probe.bytes <= 100_000 && probe.bitrate > 0, "seed {seed}: {probe:?}");
             }
             assert!(estimator.next_timeout().is_none_or(|at| at < now + Duration::from_secs(20)));

@@ -129,9 +129,11 @@ impl Adaptation {
             }
             let (before, idle) = (estimator.bitrate(), estimator.is_idle(now));
             estimator.handle_feedback(results, now);
-            if estimator.bitrate() < before {
+            let after = estimator.bitrate();
+            if after < before {
                 self.met = true;
-                self.narrow = if idle { self.narrow } else { Some(now) };
+                let flooded = estimator.sent(now) > after as f64 * FASTER;
+                self.narrow = if flooded || !idle { Some(now) } else { self.narrow };
             }
         }
     }
@@ -239,7 +241,11 @@ impl Adaptation {
         let estimator = self.estimator.as_mut().filter(|_| self.heard)?;
         // Also when everything is granted: it may turn out to take more than was announced.
         let wanted = (self.shared.wished as f64 * FOUND / (1.0 - estimator.own_loss())) as u64;
-        if estimator.bitrate() >= wanted { None } else { estimator.probe(wanted, now) }
+        if estimator.bitrate() >= wanted {
+            None
+        } else {
+            estimator.probe(wanted, self.shared.granted == 0, now)
+        }
     }
 }
 

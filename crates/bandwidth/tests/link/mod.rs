@@ -353,7 +353,7 @@ impl World {
             flow.estimator.handle_timeout(now);
         }
         if self.now_us.is_multiple_of(10_000)
-            && let Some(probe) = flow.estimator.probe(flow.wanted, now)
+            && let Some(probe) = flow.estimator.probe(flow.wanted, true, now)
         {
             flow.probes += 1;
             flow.probe = Some((probe, 0.0, self.now_us));

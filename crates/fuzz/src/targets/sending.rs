@@ -234,7 +234,7 @@ pub fn twcc(input: &[u8]) {
         estimator.handle_sent(usize::from(*sent) * 900, session.now);
         estimator.handle_feedback(session.egress.results(), session.now);
         check(&estimator);
-        if let Some(probe) = estimator.probe(5_000_000, session.now) {
+        if let Some(probe) = estimator.probe(5_000_000, true, session.now) {
             session.egress.probe(probe.cluster, probe.bitrate, probe.bytes);
         }
         rest = after;
@@ -341,7 +341,7 @@ pub fn bandwidth(input: &[u8]) {
             }
             _ => {
                 estimator.handle_timeout(now);
-                let probe = estimator.probe(u64::from(value) << (op[2] % 33), now);
+                let probe = estimator.probe(u64::from(value) << (op[2] % 33), true, now);
                 assert!(probe.is_none_or(|probe| probe.bytes <= 1 << 20));
             }
         }
