@@ -61,7 +61,7 @@ async def _figures(watcher: Caller, path: ImpairedPath) -> list[Figure]:
         big.append(await _seconds_to(watcher, BIG))
     return [
         Figure("squeeze", "squeezed to 300 kb/s: the small layer after", median(small), "s"),
-        Figure("squeeze", "sound made up while squeezed, most", max(broken), "%"),
+        Figure("squeeze", "sound made up while squeezed, most", max(broken), "%", 2),
         Figure("squeeze", "open again: the big layer after, most", max(big), "s", 8),
     ]
 

@@ -189,7 +189,8 @@ impl Estimator {
             return;
         }
         let waits = self.delays.latest_queue();
-        let over = self.standing.handle(waits, self.delays.noise(), self.rtt, now) || over;
+        let stands = self.standing.handle(waits, self.delays.noise(), self.rtt, now);
+        let over = over || stands;
         self.usage = match self.trend.usage() {
             Usage::Under => Usage::Under,
             _ if over => Usage::Over,
@@ -217,6 +218,9 @@ impl Estimator {
         } else {
             self.rate.update(seen, now)
         };
+        if stands && (lowered || !self.rate.is_settled()) {
+            self.standing.handle_action(waits, now);
+        }
         if flooded || !before {
             // What is lost now is lost for that reason, whenever that is told of.
             self.losses.forget();

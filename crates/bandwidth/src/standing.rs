@@ -22,25 +22,27 @@ pub(crate) struct Standing {
 }
 
 impl Standing {
-    /// Packets wait so many milliseconds at least; whether less is to be sent for that from now on.
+    /// Packets wait so many milliseconds at least; whether less should be sent for that from now on, which
+    /// [`Self::handle_action`] then has to be told of. Asked again and again until it is.
     pub(crate) fn handle(&mut self, queue: f64, noise: f64, rtt: Duration, now: Instant) -> bool {
         if queue <= LONG + 2.0 * noise {
             *self = Self::default();
             return false;
         }
         let since = *self.since.get_or_insert(now);
-        let act = match self.acted {
+        match self.acted {
             None => now.saturating_duration_since(since) >= STANDS + rtt,
             Some((at, before)) if now.saturating_duration_since(at) >= AGAIN => {
                 self.foreign |= queue > before * UNMOVED;
                 !self.foreign
             }
             Some(_) => false,
-        };
-        if act {
-            self.acted = Some((now, queue));
         }
-        act
+    }
+
+    /// Less is sent from now on, because of a queue that is so long.
+    pub(crate) fn handle_action(&mut self, queue: f64, now: Instant) {
+        self.acted = Some((now, queue));
     }
 
     /// There is one that is taken to be ours.
@@ -59,7 +61,14 @@ mod tests {
     fn acted(standing: &mut Standing, tenths: u64, queue: impl Fn(u64) -> f64) -> Vec<u64> {
         let start = Instant::now();
         let at = |tenth: u64| start + Duration::from_millis(100 * tenth);
-        (0..tenths).filter(|tenth| standing.handle(queue(*tenth), 1.0, RTT, at(*tenth))).collect()
+        let mut acts = |tenth: &u64| {
+            let act = standing.handle(queue(*tenth), 1.0, RTT, at(*tenth));
+            if act {
+                standing.handle_action(queue(*tenth), at(*tenth));
+            }
+            act
+        };
+        (0..tenths).filter(|tenth| acts(tenth)).collect()
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub struct Options {
     pub unix: Duration,
 }
 
-/// Pictures that have waited so long go before what is repeated.
+/// Pictures that have waited so long take turns with what is repeated.
 const OVERDUE: Duration = Duration::from_millis(800);
 
 /// Where datagrams go.
@@ -151,9 +151,10 @@ impl Egress {
         self.streams.get(stream.0 as usize).is_some_and(|s| s.pending.iter().any(|e| e.time == time))
     }
 
-    /// Whether pictures wait for their turn here.
-    pub fn is_paced(&self) -> bool {
-        self.pace.next_picture().is_some()
+    /// Whether pictures of a stream wait for their turn.
+    pub fn is_behind(&self, stream: StreamId) -> bool {
+        let paced = self.pace.next_picture().is_some();
+        paced && self.streams.get(stream.0 as usize).is_some_and(|s| !s.pending.is_empty())
     }
 
     /// Takes a packet into the queue; it leaves with a [`poll`](Self::poll), pictures when it is their turn. Without keys it
@@ -248,12 +249,12 @@ impl Egress {
         if self.resends.is_empty() {
             return;
         }
-        // What was lost is late already, unless others wait as long.
-        let pictures = self.waiting_pictures(now).all(|(_, age)| age < OVERDUE);
+        // What was lost is late already, but so are others that wait as long.
+        let late = self.waiting_pictures(now).any(|(_, age)| age >= OVERDUE);
         let Some(writer) = &mut self.writer else { return };
         let millis = writer.millis(now);
         let send = |stream: &mut Stream, seq| writer.resend(stream, seq, now, sink);
-        self.resends.poll(&mut self.streams, &mut self.pace, pictures, millis, now, send);
+        self.resends.poll(&mut self.streams, &mut self.pace, late, millis, now, send);
     }
 
     fn fill(&mut self, now: Instant, sink: &mut impl Sink) {

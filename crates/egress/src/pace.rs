@@ -12,6 +12,9 @@ const STEP: Duration = Duration::from_millis(5);
 /// No picture waits longer than that: what is believed may be too little.
 const LONGEST: Duration = Duration::from_secs(1);
 
+/// In so many steps of age what waits is summed up.
+const AGES: usize = 32;
+
 /// How much leaves, in bits per second; none where it does not matter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Pacing {
@@ -55,14 +58,19 @@ impl Pace {
         self.rates.repetitions.map(least_bit)
     }
 
-    /// The rate of pictures while some wait: of each its bytes, and for how long it has, in their order. None if it does
-    /// not matter.
+    /// The rate of pictures while some wait: of each its bytes, and for how long it has. None if it does not matter.
     pub(crate) fn pictures(&self, waiting: impl Iterator<Item = (usize, Duration)>) -> Option<f64> {
         let rate = self.rates.pictures.map(least_bit)?;
-        let mut before = 0;
-        let needed = waiting.map(|(bytes, age)| {
-            before += bytes;
-            before as f64 * 8.0 / LONGEST.saturating_sub(age).max(STEP).as_secs_f64()
+        let mut by_age = [0; AGES];
+        for (bytes, age) in waiting {
+            let place = age.as_millis() * AGES as u128 / LONGEST.as_millis();
+            by_age[(place as usize).min(AGES - 1)] += bytes;
+        }
+        // Each with all that is older has to leave before it is too old.
+        let mut older = 0;
+        let needed = by_age.iter().rev().zip(1_u32..).map(|(bytes, left)| {
+            older += bytes;
+            older as f64 * 8.0 * AGES as f64 / (LONGEST.as_secs_f64() * f64::from(left))
         });
         Some(needed.fold(rate, f64::max))
     }
@@ -128,11 +136,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_young_does_not_hurry_what_is_old() {
+        let mut pace = Pace::default();
+        pace.set(both(30_000));
+        let rate = |ages: &[(usize, u64)]| {
+            let waiting = ages.iter().map(|(bytes, millis)| (*bytes, Duration::from_millis(*millis)));
+            pace.pictures(waiting).unwrap()
+        };
+        let (key, old) = ((100_000, 100), (10_000, 800));
+        assert_eq!(rate(&[key, old]), rate(&[old, key]));
+        assert!((900_000.0..1_000_000.0).contains(&rate(&[key, old])));
+        assert!((350_000.0..420_000.0).contains(&rate(&[old])));
+    }
+
+    #[test]
     fn what_waits_is_gone_in_a_second() {
         let mut pace = Pace::default();
         pace.set(both(30_000));
         let (mut now, mut left) = (Instant::now(), 200_000);
-        for milli in 0..1000 {
+        for milli in 0..1050 {
             while left > 0 && pace.allows(now) {
                 let waiting = iter::repeat_n((1000, Duration::from_millis(milli)), left / 1000);
                 pace.count(1000, pace.pictures(waiting), now);

@@ -15,6 +15,8 @@ use crate::stream::Stream;
 const MAX_WAITING: usize = 512;
 /// Repetitions that leave together, and what is between them and the next.
 const BURST: usize = 32;
+/// And while pictures wait that are late themselves.
+const FEW: usize = 1;
 const PAUSE: Duration = Duration::from_millis(5);
 /// How long repetitions wait, in milliseconds.
 const PATIENCE: u32 = 300;
@@ -92,12 +94,13 @@ impl Resends {
         queue.push_back((index, seq));
     }
 
-    /// Hands out what may leave now, and knows then when the next may; of pictures only if `pictures`.
+    /// Hands out what may leave now, and knows then when the next may; of pictures only a few if they are `late`
+    /// themselves.
     pub(crate) fn poll(
         &mut self,
         streams: &mut [Stream],
         pace: &mut Pace,
-        pictures: bool,
+        late: bool,
         millis: u32,
         now: Instant,
         mut send: impl FnMut(&mut Stream, u64),
@@ -107,11 +110,9 @@ impl Resends {
         }
         let rate = pace.repetitions();
         let mut count = 0;
-        while count < BURST && pace.allows(now) {
-            let next = match self.sounds.pop_front() {
-                None if pictures => self.pictures.pop_front(),
-                sound => sound,
-            };
+        let burst = if late { FEW } else { BURST };
+        while count < burst && pace.allows(now) {
+            let next = self.sounds.pop_front().or_else(|| self.pictures.pop_front());
             let Some((index, seq)) = next else { break };
             let stream = &mut streams[index as usize];
             let Some(entry) = stream.ring.get_mut(seq) else { continue };

@@ -190,7 +190,7 @@ impl Room {
                 if !transport.can_send(section, media.codec) {
                     continue;
                 }
-                if subscription.current.is_some() && transport.egress.is_paced() {
+                if subscription.current.is_some() && transport.is_behind(section) {
                     // What is begun here does not wait behind what it is to replace.
                     transport.give_up(section);
                 }
@@ -290,7 +290,9 @@ impl Room {
             source.replace(ssrc, codec, rate);
             for subscription in &self.tracks[index].subscriptions {
                 let subscription = &mut self.subscriptions[*subscription];
-                subscription.current = subscription.current.filter(|c| *c != source_index);
+                if subscription.current == Some(source_index) {
+                    subscription.stop(&mut self.transports);
+                }
             }
             self.refit_track(index);
         }

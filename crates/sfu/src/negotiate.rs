@@ -385,7 +385,7 @@ impl Room {
         for &index in &self.participants[participant].tracks {
             if self.tracks[index].sources.is_empty() {
                 for subscription in &self.tracks[index].subscriptions {
-                    self.subscriptions[*subscription].current = None;
+                    self.subscriptions[*subscription].stop(&mut self.transports);
                 }
             }
         }

@@ -83,6 +83,12 @@ impl Transport {
         true
     }
 
+    /// Whether pictures of a section wait for their turn.
+    pub(crate) fn is_behind(&self, index: usize) -> bool {
+        let stream = self.sections.get(index).and_then(|section| section.stream);
+        stream.is_some_and(|stream| self.egress.is_behind(stream))
+    }
+
     /// Pictures of a section that did not leave yet are of no use any more.
     pub(crate) fn give_up(&mut self, index: usize) {
         let section = self.sections.get(index).filter(|section| section.kind == Kind::Video);
