@@ -110,6 +110,7 @@ pub struct Estimator {
     losses: Losses,
     /// What was sent until then and is told of as lost was too much for a buffer.
     overfull: f64,
+    /// A queue that does not grow, and does not drain.
     standing: Standing,
     rate: Rate,
     prober: Prober,

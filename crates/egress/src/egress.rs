@@ -134,8 +134,8 @@ impl Egress {
         }
     }
 
-    /// What was written and did not leave yet is of no use any more, nor is anything repeated that did: the network does
-    /// not carry it.
+    /// What was written and did not leave yet is of no use any more, and what did is not repeated: the network does not
+    /// carry it, or nobody is to have it.
     pub fn give_up(&mut self, stream: StreamId) {
         let Some(at) = self.streams.get_mut(stream.0 as usize) else { return };
         at.stats.dropped += at.pending.len() as u64;

@@ -33,6 +33,7 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
+    /// From here on; where nothing matters any longer what left is forgotten.
     pub(crate) fn set(&mut self, rates: Pacing) {
         self.next = self.next.filter(|_| rates != Pacing::default());
         self.rates = rates;
